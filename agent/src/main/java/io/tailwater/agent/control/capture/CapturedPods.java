@@ -1,0 +1,24 @@
+package io.tailwater.agent.control.capture;
+
+import io.tailwater.agent.traffic.Pod;
+import java.time.Instant;
+import java.util.List;
+
+/// What is captured right now, for `/pods` and readiness. Any thread; a snapshot.
+public interface CapturedPods {
+  /// Every pod that is wanted, captured or not, ordered by namespace and name.
+  List<Status> status();
+
+  /// One pod. `state` is one of pending, captured, failing, removed; `problem` tells why it is not
+  /// captured, or is empty; `ipv6` is captured, refused or absent; `backend` the kind of rules in
+  /// force.
+  record Status(
+      Pod pod,
+      String netns,
+      String state,
+      String problem,
+      String backend,
+      String ipv6,
+      int connections,
+      Instant since) {}
+}

@@ -1,0 +1,29 @@
+package io.tailwater.agent.dataplane.route;
+
+import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.EgressMode;
+import io.tailwater.agent.traffic.OriginalDst;
+
+/// The policy as the pods of one kind see it: one per distinct (namespace, Sidecar, selected
+/// rules), shared and immutable.
+public interface ClientView {
+  /// What the decision for a destination needs of the client's bytes.
+  enum Ask {
+    /// Nothing: decide at once with `Preface.Silent`; nothing is held.
+    NOTHING,
+    /// The name or the protocol decides: hold until the preface is known or the deadline passes.
+    PREFACE
+  }
+
+  /// enforce, audit or off, for the pod's namespace.
+  EgressMode mode();
+
+  /// Whether policy refuses unknown destinations (REGISTRY_ONLY), whatever the mode does about it.
+  boolean registryOnly();
+
+  /// Asked once per connection, before a byte is read.
+  Ask ask(OriginalDst dst);
+
+  /// The decision. Called once per connection, on the same view that answered `ask`.
+  Decision decide(OriginalDst dst, Preface preface);
+}

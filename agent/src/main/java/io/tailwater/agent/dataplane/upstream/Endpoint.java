@@ -1,0 +1,97 @@
+package io.tailwater.agent.dataplane.upstream;
+
+import java.net.InetSocketAddress;
+import java.util.concurrent.atomic.LongAdder;
+
+/// One address of a cluster under one host name, with Envoy's per-host counters. Any thread.
+///
+/// For passed-through TCP a connection counts as one request, as Envoy's tcp_proxy does;
+/// `rq_success` stays 0 there.
+public final class Endpoint {
+  private final InetSocketAddress address;
+  private final String hostname;
+  private final LongAdder cxTotal = new LongAdder();
+  private final LongAdder cxActive = new LongAdder();
+  private final LongAdder cxConnectFail = new LongAdder();
+  private final LongAdder rqTotal = new LongAdder();
+  private final LongAdder rqActive = new LongAdder();
+  private final LongAdder rqSuccess = new LongAdder();
+  private final LongAdder rqError = new LongAdder();
+  private final LongAdder rqTimeout = new LongAdder();
+  private volatile long lastUsedNanos;
+
+  Endpoint(InetSocketAddress address, String hostname, long nowNanos) {
+    this.address = address;
+    this.hostname = hostname;
+    this.lastUsedNanos = nowNanos;
+  }
+
+  public InetSocketAddress address() {
+    return address;
+  }
+
+  /// The name that was resolved to this address, or the entry's host.
+  public String hostname() {
+    return hostname;
+  }
+
+  /// A connection to it was established and is in use.
+  public void opened() {
+    cxTotal.increment();
+    cxActive.increment();
+    rqTotal.increment();
+    rqActive.increment();
+  }
+
+  /// The connection ended.
+  public void closed(long nowNanos) {
+    cxActive.decrement();
+    rqActive.decrement();
+    lastUsedNanos = nowNanos;
+  }
+
+  /// An attempt to connect failed. As in Envoy it counts as a connection too.
+  public void connectFailed(long nowNanos) {
+    cxTotal.increment();
+    cxConnectFail.increment();
+    rqError.increment();
+    lastUsedNanos = nowNanos;
+  }
+
+  /// Whether it may be forgotten: idle since before `beforeNanos`.
+  boolean idleSince(long beforeNanos) {
+    return cxActive.sum() == 0 && lastUsedNanos - beforeNanos < 0;
+  }
+
+  public long cxTotal() {
+    return cxTotal.sum();
+  }
+
+  public long cxActive() {
+    return cxActive.sum();
+  }
+
+  public long cxConnectFail() {
+    return cxConnectFail.sum();
+  }
+
+  public long rqTotal() {
+    return rqTotal.sum();
+  }
+
+  public long rqActive() {
+    return rqActive.sum();
+  }
+
+  public long rqSuccess() {
+    return rqSuccess.sum();
+  }
+
+  public long rqError() {
+    return rqError.sum();
+  }
+
+  public long rqTimeout() {
+    return rqTimeout.sum();
+  }
+}

@@ -1,0 +1,19 @@
+package io.tailwater.agent.traffic;
+
+import java.net.InetAddress;
+import java.util.List;
+import java.util.Map;
+
+/// What policy needs to know of a client pod. `ips` may be empty until they are found out.
+public record Pod(
+    PodRef ref, String serviceAccount, Map<String, String> labels, List<InetAddress> ips) {
+  public Pod {
+    labels = Map.copyOf(labels);
+    ips = List.copyOf(ips);
+  }
+
+  /// Its namespace.
+  public String namespace() {
+    return ref.namespace();
+  }
+}
