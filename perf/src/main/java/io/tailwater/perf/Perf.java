@@ -1,0 +1,154 @@
+package io.tailwater.perf;
+
+import io.tailwater.lab.LabException;
+import io.tailwater.lab.Privileges;
+import io.tailwater.perf.bench.Bench;
+import io.tailwater.perf.bench.Plan;
+import io.tailwater.perf.bench.Sample;
+import io.tailwater.perf.peer.BenchException;
+import io.tailwater.perf.peer.Contestant;
+import io.tailwater.perf.peer.Peers;
+import io.tailwater.perf.report.Machine;
+import io.tailwater.perf.report.Report;
+import java.io.IOException;
+import java.net.URISyntaxException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/// `./tailwater perf`. Exit codes are those of the launcher: 0 measured, 1 something failed while
+/// measuring, 2 bad usage, 3 a privilege or a package is missing.
+@Command(
+    name = "tailwater perf",
+    mixinStandardHelpOptions = true,
+    sortOptions = false,
+    description =
+        "Measures direct connections, nginx, HAProxy, Envoy and Tailwater in one run, in the same"
+            + " network namespaces, in alternating rounds.",
+    footer = {
+      "",
+      "Example: ./tailwater perf --quick --only direct,envoy,tailwater",
+      "Writes a table, raw data and a picture. Needs root; nothing leaves the machine."
+    })
+public final class Perf implements Callable<Integer> {
+  private static final List<String> ALL =
+      List.of(Contestant.DIRECT, "nginx", "haproxy", "envoy", Contestant.TAILWATER);
+
+  @Option(names = "--quick", description = "Short rounds, under two minutes; for a first look.")
+  private boolean quick;
+
+  @Option(
+      names = "--rounds",
+      paramLabel = "N",
+      description = "Counted rounds (9, with --quick 3). A warm-up round comes on top.")
+  private Optional<Integer> rounds = Optional.empty();
+
+  @Option(
+      names = "--only",
+      split = ",",
+      paramLabel = "NAME",
+      description = "Some of: direct, nginx, haproxy, envoy, tailwater. Default: all.")
+  private List<String> only = List.of();
+
+  @Option(
+      names = {"-o", "--output"},
+      paramLabel = "DIR",
+      description = "Where the results go (perf/results).")
+  private Optional<Path> output = Optional.empty();
+
+  public static void main(String[] arguments) {
+    System.exit(new CommandLine(new Perf()).execute(arguments));
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    List<String> names =
+        new ArrayList<>(only.isEmpty() ? ALL : ALL.stream().filter(only::contains).toList());
+    List<String> unknown = only.stream().filter(name -> !ALL.contains(name)).toList();
+    if (!unknown.isEmpty()) {
+      return refuse(2, "--only: unknown " + unknown + ", there are " + ALL);
+    }
+    if (rounds.isPresent() && (rounds.get() < 1 || rounds.get() > 100)) {
+      return refuse(2, "--rounds: " + rounds.get() + " is outside 1..100");
+    }
+    List<String> missing = Privileges.missing("setpriv");
+    if (!missing.isEmpty()) {
+      return refuse(
+          3, "cannot measure here: " + String.join(", ", missing) + "; try: sudo ./tailwater perf");
+    }
+    List<String> packages = Peers.missingPackages(names);
+    if (!packages.isEmpty()) {
+      return refuse(
+          3,
+          "missing packages: apt-get install --no-install-recommends "
+              + String.join(" ", packages));
+    }
+    List<String> image = image();
+    if (names.contains(Contestant.TAILWATER) && image.isEmpty()) {
+      if (only.contains(Contestant.TAILWATER)) {
+        return refuse(2, "tailwater: name its command in -Dtailwater.command or TAILWATER_COMMAND");
+      }
+      System.err.println(
+          "tailwater is left out: neither -Dtailwater.command nor TAILWATER_COMMAND is set");
+      names.remove(Contestant.TAILWATER);
+    }
+
+    Plan plan = quick ? Plan.quick() : Plan.full();
+    plan = rounds.isPresent() ? plan.withRounds(rounds.get()) : plan;
+    Path root = root();
+    Machine machine = Machine.read(root);
+    System.err.println(machine.sentence());
+    long begun = System.nanoTime();
+    try (Bench bench =
+        new Bench(
+            plan, names, root.resolve(".tailwater/peers"), image, line -> progress(begun, line))) {
+      List<Sample> samples = bench.run();
+      Report report = new Report(machine, plan, bench.contestants(), samples);
+      Path folder = output.orElse(root.resolve("perf/results"));
+      report.write(folder);
+      System.out.print(report.markdown());
+      System.err.println("written to " + folder);
+      return 0;
+    } catch (BenchException | LabException e) {
+      return refuse(1, e.getMessage());
+    }
+  }
+
+  private static void progress(long begun, String line) {
+    System.err.printf("%4.0f s  %s%n", (System.nanoTime() - begun) / 1e9, line);
+  }
+
+  private static int refuse(int exit, String why) {
+    System.err.println("perf: " + why);
+    return exit;
+  }
+
+  private static List<String> image() {
+    String command =
+        Optional.ofNullable(System.getProperty("tailwater.command"))
+            .or(() -> Optional.ofNullable(System.getenv("TAILWATER_COMMAND")))
+            .orElse("")
+            .strip();
+    return command.isEmpty() ? List.of() : List.of(command.split("\\s+", -1));
+  }
+
+  /// The repository: the property `tailwater.root`, else three folders above our own classes.
+  private static Path root() {
+    String property = System.getProperty("tailwater.root");
+    if (property != null) {
+      return Path.of(property).toAbsolutePath();
+    }
+    try {
+      return Path.of(Perf.class.getProtectionDomain().getCodeSource().getLocation().toURI())
+          .resolve("../../..")
+          .normalize();
+    } catch (URISyntaxException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+}

@@ -1,0 +1,253 @@
+package io.tailwater.perf.bench;
+
+import io.tailwater.perf.load.Fields;
+import io.tailwater.perf.measure.Memory;
+import io.tailwater.perf.peer.BenchException;
+import io.tailwater.perf.peer.Contestant;
+import io.tailwater.perf.peer.Peers;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import java.util.function.Consumer;
+
+/// Plays the rounds. In each round every contestant has one turn, in an order that changes from
+/// round to round, so that a machine that gets slower or faster meets all of them; ratios are taken
+/// within a round. One thread.
+public final class Bench implements AutoCloseable {
+  private static final Duration LIMIT = Duration.ofSeconds(90);
+  private static final long CHECKED_BYTES = 20_000_003;
+  private static final int SETTLE_MILLIS = 1000;
+
+  private final Plan plan;
+  private final Consumer<String> progress;
+  private final BenchLab lab;
+  private final List<Contestant> contestants = new ArrayList<>();
+  private final List<Sample> samples = new ArrayList<>();
+
+  /// Builds the lab and starts the contestants by their names.
+  ///
+  /// @param envoyHome where Envoy's Python environment is or will be
+  /// @param tailwater the command line of the agent's image, for the contestant of that name
+  public Bench(
+      Plan plan,
+      List<String> names,
+      Path envoyHome,
+      List<String> tailwater,
+      Consumer<String> progress) {
+    this.plan = plan;
+    this.progress = progress;
+    this.lab = new BenchLab();
+    try {
+      Peers peers = new Peers(lab.setting());
+      for (String name : names) {
+        contestants.add(
+            switch (name) {
+              case Contestant.DIRECT -> Contestant.direct();
+              case "nginx" -> peers.nginx();
+              case "haproxy" -> peers.haproxy();
+              case "envoy" -> peers.envoy(envoyHome);
+              case Contestant.TAILWATER -> peers.tailwater(tailwater);
+              default -> throw new BenchException("nobody is called '" + name + "'");
+            });
+      }
+    } catch (RuntimeException e) {
+      lab.close();
+      throw e;
+    }
+  }
+
+  public List<Contestant> contestants() {
+    return List.copyOf(contestants);
+  }
+
+  /// The whole run: start, check, warm up, rounds, held connections.
+  public List<Sample> run() {
+    for (Contestant contestant : contestants) {
+      lab.start(contestant);
+    }
+    park(SETTLE_MILLIS);
+    for (Contestant contestant : contestants) {
+      idle(contestant);
+      check(contestant);
+      held(contestant, Measure.HELD_FRESH);
+    }
+    progress.accept("warming up the load generator");
+    Contestant first = contestants.getFirst();
+    lab.turn(first);
+    requests(first, 0, plan.warmMillis());
+    connections(first, 0, plan.warmMillis());
+    for (int round = 0; round <= plan.rounds(); round++) {
+      for (Contestant contestant : order(contestants, round)) {
+        turn(contestant, round);
+      }
+    }
+    for (Contestant contestant : contestants) {
+      held(contestant, Measure.HELD_PSS);
+    }
+    return List.copyOf(samples);
+  }
+
+  /// Round r starts one contestant further on, and every second round goes backwards.
+  static <T> List<T> order(List<T> all, int round) {
+    List<T> ordered = new ArrayList<>(all);
+    Collections.rotate(ordered, -round);
+    return round % 2 == 0 ? ordered : ordered.reversed();
+  }
+
+  /// Round 0 warms up and is not counted.
+  private void turn(Contestant contestant, int round) {
+    long begun = System.nanoTime();
+    lab.turn(contestant);
+    try {
+      String line =
+          requests(contestant, round, plan.millis())
+              + ", "
+              + connections(contestant, round, plan.millis())
+              + ", "
+              + bulk(contestant, round, true)
+              + ", "
+              + bulk(contestant, round, false);
+      progress.accept(
+          "%s %-9s %s (%.1f s)"
+              .formatted(
+                  round == 0 ? "warm-up" : "round " + round,
+                  contestant.name(),
+                  line,
+                  (System.nanoTime() - begun) / 1e9));
+    } catch (BenchException e) {
+      throw new BenchException(contestant.name() + ", round " + round + ": " + e.getMessage(), e);
+    }
+  }
+
+  private String requests(Contestant contestant, int round, int millis) {
+    Fields answer = lab.ask(timed("requests", contestant, millis), LIMIT);
+    double rate = answer.number("count") / answer.decimal("seconds");
+    add(round, contestant, Measure.REQUESTS, rate);
+    add(round, contestant, Measure.REQUEST_P50, answer.decimal("p50"));
+    add(round, contestant, Measure.REQUEST_P99, answer.decimal("p99"));
+    double unit = answer.number("count") / 10_000.0;
+    add(round, contestant, Measure.REQUEST_CPU, answer.decimal("cpu") / unit);
+    add(round, contestant, Measure.REQUEST_MACHINE, answer.decimal("machine") / unit);
+    return "%.0f requests/s".formatted(rate);
+  }
+
+  private String connections(Contestant contestant, int round, int millis) {
+    Fields answer = lab.ask(timed("connections", contestant, millis), LIMIT);
+    double rate = answer.number("count") / answer.decimal("seconds");
+    add(round, contestant, Measure.CONNECTIONS, rate);
+    add(round, contestant, Measure.CONNECTION_P50, answer.decimal("p50"));
+    add(round, contestant, Measure.CONNECTION_P99, answer.decimal("p99"));
+    double unit = answer.number("count") / 10_000.0;
+    add(round, contestant, Measure.CONNECTION_CPU, answer.decimal("cpu") / unit);
+    add(round, contestant, Measure.CONNECTION_MACHINE, answer.decimal("machine") / unit);
+    return "%.0f connections/s".formatted(rate);
+  }
+
+  private String bulk(Contestant contestant, int round, boolean up) {
+    Fields answer =
+        lab.ask(
+            lab.to(contestant, Fields.of("bulk"))
+                .with("mode", up ? "up" : "down")
+                .with("connections", Plan.STREAMS)
+                .with("bytes", plan.bulkBytes() / Plan.STREAMS)
+                .with("checksum", 0),
+            LIMIT);
+    double gigabytes = answer.number("count") / 1e9;
+    double rate = gigabytes * 8 / answer.decimal("seconds");
+    add(round, contestant, up ? Measure.UP : Measure.DOWN, rate);
+    add(
+        round,
+        contestant,
+        up ? Measure.UP_CPU : Measure.DOWN_CPU,
+        answer.decimal("cpu") / gigabytes);
+    add(
+        round,
+        contestant,
+        up ? Measure.UP_MACHINE : Measure.DOWN_MACHINE,
+        answer.decimal("machine") / gigabytes);
+    return "%.1f Gbit/s %s".formatted(rate, up ? "up" : "down");
+  }
+
+  private Fields timed(String verb, Contestant contestant, int millis) {
+    return lab.to(contestant, Fields.of(verb))
+        .with("connections", plan.connections())
+        .with("warmMillis", Math.min(300, millis / 3))
+        .with("millis", millis);
+  }
+
+  /// Before anything is measured: bytes arrive unchanged in both directions.
+  private void check(Contestant contestant) {
+    lab.turn(contestant);
+    for (String mode : List.of("up", "down")) {
+      try {
+        lab.ask(
+            lab.to(contestant, Fields.of("bulk"))
+                .with("mode", mode)
+                .with("connections", 2)
+                .with("bytes", CHECKED_BYTES)
+                .with("checksum", 1),
+            Duration.ofSeconds(30));
+      } catch (BenchException e) {
+        throw new BenchException(
+            contestant.name() + " does not carry bytes " + mode + " unchanged: " + e.getMessage(),
+            e);
+      }
+    }
+  }
+
+  private void idle(Contestant contestant) {
+    if (contestant.isDirect()) {
+      return;
+    }
+    Memory memory = Memory.of(lab.pids(contestant));
+    add(1, contestant, Measure.IDLE_PSS, memory.pssKb() / 1000.0);
+    add(1, contestant, Measure.IDLE_RSS, memory.rssKb() / 1000.0);
+    progress.accept(
+        "%s: %.1f MB PSS idle (%s)"
+            .formatted(contestant.name(), memory.pssKb() / 1000.0, contestant.version()));
+  }
+
+  private void held(Contestant contestant, Measure measure) {
+    if (contestant.isDirect() || plan.held() == 0) {
+      return;
+    }
+    lab.turn(contestant);
+    park(SETTLE_MILLIS);
+    Memory before = Memory.of(lab.pids(contestant));
+    lab.ask(lab.to(contestant, Fields.of("hold")).with("connections", plan.held()), LIMIT);
+    park(SETTLE_MILLIS);
+    Memory loaded = Memory.of(lab.pids(contestant));
+    long alive = lab.ask(Fields.of("release"), LIMIT).number("count");
+    if (alive != plan.held()) {
+      throw new BenchException(
+          contestant.name() + " kept " + alive + " of " + plan.held() + " held connections");
+    }
+    double each = (double) (loaded.pssKb() - before.pssKb()) / plan.held();
+    add(1, contestant, measure, each);
+    if (measure == Measure.HELD_PSS) {
+      add(1, contestant, Measure.LOADED_PSS, loaded.pssKb() / 1000.0);
+    }
+    progress.accept(
+        "%s: %.1f KB per held connection, %.1f MB PSS with %d"
+            .formatted(contestant.name(), each, loaded.pssKb() / 1000.0, plan.held()));
+  }
+
+  private void add(int round, Contestant contestant, Measure measure, double value) {
+    if (round > 0) {
+      samples.add(new Sample(round, contestant.name(), measure, value));
+    }
+  }
+
+  private static void park(int millis) {
+    LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(millis));
+  }
+
+  @Override
+  public void close() {
+    lab.close();
+  }
+}

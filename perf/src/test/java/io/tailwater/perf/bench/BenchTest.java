@@ -1,0 +1,49 @@
+package io.tailwater.perf.bench;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.tailwater.lab.NeedsRoot;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/// One real round with counts that are tiny: do numbers come out, and are they sane.
+@NeedsRoot(commands = {"nginx", "dnsmasq", "setpriv"})
+class BenchTest {
+  private static final Plan TINY = new Plan(1, 150, 20_000_000, 4, 50, 100);
+
+  @Test
+  @Timeout(60)
+  void directAndNginxAreMeasuredInOneRun() {
+    List<String> progress = new ArrayList<>();
+    List<Sample> samples;
+    try (Bench bench =
+        new Bench(TINY, List.of("direct", "nginx"), Path.of("unused"), List.of(), progress::add)) {
+      samples = bench.run();
+    }
+
+    assertThat(samples).allSatisfy(sample -> assertThat(sample.value()).isFinite());
+    for (String name : List.of("direct", "nginx")) {
+      for (Measure measure :
+          List.of(Measure.REQUESTS, Measure.CONNECTIONS, Measure.UP, Measure.DOWN)) {
+        assertThat(value(samples, name, measure)).as(name + " " + measure).isPositive();
+      }
+      assertThat(value(samples, name, Measure.REQUEST_P99))
+          .isGreaterThanOrEqualTo(value(samples, name, Measure.REQUEST_P50));
+    }
+    assertThat(value(samples, "nginx", Measure.IDLE_PSS)).isBetween(1.0, 100.0);
+    assertThat(value(samples, "nginx", Measure.REQUEST_CPU))
+        .isLessThanOrEqualTo(value(samples, "nginx", Measure.REQUEST_MACHINE) + 0.5);
+    assertThat(progress).anyMatch(line -> line.contains("round 1 nginx"));
+  }
+
+  private static double value(List<Sample> samples, String name, Measure measure) {
+    return samples.stream()
+        .filter(sample -> sample.contestant().equals(name) && sample.measure() == measure)
+        .mapToDouble(Sample::value)
+        .findFirst()
+        .orElseThrow();
+  }
+}
