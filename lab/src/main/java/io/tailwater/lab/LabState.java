@@ -12,6 +12,8 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /// What a lab leaves on the machine while it lives, and how to take it away: a folder
@@ -25,6 +27,9 @@ final class LabState {
   private static final Duration LIMIT = Duration.ofSeconds(10);
   private static final String KEPT = "kept";
 
+  /// Our namespaces and no others: `l` and four hex digits can be nobody's process id.
+  private static final Pattern NAME = Pattern.compile("tw-(l[0-9a-f]{4})-.*");
+
   private LabState() {}
 
   /// Claims a new id for this process.
@@ -36,7 +41,7 @@ final class LabState {
       // ownerless.
       Files.writeString(fresh.resolve("owner"), owner(ProcessHandle.current().pid()));
       while (true) {
-        String id = HexFormat.of().toHexDigits(ThreadLocalRandom.current().nextInt(), 5);
+        String id = "l" + HexFormat.of().toHexDigits(ThreadLocalRandom.current().nextInt(), 4);
         // Renaming onto a folder that is not empty fails; two claimers cannot both win.
         if (!Files.exists(ROOT.resolve(id))) {
           Files.move(fresh, ROOT.resolve(id), StandardCopyOption.ATOMIC_MOVE);
@@ -62,9 +67,16 @@ final class LabState {
     return ids().filter(id -> ownerOf(id).filter(KEPT::equals).isPresent()).toList();
   }
 
-  /// The labs whose owner was killed before it could clean up.
+  /// The labs whose owner was killed before it could clean up, and those that a restart of the
+  /// machine left without a folder under `/run`.
   static List<String> orphans() {
-    return ids().filter(LabState::isOrphan).toList();
+    Stream<String> named =
+        Stream.of(NAMESPACES, CONFIGURATION)
+            .flatMap(folder -> list(folder, "tw-").stream())
+            .map(path -> NAME.matcher(path.getFileName().toString()))
+            .filter(Matcher::matches)
+            .map(name -> name.group(1));
+    return Stream.concat(ids(), named).distinct().filter(LabState::isOrphan).toList();
   }
 
   /// Ends what runs in the lab's namespaces and removes all that carries its id. Afterwards nothing

@@ -53,7 +53,7 @@ public final class Cluster {
         .sorted(
             Comparator.comparing(Endpoint::hostname)
                 .thenComparing(e -> e.address().getAddress().getHostAddress())
-                .thenComparing(e -> e.address().getPort()))
+                .thenComparingInt(e -> e.address().getPort()))
         .toList();
   }
 

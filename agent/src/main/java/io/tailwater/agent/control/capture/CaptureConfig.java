@@ -1,0 +1,60 @@
+package io.tailwater.agent.control.capture;
+
+import java.util.List;
+
+/// The `capture:` section. `interfaces` is empty for `auto` and is read in node mode only.
+public record CaptureConfig(
+    Mode mode,
+    Backend backend,
+    List<String> interfaces,
+    boolean dns,
+    Udp udp,
+    boolean inbound,
+    OnFailure onFailure) {
+
+  /// What this version does when nothing is said.
+  public static final CaptureConfig DEFAULTS =
+      new CaptureConfig(
+          Mode.IN_POD, Backend.AUTO, List.of(), false, Udp.AUTO, false, OnFailure.CLOSED);
+
+  /// Where the rules stand.
+  public enum Mode {
+    /// In the pod's own network namespace.
+    IN_POD,
+    /// In the node's namespace, with TPROXY.
+    NODE
+  }
+
+  /// Which program installs the rules.
+  public enum Backend {
+    /// The one that the namespace already uses, else the best one there is.
+    AUTO,
+    IPTABLES_NFT,
+    IPTABLES_LEGACY,
+    NFT
+  }
+
+  /// What happens to UDP.
+  public enum Udp {
+    /// UDP 443 is refused for pods that enforce REGISTRY_ONLY, so that clients fall back to TCP.
+    AUTO,
+    /// All UDP is refused, captured DNS excepted.
+    ALL,
+    /// UDP is left alone.
+    OFF
+  }
+
+  /// What new connections meet while no agent runs.
+  public enum OnFailure {
+    /// The rules stay and nobody listens: they are refused.
+    CLOSED,
+    /// They go out unseen.
+    OPEN,
+    /// Closed for pods that enforce REGISTRY_ONLY, else open.
+    AUTO
+  }
+
+  public CaptureConfig {
+    interfaces = List.copyOf(interfaces);
+  }
+}

@@ -1,0 +1,43 @@
+package io.tailwater.iptables.libc;
+
+/// The C library as jnr-ffi maps it. A Java `long` stands for `long`, `size_t`, `ssize_t` and for
+/// addresses: all are 64 bits wide on the two architectures that we run on. `open`, `fcntl` and
+/// `ioctl` are variadic in C; with integer arguments only, both calling conventions pass them like
+/// ordinary ones.
+///
+/// jnr-ffi implements the interface in a class loader of its own, so the interface itself has to be
+/// public; the class around it keeps it private to this package.
+final class LibC {
+  private LibC() {}
+
+  /// The calls, named as in C.
+  public interface Calls {
+    int open(byte[] path, int flags, int mode);
+
+    int close(int fd);
+
+    int setns(int fd, int type);
+
+    int unshare(int flags);
+
+    int socket(int family, int type, int protocol);
+
+    int setsockopt(int fd, int level, int option, byte[] value, int length);
+
+    int getsockopt(int fd, int level, int option, byte[] value, int[] length);
+
+    int ioctl(int fd, long request, long argument);
+
+    int fcntl(int fd, int command, long argument);
+
+    int pipe2(long twoInts, int flags);
+
+    long splice(int in, long inOffset, int out, long outOffset, long length, int flags);
+
+    long read(int fd, long address, long length);
+
+    long write(int fd, long address, long length);
+
+    int shutdown(int fd, int how);
+  }
+}

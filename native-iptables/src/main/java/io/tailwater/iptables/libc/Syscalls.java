@@ -1,0 +1,334 @@
+package io.tailwater.iptables.libc;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import jnr.ffi.LastError;
+import jnr.ffi.LibraryLoader;
+import jnr.ffi.Memory;
+import jnr.ffi.Pointer;
+import jnr.ffi.Runtime;
+
+/// System calls of Linux, typed. Any thread; nothing here blocks longer than the call itself.
+///
+/// Two kinds. Calls of the data path ([#splice], [#read], [#write], [#close], [#shutdown], [#pipe],
+/// [#pipeSize]) take and return primitives, allocate nothing and throw nothing: the result is `>=
+/// 0`, or `-errno` (see [Errno]). All others throw [SyscallException] with a hint for the operator.
+public final class Syscalls {
+  public static final int AF_INET = 2;
+  public static final int AF_INET6 = 10;
+  public static final int AF_NETLINK = 16;
+
+  public static final int SOCK_STREAM = 1;
+  public static final int SOCK_DGRAM = 2;
+  public static final int SOCK_RAW = 3;
+  public static final int SOCK_SEQPACKET = 5;
+  public static final int SOCK_NONBLOCK = 0x800;
+  public static final int SOCK_CLOEXEC = 0x80000;
+
+  public static final int IPPROTO_IP = 0;
+  public static final int IPPROTO_TCP = 6;
+  public static final int IPPROTO_UDP = 17;
+  public static final int IPPROTO_IPV6 = 41;
+
+  public static final int SOL_SOCKET = 1;
+  public static final int SO_REUSEADDR = 2;
+  public static final int SO_ERROR = 4;
+  public static final int SO_REUSEPORT = 15;
+  public static final int SO_RCVTIMEO = 20;
+  public static final int SO_SNDTIMEO = 21;
+
+  /// Packet mark of everything the socket sends. Needs CAP_NET_ADMIN (or CAP_NET_RAW since Linux
+  /// 5.17).
+  public static final int SO_MARK = 36;
+
+  /// Unsigned 64-bit cookie of the socket's network namespace (Linux 5.14).
+  public static final int SO_NETNS_COOKIE = 71;
+
+  /// Destination before REDIRECT: `getsockopt(IPPROTO_IP, 80)` fills a `sockaddr_in` of 16 bytes.
+  public static final int SO_ORIGINAL_DST = 80;
+
+  /// The same for IPv6: `getsockopt(IPPROTO_IPV6, 80)` fills a `sockaddr_in6` of 28 bytes.
+  public static final int IP6T_SO_ORIGINAL_DST = 80;
+
+  public static final int IP_TRANSPARENT = 19;
+  public static final int IPV6_V6ONLY = 26;
+  public static final int IPV6_TRANSPARENT = 75;
+
+  public static final int SHUT_RD = 0;
+  public static final int SHUT_WR = 1;
+  public static final int SHUT_RDWR = 2;
+
+  public static final int O_RDONLY = 0;
+  public static final int O_NONBLOCK = 0x800;
+  public static final int O_CLOEXEC = 0x80000;
+
+  public static final int SPLICE_F_MOVE = 1;
+  public static final int SPLICE_F_NONBLOCK = 2;
+  public static final int SPLICE_F_MORE = 4;
+
+  public static final int CLONE_NEWNS = 0x00020000;
+  public static final int CLONE_NEWNET = 0x40000000;
+
+  /// `ioctl(fd, NS_GET_NSTYPE)`: the `CLONE_NEW*` flag of a namespace descriptor; ENOTTY on any
+  /// other file.
+  private static final long NS_GET_NSTYPE = 0xb703;
+
+  private static final int F_SETPIPE_SZ = 1031;
+  private static final int F_GETPIPE_SZ = 1032;
+
+  private static final LibC.Calls C = load();
+  private static final Runtime RUNTIME = Runtime.getRuntime(C);
+
+  /// Eight bytes per thread for `pipe2`, so that taking a pipe allocates nothing.
+  private static final ThreadLocal<Pointer> TWO_INTS =
+      ThreadLocal.withInitial(() -> Memory.allocateDirect(RUNTIME, 8));
+
+  private Syscalls() {}
+
+  /// Loads the native library and does one call of each shape that starts a thread or compiles a
+  /// stub. Call it once at start, in the agent's own namespace, before anything enters another one:
+  /// jnr-ffi's finalizer thread is born here, and a thread born in a pod's namespace stays there
+  /// and keeps it alive.
+  public static void warmUp() {
+    long from = pipe(O_CLOEXEC | O_NONBLOCK);
+    if (from < 0) {
+      throw failure("pipe2()", (int) -from);
+    }
+    long to = pipe(O_CLOEXEC | O_NONBLOCK);
+    if (to < 0) {
+      close(readEnd(from));
+      close(writeEnd(from));
+      throw failure("pipe2()", (int) -to);
+    }
+    long moved = splice(readEnd(from), writeEnd(to), 1, SPLICE_F_NONBLOCK);
+    close(readEnd(from));
+    close(writeEnd(from));
+    close(readEnd(to));
+    close(writeEnd(to));
+    // An empty pipe has nothing to move; any other answer means that arguments do not arrive as we
+    // pass them.
+    if (moved != -Errno.EAGAIN) {
+      throw failure("splice() between empty pipes", moved < 0 ? (int) -moved : Errno.EINVAL);
+    }
+  }
+
+  // Data path: result or -errno.
+
+  /// `splice(2)` without offsets: moves up to `length` bytes from one descriptor to the other, one
+  /// of which is a pipe. 0 is the end of the input.
+  public static long splice(int in, int out, long length, int flags) {
+    return result(C.splice(in, 0, out, 0, length, flags));
+  }
+
+  /// `read(2)` into memory outside the heap.
+  public static long read(int fd, long address, long length) {
+    return result(C.read(fd, address, length));
+  }
+
+  /// `write(2)` from memory outside the heap. The caller's process must ignore SIGPIPE, as the JVM
+  /// does.
+  public static long write(int fd, long address, long length) {
+    return result(C.write(fd, address, length));
+  }
+
+  /// `close(2)`. The descriptor is gone even when an error is returned: never close it again.
+  public static long close(int fd) {
+    return result(C.close(fd));
+  }
+
+  /// `shutdown(2)` with one of [#SHUT_RD], [#SHUT_WR], [#SHUT_RDWR].
+  public static long shutdown(int fd, int how) {
+    return result(C.shutdown(fd, how));
+  }
+
+  /// `pipe2(2)` with `O_*` flags. Both descriptors come packed in one non-negative long: take them
+  /// apart with [#readEnd] and [#writeEnd].
+  public static long pipe(int flags) {
+    Pointer both = TWO_INTS.get();
+    int done = C.pipe2(both.address(), flags);
+    if (done < 0) {
+      return -lastError();
+    }
+    return ((long) both.getInt(4) << 32) | both.getInt(0);
+  }
+
+  /// The reading descriptor of a successful [#pipe].
+  public static int readEnd(long pipe) {
+    return (int) pipe;
+  }
+
+  /// The writing descriptor of a successful [#pipe].
+  public static int writeEnd(long pipe) {
+    return (int) (pipe >>> 32);
+  }
+
+  /// Sets the capacity of a pipe in bytes (`F_SETPIPE_SZ`), rounded up by the kernel to a power of
+  /// two pages; returns the capacity that it has now. EPERM above `fs.pipe-max-size` or beyond the
+  /// user's pages, EBUSY when more is buffered than would fit.
+  public static long pipeSize(int fd, int bytes) {
+    return result(C.fcntl(fd, F_SETPIPE_SZ, bytes));
+  }
+
+  /// The capacity of a pipe in bytes (`F_GETPIPE_SZ`).
+  public static long pipeSize(int fd) {
+    return result(C.fcntl(fd, F_GETPIPE_SZ, 0));
+  }
+
+  // Everything else: throws SyscallException.
+
+  /// `open(2)` of an existing file.
+  public static int open(Path path, int flags) {
+    byte[] name = path.toString().getBytes(StandardCharsets.UTF_8);
+    byte[] terminated = new byte[name.length + 1];
+    System.arraycopy(name, 0, terminated, 0, name.length);
+    int fd = C.open(terminated, flags, 0);
+    if (fd < 0) {
+      throw failure("open(" + path + ")", lastError());
+    }
+    return fd;
+  }
+
+  /// Device and inode of what a descriptor stands for: the identity of a namespace. Read through
+  /// `/proc/self/fd`, because the layout of `struct stat` differs between architectures.
+  public static FileIdentity identity(int fd) {
+    Path link = Path.of("/proc/self/fd/" + fd);
+    try {
+      var attributes = Files.readAttributes(link, "unix:dev,ino");
+      return new FileIdentity((Long) attributes.get("dev"), (Long) attributes.get("ino"));
+    } catch (IOException e) {
+      throw failure(
+          "fstat(" + fd + ")", Files.exists(Path.of("/proc/self")) ? Errno.EBADF : Errno.ENOENT);
+    }
+  }
+
+  /// Device and inode.
+  public record FileIdentity(long device, long inode) {}
+
+  /// Whether the descriptor stands for a network namespace, as opposed to another kind of namespace
+  /// or an ordinary file.
+  public static boolean isNetworkNamespace(int fd) {
+    return C.ioctl(fd, NS_GET_NSTYPE, 0) == CLONE_NEWNET;
+  }
+
+  /// `setns(2)`: moves the calling platform thread. Use `NetworkNamespace`, which also comes home.
+  public static void setns(int fd, int type) {
+    if (C.setns(fd, type) < 0) {
+      throw failure("setns(" + fd + ", " + namespaceKind(type) + ")", lastError());
+    }
+  }
+
+  /// `unshare(2)` of the calling platform thread; it can never be used for anything else
+  /// afterwards. For probes and tests.
+  public static void unshare(int flags) {
+    if (C.unshare(flags) < 0) {
+      throw failure("unshare(" + namespaceKind(flags) + ")", lastError());
+    }
+  }
+
+  /// `socket(2)`. The socket lives in the network namespace that the calling thread is in.
+  public static int socket(int family, int type, int protocol) {
+    int fd = C.socket(family, type, protocol);
+    if (fd < 0) {
+      throw failure("socket(" + family + ", " + (type & 0xf) + ", " + protocol + ")", lastError());
+    }
+    return fd;
+  }
+
+  /// `setsockopt(2)` with an int.
+  public static void setsockopt(int fd, int level, int option, int value) {
+    setsockopt(
+        fd,
+        level,
+        option,
+        ByteBuffer.allocate(4).order(ByteOrder.nativeOrder()).putInt(value).array());
+  }
+
+  /// `setsockopt(2)` with a value of any layout.
+  public static void setsockopt(int fd, int level, int option, byte[] value) {
+    if (C.setsockopt(fd, level, option, value, value.length) < 0) {
+      throw failure("setsockopt(" + fd + ", " + optionName(level, option) + ")", lastError());
+    }
+  }
+
+  /// `getsockopt(2)` of an int.
+  public static int getsockopt(int fd, int level, int option) {
+    return ByteBuffer.wrap(getsockopt(fd, level, option, 4))
+        .order(ByteOrder.nativeOrder())
+        .getInt();
+  }
+
+  /// `getsockopt(2)` of any layout: at most `length` bytes, exactly as many as the kernel filled.
+  public static byte[] getsockopt(int fd, int level, int option, int length) {
+    byte[] value = new byte[length];
+    int[] filled = {length};
+    if (C.getsockopt(fd, level, option, value, filled) < 0) {
+      throw failure("getsockopt(" + fd + ", " + optionName(level, option) + ")", lastError());
+    }
+    return filled[0] == length ? value : java.util.Arrays.copyOf(value, filled[0]);
+  }
+
+  /// Number of this process.
+  public static long getpid() {
+    return ProcessHandle.current().pid();
+  }
+
+  /// Number of the operating system's thread behind the calling platform thread.
+  public static long gettid() {
+    try {
+      return Long.parseLong(
+          Files.readSymbolicLink(Path.of("/proc/thread-self")).getFileName().toString());
+    } catch (IOException e) {
+      throw new SyscallException("gettid()", Errno.ENOENT, "/proc must be mounted");
+    }
+  }
+
+  /// jnr-ffi's own machine code stubs pass garbage for the sixth argument (seen with 2.3.4 on
+  /// x86-64: `splice` got its flags from the stack's leftovers). Its other way, through jffi, is
+  /// right and costs 25 ns more per call.
+  private static LibC.Calls load() {
+    if (System.getProperty("jnr.ffi.x86asm.enabled") == null) {
+      System.setProperty("jnr.ffi.x86asm.enabled", "false");
+    }
+    return LibraryLoader.create(LibC.Calls.class).failImmediately().load("c");
+  }
+
+  private static long result(long returned) {
+    return returned >= 0 ? returned : -lastError();
+  }
+
+  private static int lastError() {
+    return LastError.getLastError(RUNTIME);
+  }
+
+  private static SyscallException failure(String call, int errno) {
+    return new SyscallException(call, errno, Hints.of(call, errno));
+  }
+
+  private static String namespaceKind(int flags) {
+    return switch (flags) {
+      case CLONE_NEWNET -> "CLONE_NEWNET";
+      case CLONE_NEWNS -> "CLONE_NEWNS";
+      default -> "0x" + Integer.toHexString(flags);
+    };
+  }
+
+  private static String optionName(int level, int option) {
+    if (level == SOL_SOCKET && option == SO_MARK) {
+      return "SO_MARK";
+    }
+    if (level == IPPROTO_IP && option == IP_TRANSPARENT) {
+      return "IP_TRANSPARENT";
+    }
+    if (level == IPPROTO_IPV6 && option == IPV6_TRANSPARENT) {
+      return "IPV6_TRANSPARENT";
+    }
+    if ((level == IPPROTO_IP || level == IPPROTO_IPV6) && option == SO_ORIGINAL_DST) {
+      return "SO_ORIGINAL_DST";
+    }
+    return "level " + level + ", option " + option;
+  }
+}
