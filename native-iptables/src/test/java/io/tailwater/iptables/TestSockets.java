@@ -11,6 +11,7 @@ import java.nio.ByteOrder;
 import java.util.Arrays;
 import jnr.ffi.LastError;
 import jnr.ffi.LibraryLoader;
+import jnr.ffi.Pointer;
 import jnr.ffi.Runtime;
 
 /// Raw sockets for tests, so that a mark can be set before connecting and the original destination
@@ -73,6 +74,16 @@ public final class TestSockets {
     return family instanceof Inet4Address
         ? decode(Syscalls.getsockopt(fd, Syscalls.IPPROTO_IP, Syscalls.SO_ORIGINAL_DST, 16))
         : decode(Syscalls.getsockopt(fd, Syscalls.IPPROTO_IPV6, Syscalls.IP6T_SO_ORIGINAL_DST, 28));
+  }
+
+  /// The buffer is a direct one.
+  public static long write(int fd, ByteBuffer one) {
+    return Syscalls.write(fd, Pointer.wrap(RUNTIME, one).address(), one.capacity());
+  }
+
+  /// The buffer is a direct one.
+  public static long read(int fd, ByteBuffer one) {
+    return Syscalls.read(fd, Pointer.wrap(RUNTIME, one).address(), one.capacity());
   }
 
   public static InetSocketAddress localAddress(int fd) {

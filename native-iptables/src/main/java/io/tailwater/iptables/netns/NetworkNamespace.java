@@ -102,6 +102,12 @@ public final class NetworkNamespace implements AutoCloseable {
     return path;
   }
 
+  /// Where a foreign program finds exactly this namespace while it is open here, even if its path
+  /// leads elsewhere by now: for `nsenter --net=`.
+  public Path handle() {
+    return Path.of("/proc", Long.toString(Syscalls.getpid()), "fd", Integer.toString(fd));
+  }
+
   /// Moves the calling platform thread into this namespace, runs `birth`, and brings the thread
   /// home, whatever `birth` did. Sockets made inside live in this namespace for ever, whichever
   /// thread uses them later.

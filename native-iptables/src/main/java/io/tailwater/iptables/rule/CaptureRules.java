@@ -1,0 +1,210 @@
+package io.tailwater.iptables.rule;
+
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+
+/// The rules that a plan asks for in the pod's own namespace. Pure.
+///
+/// The chains end in RETURN and not in ACCEPT wherever a packet is left alone, so that rules of
+/// others behind our jump still count. nat is consulted for the first packet of a connection only.
+public final class CaptureRules {
+  private static final int DNS = 53;
+  private static final int QUIC = 443;
+
+  /// RFC 4861, 4.3 and 4.4: without these two no neighbour is ever found, not even for answers.
+  private static final int NEIGHBOUR_SOLICITATION = 135;
+
+  private static final int NEIGHBOUR_ADVERTISEMENT = 136;
+  private static final Cidr LINK_LOCAL_MULTICAST = Cidr.of("ff02::/16");
+
+  private final CapturePlan plan;
+  private final IpFamily family;
+
+  private CaptureRules(CapturePlan plan, IpFamily family) {
+    this.plan = plan;
+    this.family = family;
+  }
+
+  /// The chains of one family. Empty for IPv6 that is left untouched.
+  public static RuleSet of(CapturePlan plan, IpFamily family) {
+    CaptureRules rules = new CaptureRules(plan, family);
+    return switch (family) {
+      case V4 -> rules.capture();
+      case V6 ->
+          switch (plan.ipv6()) {
+            case CAPTURE -> rules.capture();
+            case REFUSE -> rules.refuse();
+            case UNTOUCHED -> RuleSet.none(family);
+          };
+    };
+  }
+
+  private RuleSet capture() {
+    Map<Table, List<Chain>> tables = new EnumMap<>(Table.class);
+    List<Chain> nat = new ArrayList<>();
+    nat.add(new Chain(Chain.OUTPUT, "OUTPUT", outbound()));
+    plan.inbound()
+        .ifPresent(ports -> nat.add(new Chain(Chain.PREROUTING, "PREROUTING", inbound(ports))));
+    tables.put(Table.NAT, nat);
+    List<Rule> refusals = refusedUdp();
+    if (!refusals.isEmpty()) {
+      List<Rule> filter = new ArrayList<>(untouched());
+      filter.add(reply());
+      filter.addAll(refusals);
+      tables.put(Table.FILTER, List.of(new Chain(Chain.OUTPUT, "OUTPUT", filter)));
+    }
+    return new RuleSet(family, tables);
+  }
+
+  /// Istio has the same rules with the conditions spread over each line; here what is left alone
+  /// comes first.
+  private List<Rule> outbound() {
+    List<Rule> rules = new ArrayList<>(untouched());
+    plan.dnsPort()
+        .ifPresent(port -> {
+          // -p udp -m udp --dport 53 -j REDIRECT --to-ports 15053
+          rules.add(
+              Rule.of(
+                  "DNS over UDP is answered by the agent, whichever server was asked",
+                  new Target.Redirect(port),
+                  new Match.Protocol(IpProtocol.UDP),
+                  new Match.DestinationPort(IpProtocol.UDP, DNS)));
+          // -p tcp -m tcp --dport 53 -j REDIRECT --to-ports 15053
+          rules.add(
+              Rule.of(
+                  "DNS over TCP likewise",
+                  new Target.Redirect(port),
+                  new Match.Protocol(IpProtocol.TCP),
+                  new Match.DestinationPort(IpProtocol.TCP, DNS)));
+        });
+    // -p tcp -j REDIRECT --to-ports 15001
+    rules.add(
+        Rule.of(
+            "every other TCP connection that leaves the pod goes to the agent",
+            new Target.Redirect(plan.outboundPort()),
+            new Match.Protocol(IpProtocol.TCP)));
+    return rules;
+  }
+
+  private List<Rule> inbound(CapturePlan.Inbound ports) {
+    return List.of(
+        // -m mark --mark 0x539/0xfff -j RETURN
+        agentsOwn(),
+        // -d 127.0.0.1/32 -j RETURN
+        Rule.of(
+            "the pod's own loopback is left alone",
+            new Target.Return(),
+            new Match.Destination(family.localhost())),
+        // -p tcp -m tcp --dport 15008 -j RETURN
+        Rule.of(
+            "tunnels go straight to their own listener",
+            new Target.Return(),
+            new Match.Protocol(IpProtocol.TCP),
+            new Match.DestinationPort(IpProtocol.TCP, ports.hbonePort())),
+        // -p tcp -j REDIRECT --to-ports 15006
+        Rule.of(
+            "every other TCP connection to the pod goes to the agent",
+            new Target.Redirect(ports.plaintextPort()),
+            new Match.Protocol(IpProtocol.TCP)));
+  }
+
+  private List<Rule> refusedUdp() {
+    return switch (plan.udp()) {
+      case OFF -> List.of();
+      case QUIC ->
+          List.of(
+              // -p udp -m udp --dport 443 -j REJECT --reject-with icmp-port-unreachable
+              Rule.of(
+                  "QUIC is refused at once, so that clients fall back to TCP, where a name can be"
+                      + " seen",
+                  Target.Reject.unreachable(family),
+                  new Match.Protocol(IpProtocol.UDP),
+                  new Match.DestinationPort(IpProtocol.UDP, QUIC)));
+      case ALL -> {
+        List<Rule> rules = new ArrayList<>();
+        if (plan.dnsPort().isEmpty()) {
+          // -p udp -m udp --dport 53 -j RETURN
+          rules.add(
+              Rule.of(
+                  "DNS is not captured, so it has to pass",
+                  new Target.Return(),
+                  new Match.Protocol(IpProtocol.UDP),
+                  new Match.DestinationPort(IpProtocol.UDP, DNS)));
+        }
+        // -p udp -j REJECT --reject-with icmp-port-unreachable
+        rules.add(
+            Rule.of(
+                "no other UDP leaves the pod",
+                Target.Reject.unreachable(family),
+                new Match.Protocol(IpProtocol.UDP)));
+        yield rules;
+      }
+    };
+  }
+
+  private RuleSet refuse() {
+    List<Rule> rules = new ArrayList<>(untouched());
+    rules.add(reply());
+    // -d ff02::/16 -j RETURN
+    rules.add(
+        Rule.of(
+            "multicast on the link: neighbour discovery, group membership",
+            new Target.Return(),
+            new Match.Destination(LINK_LOCAL_MULTICAST)));
+    // -p ipv6-icmp -m icmp6 --icmpv6-type 135 -j RETURN
+    rules.add(neighbourDiscovery("neighbour solicitation", NEIGHBOUR_SOLICITATION));
+    // -p ipv6-icmp -m icmp6 --icmpv6-type 136 -j RETURN
+    rules.add(neighbourDiscovery("neighbour advertisement", NEIGHBOUR_ADVERTISEMENT));
+    // -p tcp -j REJECT --reject-with tcp-reset
+    rules.add(
+        Rule.of(
+            "IPv6 is not captured here: clients learn at once that they have to use IPv4",
+            new Target.Reject(Target.Reject.With.TCP_RESET),
+            new Match.Protocol(IpProtocol.TCP)));
+    // -j REJECT --reject-with icmp6-port-unreachable
+    rules.add(
+        Rule.of("nor does any other protocol pass over IPv6", Target.Reject.unreachable(family)));
+    return new RuleSet(
+        family, Map.of(Table.FILTER, List.of(new Chain(Chain.OUTPUT, "OUTPUT", rules))));
+  }
+
+  private List<Rule> untouched() {
+    return List.of(
+        // -m mark --mark 0x539/0xfff -j RETURN
+        agentsOwn(),
+        // -d 127.0.0.0/8 -j RETURN
+        Rule.of(
+            "loopback is left alone",
+            new Target.Return(),
+            new Match.Destination(family.loopback())),
+        // -o lo -j RETURN
+        Rule.of(
+            "so is what the pod sends to its own address",
+            new Target.Return(),
+            new Match.OutInterface("lo")));
+  }
+
+  private Rule agentsOwn() {
+    return Rule.of(
+        "packets of the agent's own sockets pass: redirected, they would come back to it for ever",
+        new Target.Return(),
+        new Match.PacketMark(plan.agent()));
+  }
+
+  /// Filter sees every packet, also the answers of a server in the pod; a connection that the other
+  /// side began is not egress.
+  private static Rule reply() {
+    // -m conntrack --ctdir REPLY -j RETURN
+    return Rule.of(
+        "answers to connections that came from outside pass",
+        new Target.Return(),
+        new Match.Reply());
+  }
+
+  private static Rule neighbourDiscovery(String what, int type) {
+    return Rule.of(
+        what, new Target.Return(), new Match.Protocol(IpProtocol.ICMP6), new Match.Icmp6Type(type));
+  }
+}

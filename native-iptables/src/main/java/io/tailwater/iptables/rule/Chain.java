@@ -1,0 +1,34 @@
+package io.tailwater.iptables.rule;
+
+import java.util.List;
+
+/// A chain of ours and the built-in chain that jumps to it. The jump comes first there: a rule
+/// ahead of it could let packets past.
+///
+/// @param name begins with `TAILWATER_`
+/// @param hook the built-in chain, such as `OUTPUT`
+public record Chain(String name, String hook, List<Rule> rules) {
+  /// All our chains and nobody else's begin like this.
+  public static final String PREFIX = "TAILWATER_";
+
+  public static final String OUTPUT = PREFIX + "OUTPUT";
+  public static final String PREROUTING = PREFIX + "PRERT";
+
+  public Chain {
+    Names.checkChain(name);
+    Names.checkChain(hook);
+    if (!isOurs(name)) {
+      throw new IllegalArgumentException("Chain " + name + " does not begin with " + PREFIX);
+    }
+    rules = List.copyOf(rules);
+  }
+
+  public static boolean isOurs(String chain) {
+    return chain.startsWith(PREFIX);
+  }
+
+  /// The arguments of the jump, after `-A OUTPUT`.
+  public String jump() {
+    return "-j " + name;
+  }
+}

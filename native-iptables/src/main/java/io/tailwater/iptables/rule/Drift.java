@@ -1,0 +1,167 @@
+package io.tailwater.iptables.rule;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+
+/// How the rules that are there differ from those that shall be there, in one or both families.
+/// Each line names the family, table and chain.
+public sealed interface Drift {
+  /// Exactly as wanted.
+  record None() implements Drift {}
+
+  /// Not one chain or jump of ours.
+  record NotInstalled() implements Drift {}
+
+  /// Some chains, jumps or rules are gone; those that are there are as wanted.
+  record Missing(List<String> what) implements Drift {
+    public Missing {
+      what = List.copyOf(what);
+    }
+  }
+
+  /// Something is there that should not be, or not like that; what is missing besides is also
+  /// listed.
+  record Changed(List<String> what) implements Drift {
+    public Changed {
+      what = List.copyOf(what);
+    }
+  }
+
+  /// Compares one family.
+  static Drift between(RuleSet wanted, SavedRules current) {
+    List<String> missing = new ArrayList<>();
+    List<String> changed = new ArrayList<>();
+    for (Table table : Table.values()) {
+      compare(
+          wanted.family() + " " + table + " ",
+          wanted.chains(table),
+          current.table(table),
+          missing,
+          changed);
+    }
+    if (!changed.isEmpty()) {
+      missing.addAll(changed);
+      return new Changed(missing);
+    }
+    if (missing.isEmpty()) {
+      return new None();
+    }
+    return current.hasOurs() ? new Missing(missing) : new NotInstalled();
+  }
+
+  /// The families of one namespace together: not installed only if no one is.
+  static Drift together(Map<IpFamily, Drift> families) {
+    List<String> what = new ArrayList<>();
+    families.forEach((family, drift) -> what.addAll(drift.lines(family)));
+    if (what.isEmpty()) {
+      return new None();
+    }
+    if (families.values().stream().allMatch(NotInstalled.class::isInstance)) {
+      return new NotInstalled();
+    }
+    return families.values().stream().anyMatch(Changed.class::isInstance)
+        ? new Changed(what)
+        : new Missing(what);
+  }
+
+  private List<String> lines(IpFamily family) {
+    return switch (this) {
+      case None() -> List.of();
+      case NotInstalled() -> List.of(family + ": no rule of ours is installed");
+      case Missing(List<String> what) -> what;
+      case Changed(List<String> what) -> what;
+    };
+  }
+
+  private static void compare(
+      String where,
+      List<Chain> wanted,
+      SavedRules.SavedTable saved,
+      List<String> missing,
+      List<String> changed) {
+    for (Chain chain : wanted) {
+      jump(where, chain, saved, missing, changed);
+      if (!saved.chains().containsKey(chain.name())) {
+        missing.add(where + chain.name() + ": the chain");
+        continue;
+      }
+      List<String> expected = chain.rules().stream().map(Rule::text).toList();
+      List<String> present = saved.rules(chain.name());
+      if (!sameRules(expected, present)) {
+        rules(where + chain.name() + ": ", expected, present, missing, changed);
+      }
+    }
+    List<String> names = wanted.stream().map(Chain::name).toList();
+    for (String chain : saved.ours()) {
+      if (!names.contains(chain)) {
+        changed.add(where + chain + ": the chain should not be there");
+      }
+    }
+  }
+
+  private static void jump(
+      String where,
+      Chain chain,
+      SavedRules.SavedTable saved,
+      List<String> missing,
+      List<String> changed) {
+    List<String> hook = saved.rules(chain.hook());
+    long jumps = hook.stream().filter(rule -> RuleText.same(rule, chain.jump())).count();
+    if (jumps == 0) {
+      missing.add(where + chain.hook() + ": " + chain.jump());
+    } else if (jumps > 1) {
+      changed.add(where + chain.hook() + ": " + chain.jump() + " is there " + jumps + " times");
+    } else if (!RuleText.same(hook.get(0), chain.jump())) {
+      changed.add(where + chain.hook() + ": ahead of " + chain.jump() + " is: " + hook.get(0));
+    }
+  }
+
+  private static void rules(
+      String where,
+      List<String> expected,
+      List<String> present,
+      List<String> missing,
+      List<String> changed) {
+    List<String> rest = new ArrayList<>(present);
+    List<String> absent = new ArrayList<>();
+    for (String rule : expected) {
+      int at = indexOf(rest, rule);
+      if (at < 0) {
+        absent.add(rule);
+      } else {
+        rest.remove(at);
+      }
+    }
+    absent.forEach(rule -> missing.add(where + rule));
+    rest.forEach(rule -> changed.add(where + "should not be there: " + rule));
+    List<String> common = new ArrayList<>(expected);
+    common.removeAll(absent);
+    List<String> kept = new ArrayList<>(present);
+    kept.removeAll(rest);
+    if (!sameRules(common, kept)) {
+      changed.add(where + "the rules are in another order");
+    }
+  }
+
+  private static boolean sameRules(List<String> left, List<String> right) {
+    if (left.size() != right.size()) {
+      return false;
+    }
+    for (int i = 0; i < left.size(); i++) {
+      if (!RuleText.same(left.get(i), right.get(i))) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  private static int indexOf(List<String> rules, String rule) {
+    for (int i = 0; i < rules.size(); i++) {
+      if (RuleText.same(rules.get(i), rule)) {
+        return i;
+      }
+    }
+    return -1;
+  }
+}

@@ -1,0 +1,46 @@
+package io.tailwater.iptables.rule;
+
+import java.util.regex.Pattern;
+
+/// Names that are pasted into a script which a privileged program reads: nothing but what the
+/// kernel itself allows in a name, so that no name can carry a rule of its own.
+final class Names {
+  private static final Pattern INTERFACE = Pattern.compile("[A-Za-z0-9_.:@-]{1,14}\\+?");
+  private static final Pattern SET = Pattern.compile("[A-Za-z0-9_.:-]{1,31}");
+
+  /// XT_EXTENSION_MAXNAMELEN is 29 with the final zero.
+  private static final Pattern CHAIN = Pattern.compile("[A-Za-z0-9_-]{1,28}");
+
+  private Names() {}
+
+  static void checkInterface(String name) {
+    check(INTERFACE, name, "an interface");
+  }
+
+  static void checkSet(String name) {
+    check(SET, name, "a set");
+  }
+
+  static void checkChain(String name) {
+    check(CHAIN, name, "a chain");
+  }
+
+  static void checkPort(IpProtocol protocol, int port) {
+    if (protocol == IpProtocol.ICMP6) {
+      throw new IllegalArgumentException(protocol + " has no ports");
+    }
+    checkPort(port);
+  }
+
+  static void checkPort(int port) {
+    if (port < 1 || port > 65535) {
+      throw new IllegalArgumentException("Port " + port + " is not 1..65535");
+    }
+  }
+
+  private static void check(Pattern allowed, String name, String what) {
+    if (!allowed.matcher(name).matches() || name.startsWith("-")) {
+      throw new IllegalArgumentException("'" + name + "' cannot be the name of " + what);
+    }
+  }
+}

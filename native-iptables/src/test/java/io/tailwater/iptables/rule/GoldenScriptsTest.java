@@ -1,0 +1,67 @@
+package io.tailwater.iptables.rule;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestFactory;
+
+/// The scripts of all plans as files. `mvn -pl native-iptables -am test -Dtest=GoldenScriptsTest
+/// -Dgoldens.update=true -Dsurefire.failIfNoSpecifiedTests=false` writes them anew; read the
+/// difference before committing it.
+class GoldenScriptsTest {
+  private static final Path FOLDER = Path.of("src/test/resources/goldens");
+  private static final CapturePlan EGRESS = CapturePlan.egress();
+
+  private static final Map<String, CapturePlan> PLANS =
+      new TreeMap<>(
+          Map.of(
+              "egress", EGRESS,
+              "egress-quic-refused", EGRESS.withUdp(UdpPolicy.QUIC),
+              "egress-udp-refused", EGRESS.withUdp(UdpPolicy.ALL),
+              "egress-udp-refused-dns-captured",
+                  EGRESS.withUdp(UdpPolicy.ALL).withDns(CapturePlan.DNS_PORT),
+              "egress-ipv6-refused", EGRESS.withIpv6(Ipv6.REFUSE).withUdp(UdpPolicy.QUIC),
+              "egress-ipv6-untouched", EGRESS.withIpv6(Ipv6.UNTOUCHED),
+              "egress-other-mark-and-port",
+                  EGRESS.withAgent(new Mark(0x200, 0xf00)).withOutboundPort(25001),
+              "inbound", EGRESS.withInbound(CapturePlan.Inbound.STANDARD)));
+
+  @TestFactory
+  Stream<DynamicTest> scriptsAreAsRecorded() {
+    return PLANS.entrySet().stream()
+        .flatMap(plan ->
+            Stream.of(IpFamily.values())
+                .map(family -> {
+                  String name = plan.getKey() + (family == IpFamily.V4 ? ".v4" : ".v6");
+                  return DynamicTest.dynamicTest(name, () -> check(name, plan.getValue(), family));
+                }));
+  }
+
+  @Test
+  void noGoldenIsLeftOver() throws IOException {
+    try (Stream<Path> files = Files.list(FOLDER)) {
+      assertThat(files.map(file -> file.getFileName().toString()))
+          .containsExactlyInAnyOrderElementsOf(
+              PLANS.keySet().stream()
+                  .flatMap(name -> Stream.of(name + ".v4.rules", name + ".v6.rules"))
+                  .toList());
+    }
+  }
+
+  private static void check(String name, CapturePlan plan, IpFamily family) throws IOException {
+    Path golden = FOLDER.resolve(name + ".rules");
+    String text = RestoreScript.fresh(CaptureRules.of(plan, family)).text();
+    if (Boolean.getBoolean("goldens.update")) {
+      Files.createDirectories(FOLDER);
+      Files.writeString(golden, text);
+    }
+    assertThat(golden).content().isEqualTo(text);
+  }
+}
