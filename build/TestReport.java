@@ -23,7 +23,7 @@ final class TestReport {
   private int failed;
   private int skipped;
   private final List<String> failures = new ArrayList<>();
-  private final Map<String, Integer> skips = new TreeMap<>();
+  private final Map<String, Map<String, Integer>> skips = new TreeMap<>();
 
   public static void main(String[] arguments) throws IOException, XMLStreamException {
     Path root = Path.of(arguments[0]);
@@ -36,7 +36,7 @@ final class TestReport {
       whole.add(module);
     }
     whole.failures.forEach(System.out::println);
-    whole.skips.forEach((reason, count) -> System.out.println("skipped: " + reason + " (" + count + ")"));
+    whole.skips.forEach((reason, tests) -> System.out.println("skipped, " + reason + ": " + tests));
     try (PrintStream sums = new PrintStream(new FileOutputStream("/dev/fd/3"))) {
       sums.println(whole.passed + " " + whole.failed + " " + whole.skipped);
     }
@@ -97,7 +97,9 @@ final class TestReport {
               outcome = "failed";
             }
             case "skipped" -> {
-              skips.merge(message(xml), 1, Integer::sum);
+              skips
+                  .computeIfAbsent(message(xml), _ -> new TreeMap<>())
+                  .merge(test.substring(0, test.indexOf('.')), 1, Integer::sum);
               outcome = "skipped";
             }
             default -> {}

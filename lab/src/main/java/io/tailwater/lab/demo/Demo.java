@@ -87,7 +87,8 @@ public final class Demo {
       try {
         demo.show();
       } catch (LabException e) {
-        demo.screen.expect(false, "the demo runs to its end", e.getMessage());
+        demo.screen.expect(false, "the demo runs to its end", "");
+        demo.screen.quote(e.getMessage());
       }
       demo.screen.sum();
       if (keep) {
@@ -134,7 +135,8 @@ public final class Demo {
     throughput();
 
     if (!agent.isAlive()) {
-      screen.expect(false, "the agent lives", agent.output());
+      screen.expect(false, "the agent lives", "");
+      screen.quote(agent.output());
     }
   }
 

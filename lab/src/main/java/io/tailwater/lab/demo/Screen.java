@@ -37,7 +37,9 @@ final class Screen {
       out.println("  " + in("32", "✓") + " " + pad(what) + in("2", seen));
     } else {
       crosses++;
-      out.println("  " + in("31", "✗") + " " + pad(what) + in("31", seen));
+      // One line is enough; curl explains itself at length.
+      out.println(
+          "  " + in("31", "✗") + " " + pad(what) + in("31", seen.lines().findFirst().orElse("")));
     }
   }
 
