@@ -38,6 +38,8 @@ final class LibC {
 
     long write(int fd, long address, long length);
 
+    long recv(int fd, long address, long length, int flags);
+
     int shutdown(int fd, int how);
   }
 }

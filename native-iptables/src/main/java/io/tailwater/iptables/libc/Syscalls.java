@@ -77,6 +77,8 @@ public final class Syscalls {
   /// other file.
   private static final long NS_GET_NSTYPE = 0xb703;
 
+  private static final int MSG_PEEK = 0x2;
+  private static final int MSG_DONTWAIT = 0x40;
   private static final int F_SETPIPE_SZ = 1031;
   private static final int F_GETPIPE_SZ = 1032;
 
@@ -127,6 +129,12 @@ public final class Syscalls {
   /// `read(2)` into memory outside the heap.
   public static long read(int fd, long address, long length) {
     return result(C.read(fd, address, length));
+  }
+
+  /// `recv(2)` with MSG_PEEK and MSG_DONTWAIT into memory outside the heap: the bytes stay in the
+  /// socket. 0 is the end of the input.
+  public static long peek(int fd, long address, long length) {
+    return result(C.recv(fd, address, length, MSG_PEEK | MSG_DONTWAIT));
   }
 
   /// `write(2)` from memory outside the heap. The caller's process must ignore SIGPIPE, as the JVM

@@ -124,4 +124,17 @@ public final class ConnectionRecord {
     bytesSent = sent;
     bytesReceived = received;
   }
+
+  /// A copy that no loop changes any more. On the loop.
+  public ConnectionRecord copy() {
+    ConnectionRecord copy = new ConnectionRecord(id, pod, client, dst, openedAt, openedNanos);
+    copy.preface = preface;
+    copy.decision = decision;
+    copy.upstream = upstream;
+    copy.grade = grade;
+    copy.stage = stage;
+    copy.bytesSent = bytesSent;
+    copy.bytesReceived = bytesReceived;
+    return copy;
+  }
 }

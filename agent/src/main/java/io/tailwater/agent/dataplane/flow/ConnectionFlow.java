@@ -1,0 +1,533 @@
+package io.tailwater.agent.dataplane.flow;
+
+import io.netty.buffer.ByteBuf;
+import io.netty.buffer.Unpooled;
+import io.netty.channel.Channel;
+import io.netty.channel.ChannelHandlerContext;
+import io.netty.channel.ChannelInboundHandlerAdapter;
+import io.netty.channel.socket.ChannelInputShutdownEvent;
+import io.netty.channel.socket.ChannelInputShutdownReadComplete;
+import io.netty.util.concurrent.ScheduledFuture;
+import io.tailwater.agent.dataplane.accept.Intercepted;
+import io.tailwater.agent.dataplane.account.ConnectionRecord;
+import io.tailwater.agent.dataplane.account.Outcome;
+import io.tailwater.agent.dataplane.connect.Candidates;
+import io.tailwater.agent.dataplane.connect.Dial;
+import io.tailwater.agent.dataplane.relay.CopyRelay;
+import io.tailwater.agent.dataplane.relay.Relay;
+import io.tailwater.agent.dataplane.relay.RelayEnd;
+import io.tailwater.agent.dataplane.relay.RelayObserver;
+import io.tailwater.agent.dataplane.relay.SpliceRelay;
+import io.tailwater.agent.dataplane.route.ClientView;
+import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.agent.dataplane.route.Target;
+import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.dataplane.sniff.PrefaceSniffer;
+import io.tailwater.agent.dataplane.sniff.Sniffed;
+import io.tailwater.agent.dataplane.upstream.Cluster;
+import io.tailwater.agent.dataplane.upstream.Endpoint;
+import io.tailwater.agent.traffic.AddressRule;
+import io.tailwater.agent.traffic.Grade;
+import io.tailwater.agent.traffic.Refusal;
+import java.net.InetSocketAddress;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/// The life of one connection, top to bottom:
+///
+/// ```
+/// begin ─▶ sniff ─▶ route ─▶ find addresses ─▶ dial ─▶ relay ─▶ over
+///            │        └▶ refuse ◀──┴──────────────┘
+///            └ skipped where the decision needs no name
+/// ```
+///
+/// Transitions only: each stage's work is in its own room. Everything runs on the connection's one
+/// loop. Owns the client channel and the bytes read ahead until the relay takes both.
+final class ConnectionFlow extends ChannelInboundHandlerAdapter implements RelayObserver {
+  private static final Logger LOG = LoggerFactory.getLogger(ConnectionFlow.class);
+
+  /// Where a refusal is certain before a byte was read: how long a ClientHello or request line is
+  /// awaited, so that the denial has a name.
+  private static final long NAME_FOR_DENIAL_MILLIS = 300;
+
+  private final Worker worker;
+  private final Stages stages;
+  private final ServedPod pod;
+  private final Channel client;
+  private final ConnectionRecord record;
+  private final boolean direct;
+  private final ClientView view;
+
+  private Phase phase = new Phase.Begun();
+  private ByteBuf ahead = Unpooled.EMPTY_BUFFER;
+  private boolean clientInputShut;
+  private boolean clientInputRead;
+  private @Nullable ScheduledFuture<?> deadline;
+
+  /// Where the connection is, with what belongs to that stage alone.
+  private sealed interface Phase {
+    /// Accepted, nothing decided.
+    record Begun() implements Phase {}
+
+    /// The first bytes are awaited; the decision needs them.
+    record Sniffing(PrefaceSniffer sniffer) implements Phase {}
+
+    /// It will be refused; the first bytes are awaited for the record only.
+    record Naming(PrefaceSniffer sniffer, Decision.Refuse refusal) implements Phase {}
+
+    /// Names are being resolved.
+    record Resolving() implements Phase {}
+
+    /// The upstream is being dialled.
+    record Dialling(Dial dial) implements Phase {}
+
+    /// Bytes move.
+    record Relaying(Relay relay, Endpoint endpoint) implements Phase {}
+
+    /// Ended and told.
+    record Over() implements Phase {}
+  }
+
+  ConnectionFlow(Worker worker, ServedPod pod, Intercepted accepted, ConnectionRecord record) {
+    this.worker = worker;
+    this.stages = worker.stages();
+    this.pod = pod;
+    this.client = accepted.channel();
+    this.record = record;
+    this.direct = accepted.direct();
+    // Read once: one connection is judged by one table.
+    this.view = pod.view(stages.routes().get());
+  }
+
+  // ---- begin
+
+  void begin() {
+    String reached = stages.admission().admit(pod);
+    stages.observer().accepted(record);
+    worker.add(this);
+    client.pipeline().addLast(this);
+    if (!reached.isEmpty()) {
+      end(new Outcome.Refused(Refusal.LIMIT, reached), false);
+      return;
+    }
+    if (direct) {
+      refuse(Refusal.DIRECT_HIT, "");
+      return;
+    }
+    switch (view.ask(record.dst())) {
+      case PREFACE -> sniff();
+      case NOTHING -> route(new Preface.Silent());
+    }
+  }
+
+  // ---- sniff
+
+  private void sniff() {
+    if (!stages.admission().beginHandshake()) {
+      refuse(Refusal.LIMIT, "limits.pendingHandshakes is reached");
+      return;
+    }
+    record.stage("sniffing");
+    phase = new Phase.Sniffing(new PrefaceSniffer(stages.limits().clientHelloBytes()));
+    schedule(stages.limits().clientHelloTime().toMillis());
+    client.read();
+  }
+
+  @Override
+  public void channelRead(ChannelHandlerContext ctx, Object message) {
+    ByteBuf bytes = (ByteBuf) message;
+    if (phase instanceof Phase.Over) {
+      bytes.release();
+    } else if (!ahead.isReadable()) {
+      ahead.release();
+      ahead = bytes;
+    } else {
+      ahead = append(ahead, bytes);
+    }
+  }
+
+  private ByteBuf append(ByteBuf head, ByteBuf tail) {
+    try {
+      if (head.maxWritableBytes() >= tail.readableBytes()
+          && head.isWritable(tail.readableBytes())) {
+        return head.writeBytes(tail);
+      }
+      ByteBuf grown = client.alloc().buffer((head.readableBytes() + tail.readableBytes()) * 2);
+      grown.writeBytes(head).writeBytes(tail);
+      head.release();
+      return grown;
+    } finally {
+      tail.release();
+    }
+  }
+
+  @Override
+  public void channelReadComplete(ChannelHandlerContext ctx) {
+    switch (phase) {
+      case Phase.Sniffing(PrefaceSniffer sniffer) -> {
+        switch (sniffer.sniff(ahead)) {
+          case Sniffed.As(Preface preface) -> sniffed(preface);
+          case Sniffed.NeedMore _ -> client.read();
+          case Sniffed.Not _ -> sniffed(new Preface.Opaque());
+        }
+      }
+      case Phase.Naming(PrefaceSniffer sniffer, Decision.Refuse refusal) -> {
+        switch (sniffer.sniff(ahead)) {
+          case Sniffed.As(Preface preface) -> named(preface, refusal);
+          case Sniffed.NeedMore _ -> client.read();
+          case Sniffed.Not _ -> named(new Preface.Opaque(), refusal);
+        }
+      }
+      case Phase.Begun _, Phase.Resolving _, Phase.Dialling _, Phase.Relaying _, Phase.Over _ -> {}
+    }
+  }
+
+  private void sniffed(Preface preface) {
+    cancelDeadline();
+    stages.admission().endHandshake();
+    phase = new Phase.Begun();
+    if (preface instanceof Preface.Silent && clientInputShut) {
+      end(new Outcome.ClientGone(), false); // it closed without a word: nothing to carry
+      return;
+    }
+    route(preface);
+  }
+
+  // ---- route
+
+  private void route(Preface preface) {
+    record.preface(preface);
+    Decision decision = view.decide(record.dst(), preface);
+    record.decision(decision);
+    switch (decision) {
+      case Decision.Refuse refusal -> {
+        if (preface instanceof Preface.Silent && refusal.why() != Refusal.HELLO_TIMEOUT) {
+          awaitName(refusal);
+        } else {
+          refuse(refusal.why(), detailOf(preface));
+        }
+      }
+      case Decision.Passthrough _ -> {
+        stages.observer().opened(record);
+        dial(
+            stages.clusters().cluster(Decision.PASSTHROUGH),
+            record.dst().toString(),
+            List.of(record.dst().socketAddress()));
+      }
+      case Decision.Forward forward -> find(forward);
+    }
+  }
+
+  private static String detailOf(Preface preface) {
+    return preface instanceof Preface.MalformedTls(String why, _) ? why : "";
+  }
+
+  private void awaitName(Decision.Refuse refusal) {
+    record.stage("refusing");
+    phase = new Phase.Naming(new PrefaceSniffer(stages.limits().clientHelloBytes()), refusal);
+    schedule(NAME_FOR_DENIAL_MILLIS);
+    client.read();
+  }
+
+  private void named(Preface preface, Decision.Refuse refusal) {
+    cancelDeadline();
+    record.preface(preface);
+    refuse(refusal.why(), "");
+  }
+
+  // ---- find addresses
+
+  private void find(Decision.Forward forward) {
+    record.stage("resolving");
+    phase = new Phase.Resolving();
+    stages
+        .candidates()
+        .find(
+            pod.pod().ref(),
+            record.dst(),
+            forward.target(),
+            forward.addressRule(),
+            client.eventLoop(),
+            found -> found(forward, found));
+  }
+
+  private void found(Decision.Forward forward, Candidates.Found found) {
+    if (!(phase instanceof Phase.Resolving)) {
+      return; // the client went away in the meantime
+    }
+    Cluster cluster = stages.clusters().cluster(forward.to().cluster());
+    switch (found) {
+      case Candidates.Found.Some(List<InetSocketAddress> addresses) -> {
+        stages.observer().opened(record);
+        dial(cluster, forward.upstreamHost(), addresses);
+      }
+      case Candidates.Found.None(Refusal why, String detail) -> {
+        if (why == Refusal.ADDRESS_FILTERED && forward.auditing() && dialledIsHarmless(forward)) {
+          record.decision(
+              new Decision.Passthrough(Optional.of(why), Optional.of(forward.resource())));
+          stages.observer().opened(record);
+          dial(
+              stages.clusters().cluster(Decision.PASSTHROUGH),
+              record.dst().toString(),
+              List.of(record.dst().socketAddress()));
+          return;
+        }
+        cluster.noneHealthy();
+        refuse(why, detail);
+      }
+    }
+  }
+
+  /// Audit lets a filtered name pass to the dialled address, but never to one that the filter
+  /// refuses.
+  private boolean dialledIsHarmless(Decision.Forward forward) {
+    boolean[] harmless = new boolean[1];
+    AddressRule rule = forward.addressRule();
+    stages
+        .candidates()
+        .find(
+            pod.pod().ref(),
+            record.dst(),
+            new Target.Dialled(record.dst().port()),
+            rule,
+            client.eventLoop(),
+            found -> harmless[0] = found instanceof Candidates.Found.Some);
+    return harmless[0];
+  }
+
+  // ---- dial
+
+  private void dial(Cluster cluster, String hostname, List<InetSocketAddress> addresses) {
+    record.stage("connecting");
+    Dial dial =
+        new Dial(
+            client.eventLoop(),
+            worker.maker(),
+            pod.place(),
+            addresses,
+            stages.limits().connectTimeout(),
+            new Dial.Listener() {
+              @Override
+              public void connected(Channel upstream, InetSocketAddress address) {
+                record.upstream(address);
+                relay(upstream, cluster.endpoint(address, hostname, System.nanoTime()));
+              }
+
+              @Override
+              public void failed(boolean timedOut, String detail) {
+                if (timedOut) {
+                  cluster.connectTimedOut();
+                }
+                refuse(Refusal.CONNECT_FAILED, detail);
+              }
+
+              @Override
+              public void attemptFailed(InetSocketAddress address) {
+                long now = System.nanoTime();
+                cluster.endpoint(address, hostname, now).connectFailed(now);
+              }
+            });
+    phase = new Phase.Dialling(dial);
+    dial.start();
+  }
+
+  // ---- relay
+
+  private void relay(Channel upstream, Endpoint endpoint) {
+    long idle = stages.limits().idleTimeout().toNanos();
+    long now = System.nanoTime();
+    Relay relay =
+        stages.highest() == Grade.SPLICE
+            ? new SpliceRelay(client, upstream, this, idle, now, worker.pipes())
+            : new CopyRelay(client, upstream, this, idle, now);
+    record.stage("relaying");
+    record.grade(relay.grade());
+    endpoint.opened();
+    phase = new Phase.Relaying(relay, endpoint);
+    client.pipeline().remove(this);
+    ByteBuf readAhead = ahead;
+    ahead = Unpooled.EMPTY_BUFFER;
+    boolean unread = record.preface() instanceof Preface.Silent;
+    if (unread && readAhead.isReadable()) {
+      firstClientBytes(readAhead);
+      unread = false;
+    }
+    relay.start(readAhead, unread, clientInputRead);
+  }
+
+  @Override
+  public void firstClientBytes(ByteBuf bytes) {
+    // In passing, for the inventory: what one look shows, nothing more.
+    PrefaceSniffer sniffer = new PrefaceSniffer(stages.limits().clientHelloBytes());
+    if (sniffer.sniff(bytes) instanceof Sniffed.As(Preface preface)) {
+      record.preface(preface);
+    }
+  }
+
+  @Override
+  public void ended(RelayEnd relayEnd) {
+    end(
+        switch (relayEnd) {
+          case RelayEnd.Finished _ -> new Outcome.Finished();
+          case RelayEnd.Reset(boolean byClient) -> new Outcome.Reset(byClient);
+          case RelayEnd.Idle _ -> new Outcome.IdleTimeout();
+          case RelayEnd.Stopped _ -> new Outcome.Drained();
+        },
+        true);
+  }
+
+  // ---- over
+
+  private void refuse(Refusal why, String detail) {
+    end(new Outcome.Refused(why, detail), true);
+  }
+
+  private void end(Outcome outcome, boolean admitted) {
+    if (phase instanceof Phase.Over) {
+      return;
+    }
+    Phase last = phase;
+    phase = new Phase.Over();
+    cancelDeadline();
+    switch (last) {
+      case Phase.Sniffing _ -> stages.admission().endHandshake();
+      case Phase.Dialling(Dial dial) -> dial.cancel();
+      case Phase.Relaying(Relay relay, Endpoint endpoint) -> {
+        account(relay);
+        endpoint.closed(System.nanoTime());
+        if (outcome instanceof Outcome.IdleTimeout) {
+          record
+              .decision()
+              .flatMap(Decision::cluster)
+              .ifPresent(c -> stages.clusters().cluster(c).idleTimedOut());
+        }
+      }
+      case Phase.Begun _, Phase.Naming _, Phase.Resolving _, Phase.Over _ -> {}
+    }
+    ahead.release();
+    ahead = Unpooled.EMPTY_BUFFER;
+    if (outcome instanceof Outcome.ClientGone) {
+      client.close();
+    } else if (!(last instanceof Phase.Relaying)) {
+      Relay.reset(client);
+    }
+    worker.remove(this);
+    record.stage("closed");
+    stages.observer().ended(record, outcome);
+    if (admitted) {
+      stages.admission().left(pod);
+    }
+  }
+
+  // ---- what may happen at any stage
+
+  @Override
+  public void userEventTriggered(ChannelHandlerContext ctx, Object event) {
+    if (event instanceof ChannelInputShutdownEvent) {
+      clientInputShut = true;
+      if (phase instanceof Phase.Sniffing || phase instanceof Phase.Naming) {
+        client.read(); // what is still in the socket comes first
+      }
+    } else if (event instanceof ChannelInputShutdownReadComplete) {
+      clientInputRead = true;
+      switch (phase) {
+        case Phase.Sniffing(PrefaceSniffer sniffer) -> sniffed(sniffer.atEnd(ahead));
+        case Phase.Naming(PrefaceSniffer sniffer, Decision.Refuse refusal) ->
+            named(sniffer.atEnd(ahead), refusal);
+        case Phase.Begun _,
+            Phase.Resolving _,
+            Phase.Dialling _,
+            Phase.Relaying _,
+            Phase.Over _ -> {}
+      }
+    }
+  }
+
+  @Override
+  public void channelInactive(ChannelHandlerContext ctx) {
+    clientGone();
+  }
+
+  @Override
+  public void exceptionCaught(ChannelHandlerContext ctx, Throwable failure) {
+    if (!(failure instanceof java.io.IOException)) {
+      LOG.error("connection {} of {} failed", record.id(), pod.pod().ref(), failure);
+    }
+    clientGone();
+  }
+
+  private void clientGone() {
+    if (phase instanceof Phase.Naming(_, Decision.Refuse refusal)) {
+      refuse(refusal.why(), ""); // decided already: it stays a refusal
+    } else {
+      end(new Outcome.ClientGone(), true);
+    }
+  }
+
+  private void schedule(long millis) {
+    deadline = client.eventLoop().schedule(this::deadlinePassed, millis, TimeUnit.MILLISECONDS);
+  }
+
+  private void cancelDeadline() {
+    if (deadline != null) {
+      deadline.cancel(false);
+      deadline = null;
+    }
+  }
+
+  private void deadlinePassed() {
+    deadline = null;
+    switch (phase) {
+      // A part of a hello is no name: whatever came, the client was too slow to say where it wants
+      // to go.
+      case Phase.Sniffing _ -> sniffed(new Preface.Silent());
+      case Phase.Naming(_, Decision.Refuse refusal) -> refuse(refusal.why(), "");
+      case Phase.Begun _, Phase.Resolving _, Phase.Dialling _, Phase.Relaying _, Phase.Over _ -> {}
+    }
+  }
+
+  ServedPod pod() {
+    return pod;
+  }
+
+  void tick(long now) {
+    if (phase instanceof Phase.Relaying(Relay relay, _)) {
+      account(relay);
+      relay.tick(now);
+    }
+  }
+
+  private void account(Relay relay) {
+    long sent = relay.sent() - record.bytesSent();
+    long received = relay.received() - record.bytesReceived();
+    if (sent > 0 || received > 0) {
+      record.bytes(relay.sent(), relay.received());
+      record
+          .decision()
+          .flatMap(Decision::cluster)
+          .ifPresent(c -> stages.clusters().cluster(c).bytes(sent, received));
+      stages.observer().progress(record, sent, received);
+    }
+  }
+
+  /// The agent lets go of it.
+  void drain() {
+    if (phase instanceof Phase.Relaying(Relay relay, _)) {
+      relay.stop();
+    } else {
+      end(new Outcome.Drained(), true);
+    }
+  }
+
+  /// A copy for whoever lists connections.
+  ConnectionRecord currentRecord() {
+    if (phase instanceof Phase.Relaying(Relay relay, _)) {
+      account(relay);
+    }
+    return record.copy();
+  }
+}

@@ -1,0 +1,48 @@
+package io.tailwater.agent.dataplane.flow;
+
+import io.tailwater.agent.dataplane.route.ClientView;
+import io.tailwater.agent.dataplane.route.RouteTable;
+import io.tailwater.agent.dataplane.transport.SocketPlace;
+import io.tailwater.agent.traffic.Pod;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/// A captured pod as its connections see it. Any thread.
+public final class ServedPod {
+  private final Pod pod;
+  private final SocketPlace place;
+  private final AtomicInteger connections = new AtomicInteger();
+
+  /// Written by any loop: whoever notices a new table looks its view up; all find the same.
+  private volatile CachedView cached;
+
+  private record CachedView(RouteTable table, ClientView view) {}
+
+  public ServedPod(Pod pod, SocketPlace place, RouteTable table) {
+    this.pod = pod;
+    this.place = place;
+    this.cached = new CachedView(table, table.view(pod));
+  }
+
+  public Pod pod() {
+    return pod;
+  }
+
+  public SocketPlace place() {
+    return place;
+  }
+
+  /// The pod's connections that live now.
+  public AtomicInteger connections() {
+    return connections;
+  }
+
+  /// The view of the table for this pod.
+  public ClientView view(RouteTable table) {
+    CachedView seen = cached;
+    if (seen.table().generation() != table.generation()) {
+      seen = new CachedView(table, table.view(pod));
+      cached = seen;
+    }
+    return seen.view();
+  }
+}

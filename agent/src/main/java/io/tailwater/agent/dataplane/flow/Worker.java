@@ -1,0 +1,137 @@
+package io.tailwater.agent.dataplane.flow;
+
+import io.netty.channel.EventLoop;
+import io.tailwater.agent.dataplane.accept.InterceptListener;
+import io.tailwater.agent.dataplane.account.ConnectionRecord;
+import io.tailwater.agent.dataplane.relay.PipePool;
+import io.tailwater.agent.dataplane.transport.SocketMaker;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Predicate;
+
+/// One loop with all that belongs to it: its socket maker, its pipes and its connections. Except
+/// where said, loop thread only.
+public final class Worker {
+  /// How often live connections are looked at for idleness and byte counts. Only while there are
+  /// any.
+  private static final long TICK_SECONDS = 2;
+
+  private final int number;
+  private final EventLoop loop;
+  private final SocketMaker maker;
+  private final Stages stages;
+  private final PipePool pipes = new PipePool();
+  private final Set<ConnectionFlow> flows = Collections.newSetFromMap(new IdentityHashMap<>());
+  private boolean ticking;
+  private long lastId;
+
+  public Worker(int number, EventLoop loop, SocketMaker maker, Stages stages) {
+    this.number = number;
+    this.loop = loop;
+    this.maker = maker;
+    this.stages = stages;
+  }
+
+  /// Any thread.
+  public EventLoop loop() {
+    return loop;
+  }
+
+  SocketMaker maker() {
+    return maker;
+  }
+
+  PipePool pipes() {
+    return pipes;
+  }
+
+  Stages stages() {
+    return stages;
+  }
+
+  /// What a pod's listener on this loop hands its connections to. Any thread.
+  public InterceptListener.Line lineFor(ServedPod pod) {
+    return new InterceptListener.Line(
+        loop,
+        accepted -> {
+          // Ids are unique over loops: the loop's number is in the low bits.
+          long id = ++lastId << 8 | number;
+          ConnectionRecord record =
+              new ConnectionRecord(
+                  id,
+                  pod.pod(),
+                  accepted.client(),
+                  accepted.dst(),
+                  Instant.now(),
+                  System.nanoTime());
+          new ConnectionFlow(this, pod, accepted, record).begin();
+        });
+  }
+
+  void add(ConnectionFlow flow) {
+    flows.add(flow);
+    if (!ticking) {
+      ticking = true;
+      loop.schedule(this::tick, TICK_SECONDS, TimeUnit.SECONDS);
+    }
+  }
+
+  void remove(ConnectionFlow flow) {
+    flows.remove(flow);
+  }
+
+  private void tick() {
+    long now = System.nanoTime();
+    for (ConnectionFlow flow : List.copyOf(flows)) {
+      flow.tick(now);
+    }
+    ticking = !flows.isEmpty();
+    if (ticking) {
+      loop.schedule(this::tick, TICK_SECONDS, TimeUnit.SECONDS);
+    }
+  }
+
+  /// Copies of the records of all live connections. Any thread.
+  public CompletableFuture<List<ConnectionRecord>> snapshot() {
+    CompletableFuture<List<ConnectionRecord>> answer = new CompletableFuture<>();
+    loop.execute(() -> {
+      List<ConnectionRecord> records = new ArrayList<>(flows.size());
+      flows.forEach(flow -> records.add(flow.currentRecord()));
+      answer.complete(records);
+    });
+    return answer;
+  }
+
+  /// Ends the connections that match, by reset. Any thread; completes when they have ended.
+  public CompletableFuture<Void> endAll(Predicate<ServedPod> ofPod) {
+    CompletableFuture<Void> done = new CompletableFuture<>();
+    loop.execute(() -> {
+      for (ConnectionFlow flow : List.copyOf(flows)) {
+        if (ofPod.test(flow.pod())) {
+          flow.drain();
+        }
+      }
+      done.complete(null);
+    });
+    return done;
+  }
+
+  /// Forgets what is kept ready for a pod that is gone. Any thread.
+  public void forget(ServedPod pod) {
+    loop.execute(() -> maker.forget(pod.place()));
+  }
+
+  /// Ends the maker and closes the pipes; the connections must have ended. Any thread.
+  public void close() {
+    maker.close();
+    if (!loop.isShuttingDown()) {
+      loop.execute(pipes::close);
+    }
+  }
+}

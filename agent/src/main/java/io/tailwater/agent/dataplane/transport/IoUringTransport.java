@@ -1,0 +1,63 @@
+package io.tailwater.agent.dataplane.transport;
+
+import io.netty.channel.Channel;
+import io.netty.channel.IoHandlerFactory;
+import io.netty.channel.ServerChannel;
+import io.netty.channel.socket.SocketChannel;
+import io.netty.channel.uring.IoUring;
+import io.netty.channel.uring.IoUringIoHandler;
+import io.netty.channel.uring.TailwaterIoUring;
+import io.tailwater.agent.traffic.OriginalDst;
+import java.net.StandardProtocolFamily;
+import java.util.Optional;
+
+/// io_uring: copies only. Many container platforms forbid it, so it is used where it is asked for.
+public final class IoUringTransport implements Transport {
+  /// Whether kernel and platform allow it; otherwise why not.
+  public static Optional<String> unavailable() {
+    if (IoUring.isAvailable()) {
+      return Optional.empty();
+    }
+    Throwable why = IoUring.unavailabilityCause();
+    Throwable root = why;
+    while (root != null && root.getCause() != null) {
+      root = root.getCause();
+    }
+    return Optional.of(root == null ? "unknown cause" : String.valueOf(root.getMessage()));
+  }
+
+  @Override
+  public String name() {
+    return "io_uring";
+  }
+
+  @Override
+  public IoHandlerFactory ioHandlers() {
+    return IoUringIoHandler.newFactory();
+  }
+
+  @Override
+  public ServerChannel listener(StandardProtocolFamily family) {
+    return TailwaterIoUring.listener(EpollTransport.netty(family));
+  }
+
+  @Override
+  public SocketChannel socket(StandardProtocolFamily family) {
+    return TailwaterIoUring.socket(EpollTransport.netty(family));
+  }
+
+  @Override
+  public void mark(Channel socket, int mark) {
+    UnixSocketOptions.mark(socket, mark);
+  }
+
+  @Override
+  public Optional<OriginalDst> originalDst(Channel accepted) {
+    return UnixSocketOptions.originalDst(accepted);
+  }
+
+  @Override
+  public boolean splices() {
+    return false;
+  }
+}
