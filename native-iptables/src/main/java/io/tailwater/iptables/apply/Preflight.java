@@ -1,0 +1,278 @@
+package io.tailwater.iptables.apply;
+
+import io.tailwater.iptables.apply.CommandRunner.CommandException;
+import io.tailwater.iptables.apply.CommandRunner.Result;
+import io.tailwater.iptables.libc.SyscallException;
+import io.tailwater.iptables.libc.Syscalls;
+import io.tailwater.iptables.rule.CapturePlan;
+import io.tailwater.iptables.rule.CaptureRules;
+import io.tailwater.iptables.rule.IpFamily;
+import io.tailwater.iptables.rule.Ipv6;
+import io.tailwater.iptables.rule.RestoreScript;
+import io.tailwater.iptables.rule.UdpPolicy;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+
+/// What this machine lacks for capturing pods. Changes nothing: rules are tried in a namespace that
+/// ends with the program which tries them. Needs no privilege itself; without it, that is the
+/// finding. A platform thread.
+public final class Preflight {
+  /// Ports that the agent uses in pods and on the node.
+  private static final int FIRST_PORT = 15000;
+
+  private static final int LAST_PORT = 15090;
+
+  /// Two descriptors for a quiet connection, up to six while bytes are in flight; the default limit
+  /// of connections wants this much.
+  private static final long WANTED_DESCRIPTORS = 65536;
+
+  /// `linux/capability.h`
+  private static final int CAP_NET_ADMIN = 12;
+
+  private static final int CAP_NET_RAW = 13;
+  private static final int CAP_SYS_ADMIN = 21;
+
+  private final CommandRunner runner;
+  private final Optional<IptablesVariant> variant;
+  private final Path proc;
+
+  /// @param variant the variant that is configured, or empty for the one that is found
+  public Preflight(CommandRunner runner, Optional<IptablesVariant> variant) {
+    this(runner, variant, Path.of("/proc"));
+  }
+
+  Preflight(CommandRunner runner, Optional<IptablesVariant> variant, Path proc) {
+    this.runner = runner;
+    this.variant = variant;
+    this.proc = proc;
+  }
+
+  /// One thing that was looked at.
+  ///
+  /// @param what the thing
+  /// @param found what was found there
+  /// @param whatToDo empty when it is fine
+  public record Finding(String what, State state, String found, String whatToDo) {
+    /// How grave it is.
+    public enum State {
+      OK,
+      /// Capturing works without it, but less well; what changes is said.
+      WARNING,
+      /// Nothing can be captured without it.
+      MISSING
+    }
+
+    static Finding ok(String what, String found) {
+      return new Finding(what, State.OK, found, "");
+    }
+
+    static Finding warning(String what, String found, String whatToDo) {
+      return new Finding(what, State.WARNING, found, whatToDo);
+    }
+
+    static Finding missing(String what, String found, String whatToDo) {
+      return new Finding(what, State.MISSING, found, whatToDo);
+    }
+  }
+
+  /// All findings, the good ones too, in a fixed order.
+  public List<Finding> run() {
+    List<Finding> findings = new ArrayList<>();
+    capabilities(findings);
+    findings.add(program("nsenter", "util-linux"));
+    rules(findings);
+    findings.add(nativeCalls());
+    findings.add(ioUring());
+    findings.add(localPorts());
+    findings.add(descriptors());
+    return List.copyOf(findings);
+  }
+
+  private void capabilities(List<Finding> findings) {
+    Optional<Long> effective =
+        line("self/status", "CapEff:").map(text -> Long.parseUnsignedLong(text, 16));
+    findings.add(
+        capability(
+            effective,
+            CAP_SYS_ADMIN,
+            "CAP_SYS_ADMIN",
+            true,
+            "enters the pods' network namespaces"));
+    findings.add(
+        capability(
+            effective,
+            CAP_NET_ADMIN,
+            "CAP_NET_ADMIN",
+            true,
+            "writes rules and marks the agent's own packets"));
+    findings.add(
+        capability(
+            effective,
+            CAP_NET_RAW,
+            "CAP_NET_RAW",
+            false,
+            "lets iptables-legacy reach its tables; iptables-nft works without"));
+  }
+
+  private static Finding capability(
+      Optional<Long> effective, int bit, String name, boolean needed, String use) {
+    if (effective.isEmpty()) {
+      return Finding.warning(name, "/proc/self/status cannot be read", "Mount /proc");
+    }
+    if ((effective.get() & (1L << bit)) != 0) {
+      return Finding.ok(name, "present");
+    }
+    String what = "Run as root or add the capability: it " + use;
+    return needed ? Finding.missing(name, "absent", what) : Finding.warning(name, "absent", what);
+  }
+
+  private static Finding program(String name, String aptPackage) {
+    return Processes.find(name)
+        .map(path -> Finding.ok(name, path.toString()))
+        .orElseGet(() -> Finding.missing(name, "not found", "Install the package " + aptPackage));
+  }
+
+  private void rules(List<Finding> findings) {
+    IptablesTools tools;
+    try {
+      tools = IptablesTools.detect(variant, runner);
+    } catch (RulesException e) {
+      findings.add(
+          Finding.missing(
+              "iptables", e.getMessage(), "Install the package iptables, and run as root"));
+      return;
+    }
+    findings.add(Finding.ok("iptables", tools.variant() + ": " + tools.version()));
+    CapturePlan plan = CapturePlan.egress().withUdp(UdpPolicy.QUIC);
+    findings.add(tried("capture of IPv4", tools, plan, IpFamily.V4));
+    Finding v6 = tried("capture of IPv6", tools, plan, IpFamily.V6);
+    if (v6.state() == Finding.State.OK) {
+      findings.add(v6);
+    } else {
+      findings.add(
+          Finding.warning(
+              v6.what(), v6.found(), "IPv6 can only be refused, not captured. " + v6.whatToDo()));
+      findings.add(tried("refusal of IPv6", tools, plan.withIpv6(Ipv6.REFUSE), IpFamily.V6));
+    }
+  }
+
+  /// In a namespace of its own, which is gone when the program ends.
+  private Finding tried(String what, IptablesTools tools, CapturePlan plan, IpFamily family) {
+    String script = RestoreScript.fresh(CaptureRules.of(plan, family)).text();
+    try {
+      Result result =
+          runner.run(List.of("unshare", "--net", "--", tools.restore(family), "--noflush"), script);
+      if (result.succeeded()) {
+        return Finding.ok(
+            what, "the rules load in a fresh namespace with " + tools.restore(family));
+      }
+      boolean privilege =
+          result.error().contains("not permitted") || result.error().contains("Permission denied");
+      return Finding.missing(
+          what,
+          result.complaint(),
+          privilege
+              ? "Run as root: trying rules needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
+              : "Load the kernel modules of nat, conntrack, REDIRECT and REJECT for " + family);
+    } catch (CommandException e) {
+      return Finding.missing(what, e.getMessage(), "Install the packages iptables and util-linux");
+    }
+  }
+
+  private static Finding nativeCalls() {
+    try {
+      Syscalls.warmUp();
+      return Finding.ok("system calls and splice", "work");
+    } catch (SyscallException e) {
+      return Finding.missing(
+          "system calls and splice",
+          e.getMessage(),
+          "Let the seccomp profile allow splice and pipe2");
+    } catch (LinkageError e) {
+      return Finding.missing(
+          "system calls and splice",
+          "the native library cannot be loaded: " + e,
+          "Give Java a temporary folder from which programs may run: -Djava.io.tmpdir=...");
+    }
+  }
+
+  private Finding ioUring() {
+    Optional<String> disabled = text("sys/kernel/io_uring_disabled");
+    String what = "io_uring";
+    String todo =
+        "Nothing, unless 'transport: io_uring' is wanted: then set the sysctl"
+            + " kernel.io_uring_disabled to 0";
+    return switch (disabled.orElse("absent")) {
+      case "0" ->
+          Finding.ok(
+              what, "allowed by the kernel; a container's seccomp profile may still forbid it");
+      case "absent" ->
+          Finding.warning(
+              what,
+              "no sysctl kernel.io_uring_disabled: an older kernel",
+              "Nothing: epoll is the default");
+      default ->
+          Finding.warning(
+              what, "switched off: kernel.io_uring_disabled=" + disabled.orElse(""), todo);
+    };
+  }
+
+  private Finding localPorts() {
+    String what = "local ports";
+    Optional<String> range = text("sys/net/ipv4/ip_local_port_range");
+    String[] ends = range.orElse("").split("\\s+", -1);
+    if (ends.length != 2 || !ends[0].matches("\\d+") || !ends[1].matches("\\d+")) {
+      return Finding.warning(
+          what, "net.ipv4.ip_local_port_range cannot be read", "Mount /proc/sys");
+    }
+    boolean collides =
+        Integer.parseInt(ends[0]) <= LAST_PORT && Integer.parseInt(ends[1]) >= FIRST_PORT;
+    String found = "net.ipv4.ip_local_port_range=" + ends[0] + " " + ends[1];
+    return collides
+        ? Finding.warning(
+            what,
+            found + " includes the agent's ports " + FIRST_PORT + "-" + LAST_PORT,
+            "Another program's connection may take such a port first: start the range above "
+                + LAST_PORT
+                + ", or reserve them with net.ipv4.ip_local_reserved_ports")
+        : Finding.ok(what, found);
+  }
+
+  private Finding descriptors() {
+    String what = "open files";
+    Optional<String> limits = line("self/limits", "Max open files");
+    String soft = limits.map(text -> text.strip().split("\\s+", -1)[0]).orElse("");
+    if (soft.equals("unlimited")) {
+      return Finding.ok(what, soft);
+    }
+    if (!soft.matches("\\d+")) {
+      return Finding.warning(what, "/proc/self/limits cannot be read", "Mount /proc");
+    }
+    return Long.parseLong(soft) >= WANTED_DESCRIPTORS
+        ? Finding.ok(what, "at most " + soft)
+        : Finding.warning(
+            what,
+            "at most " + soft,
+            "Raise the limit to "
+                + WANTED_DESCRIPTORS
+                + " (ulimit -n, LimitNOFILE=): a connection takes two to six");
+  }
+
+  private Optional<String> text(String file) {
+    try {
+      return Optional.of(Files.readString(proc.resolve(file)).strip());
+    } catch (IOException e) {
+      return Optional.empty();
+    }
+  }
+
+  private Optional<String> line(String file, String start) {
+    return text(file)
+        .flatMap(text -> text.lines().filter(line -> line.startsWith(start)).findFirst())
+        .map(line -> line.substring(start.length()).strip());
+  }
+}

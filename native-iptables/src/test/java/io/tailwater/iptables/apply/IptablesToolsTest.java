@@ -1,0 +1,111 @@
+package io.tailwater.iptables.apply;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.tailwater.iptables.apply.CommandRunner.CommandException;
+import io.tailwater.iptables.apply.CommandRunner.Result;
+import io.tailwater.iptables.rule.IpFamily;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Optional;
+import org.junit.jupiter.api.Test;
+
+class IptablesToolsTest {
+  private static final String CHAINS_ONLY = "*nat\n:OUTPUT ACCEPT [0:0]\n:KUBE - [0:0]\nCOMMIT\n";
+  private static final String RULES = "*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j ACCEPT\nCOMMIT\n";
+
+  private final Map<String, Result> machine = new HashMap<>();
+  private final CommandRunner runner =
+      (command, input, environment) ->
+          Optional.ofNullable(machine.get(String.join(" ", command)))
+              .orElseThrow(
+                  () -> new CommandException("There is no program " + command.get(0), true));
+
+  @Test
+  void nftIsPreferredWhileLegacyIsUnused() {
+    programs("iptables-legacy", CHAINS_ONLY);
+    programs("iptables-nft", RULES);
+
+    IptablesTools tools = detect();
+
+    assertThat(tools.variant()).isEqualTo(IptablesVariant.NFT);
+    assertThat(tools.restore(IpFamily.V4)).isEqualTo("iptables-nft-restore");
+    assertThat(tools.save(IpFamily.V6)).isEqualTo("ip6tables-nft-save");
+  }
+
+  @Test
+  void legacyInUseIsPreferred() {
+    programs("iptables-legacy", RULES);
+    programs("iptables-nft", "");
+
+    assertThat(detect().variant()).isEqualTo(IptablesVariant.LEGACY);
+  }
+
+  @Test
+  void legacyInUseForIpv6AloneCountsToo() {
+    programs("iptables-legacy", "");
+    machine.put("ip6tables-legacy-save", new Result(0, RULES, ""));
+    programs("iptables-nft", "");
+
+    assertThat(detect().variant()).isEqualTo(IptablesVariant.LEGACY);
+  }
+
+  @Test
+  void plainProgramTellsItsKind() {
+    programs("iptables", "");
+    assertThat(detect().variant()).isEqualTo(IptablesVariant.LEGACY);
+
+    machine.put(
+        "iptables-restore --version", new Result(0, "iptables-restore v1.8.7 (nf_tables)", ""));
+    assertThat(detect())
+        .isEqualTo(
+            new IptablesTools(
+                IptablesVariant.NFT,
+                "iptables",
+                "ip6tables",
+                "iptables-restore v1.8.7 (nf_tables)"));
+  }
+
+  @Test
+  void nftThatTheKernelLacksIsPassedOver() {
+    programs("iptables-legacy", "");
+    programs("iptables-nft", "");
+    machine.put(
+        "iptables-nft-save", new Result(1, "", "Failed to initialize nft: Protocol not supported"));
+
+    assertThat(detect().variant()).isEqualTo(IptablesVariant.LEGACY);
+  }
+
+  @Test
+  void forcedVariantIsTakenOrRefused() {
+    programs("iptables-legacy", RULES);
+    programs("iptables-nft", "");
+
+    assertThat(IptablesTools.detect(Optional.of(IptablesVariant.NFT), runner).variant())
+        .isEqualTo(IptablesVariant.NFT);
+    machine.keySet().removeIf(command -> command.startsWith("iptables-nft"));
+    assertThatThrownBy(() -> IptablesTools.detect(Optional.of(IptablesVariant.NFT), runner))
+        .isInstanceOf(RulesException.class)
+        .hasMessageContaining("No usable iptables-nft")
+        .hasMessageContaining("There is no program iptables-nft-save");
+  }
+
+  @Test
+  void machineWithoutAnyIsToldWhatWasTried() {
+    assertThatThrownBy(this::detect)
+        .isInstanceOf(RulesException.class)
+        .hasMessageContaining("iptables-legacy-save")
+        .hasMessageContaining("iptables-nft-save")
+        .hasMessageContaining("Install the package iptables");
+  }
+
+  private IptablesTools detect() {
+    return IptablesTools.detect(Optional.empty(), runner);
+  }
+
+  private void programs(String name, String saved) {
+    machine.put(name + "-save", new Result(0, saved, ""));
+    machine.put(name + "-restore --version", new Result(0, "iptables-restore v1.8.9", ""));
+  }
+}
