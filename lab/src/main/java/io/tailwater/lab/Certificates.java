@@ -79,6 +79,8 @@ public final class Certificates {
 
   private void openssl(String arguments) {
     Commands.must(
-        LIMIT, List.of("sh", "-c", "cd \"$0\" && exec openssl " + arguments, folder.toString()));
+        folder,
+        LIMIT,
+        List.of("sh", "-c", "cd \"$0\" && exec openssl " + arguments, folder.toString()));
   }
 }

@@ -15,8 +15,13 @@ final class Commands {
   /// The result, whatever the exit status. A command that does not end in time is ended with its
   /// children.
   static Result run(Duration limit, List<String> command) {
+    return run(Path.of(System.getProperty("java.io.tmpdir")), limit, command);
+  }
+
+  /// As above, with the outputs held in a folder of the caller's, which exists.
+  static Result run(Path parent, Duration limit, List<String> command) {
     try {
-      Path folder = Files.createTempDirectory("tw-run-");
+      Path folder = Files.createTempDirectory(parent, "tw-run-");
       Path out = folder.resolve("out");
       Path err = folder.resolve("err");
       try {
@@ -53,8 +58,8 @@ final class Commands {
   }
 
   /// As [#run], but anything else than exit 0 is an error.
-  static String must(Duration limit, List<String> command) {
-    Result result = run(limit, command);
+  static String must(Path parent, Duration limit, List<String> command) {
+    Result result = run(parent, limit, command);
     if (!result.ok()) {
       throw new LabException(
           "exit "

@@ -116,6 +116,9 @@ public final class NetLab implements AutoCloseable {
 
   /// Makes and returns a folder `name` in [#folder].
   public Path folder(String name) {
+    if (!Files.isDirectory(folder())) {
+      throw new LabException("the lab " + id + " is closed");
+    }
     try {
       return Files.createDirectories(folder().resolve(name));
     } catch (IOException e) {
@@ -173,7 +176,7 @@ public final class NetLab implements AutoCloseable {
 
   /// Runs a command to its end. One that takes longer than `limit` is ended, with a [LabException].
   public Result exec(Place place, Duration limit, List<String> command) {
-    return Commands.run(limit, in(place, command));
+    return Commands.run(folder(), limit, in(place, command));
   }
 
   /// Starts a command that goes on until it is closed, or the lab is.
@@ -261,7 +264,7 @@ public final class NetLab implements AutoCloseable {
     if (places.putIfAbsent(name, place) != null) {
       throw new LabException("two places called " + name);
     }
-    Commands.must(SETUP, List.of("ip", "netns", "add", place.namespace()));
+    Commands.must(folder(), SETUP, List.of("ip", "netns", "add", place.namespace()));
     writeResolvConf(place);
     // Local ports keep clear of the agent's (15000-15090); no waiting for duplicate address
     // detection.
@@ -287,6 +290,7 @@ public final class NetLab implements AutoCloseable {
   private void link(Place place, String gateway4, String gateway6) {
     String veth = "veth" + ++links;
     Commands.must(
+        folder(),
         SETUP,
         List.of(
             "ip",
@@ -338,7 +342,7 @@ public final class NetLab implements AutoCloseable {
   }
 
   private void shell(Place place, String script) {
-    Commands.must(SETUP, in(place, List.of("sh", "-euc", script)));
+    Commands.must(folder(), SETUP, in(place, List.of("sh", "-euc", script)));
   }
 
   private void writeResolvConf(Place place) {
