@@ -1,0 +1,70 @@
+package io.tailwater.agent.config;
+
+import io.tailwater.agent.control.capture.CaptureConfig;
+import io.tailwater.agent.control.capture.PodSpec;
+import io.tailwater.agent.control.istio.EgressSettings;
+import io.tailwater.agent.control.istio.MeshSettings;
+import io.tailwater.agent.dataplane.account.AccessLogConfig;
+import io.tailwater.agent.dataplane.flow.FlowLimits;
+import io.tailwater.agent.dataplane.resolve.ResolveConfig;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Optional;
+import java.util.SequencedMap;
+
+/// The agent's configuration, complete and valid: the sum of the rooms' own records. Never changes
+/// while the agent runs. Made by [AgentConfigReader].
+public record AgentConfig(
+    String node,
+    ListenAddress admin,
+    ListenAddress.Tcp metrics,
+    ListenAddress.Tcp readiness,
+    Path stateDir,
+    Optional<Path> meshConfigFile,
+    MeshSettings mesh,
+    EgressSettings egress,
+    List<Source> sources,
+    List<PodSpec> pods,
+    CaptureConfig capture,
+    ResolveConfig dns,
+    Transport transport,
+    Relay relay,
+    FlowLimits limits,
+    AccessLogConfig accessLog) {
+
+  /// Where policy comes from.
+  public sealed interface Source {
+    /// A file or a folder of YAML, absolute.
+    record Files(Path path) implements Source {}
+  }
+
+  /// How sockets are driven.
+  public enum Transport {
+    AUTO,
+    EPOLL,
+    IO_URING
+  }
+
+  /// The highest grade allowed.
+  public enum Relay {
+    AUTO,
+    SPLICE,
+    COPY
+  }
+
+  public AgentConfig {
+    sources = List.copyOf(sources);
+    pods = List.copyOf(pods);
+  }
+
+  /// Every key with its value as it would be written, in the order of the reference, for
+  /// `/config_dump`.
+  public SequencedMap<String, String> effective() {
+    SequencedMap<String, String> out = new LinkedHashMap<>();
+    for (ConfigKey<?> key : ConfigKeys.all()) {
+      out.put(key.path(), key.show(this));
+    }
+    return out;
+  }
+}
