@@ -1,0 +1,393 @@
+package io.tailwater.agent.control.capture;
+
+import io.tailwater.agent.dataplane.accept.InterceptListener;
+import io.tailwater.agent.dataplane.flow.ServedPod;
+import io.tailwater.agent.dataplane.flow.Workers;
+import io.tailwater.agent.dataplane.route.ClientView;
+import io.tailwater.agent.dataplane.route.CurrentRoutes;
+import io.tailwater.agent.dataplane.transport.InPodSockets;
+import io.tailwater.agent.dataplane.transport.Transport;
+import io.tailwater.agent.traffic.EgressMode;
+import io.tailwater.agent.traffic.Pod;
+import io.tailwater.agent.traffic.PodRef;
+import io.tailwater.iptables.apply.InstallReport;
+import io.tailwater.iptables.apply.RulesException;
+import io.tailwater.iptables.apply.TrafficRules;
+import io.tailwater.iptables.libc.SyscallException;
+import io.tailwater.iptables.libc.Syscalls;
+import io.tailwater.iptables.netns.NamespaceAddresses;
+import io.tailwater.iptables.netns.NetnsException;
+import io.tailwater.iptables.netns.NetworkNamespace;
+import io.tailwater.iptables.rule.CapturePlan;
+import io.tailwater.iptables.rule.Drift;
+import io.tailwater.iptables.rule.IpFamily;
+import io.tailwater.iptables.rule.Ipv6;
+import io.tailwater.iptables.rule.UdpPolicy;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/// Brings what is captured to what is wanted, and keeps it there: desired against actual, from facts.
+///
+/// Order: listeners first, then rules, so that a pod never meets rules without a listener; reverse on removal. A pod that fails
+/// is tried again, and harms no other. All state belongs to the one platform thread; [#status] reads a published snapshot.
+public final class CaptureLoop implements CapturedPods, AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(CaptureLoop.class);
+
+  /// How often namespaces are looked at: gone, or replaced under the same path.
+  private static final long LOOK_NANOS = TimeUnit.SECONDS.toNanos(2);
+
+  /// How often the rules of a pod are read back.
+  private static final long VERIFY_NANOS = TimeUnit.SECONDS.toNanos(30);
+
+  private static final long LONGEST_RETRY_NANOS = TimeUnit.SECONDS.toNanos(30);
+
+  private final CaptureConfig config;
+  private final TrafficRules rules;
+  private final Transport transport;
+  private final Workers workers;
+  private final CurrentRoutes routes;
+  private final Thread thread;
+  private final BlockingQueue<Runnable> tasks = new LinkedBlockingQueue<>();
+  private final Map<PodRef, CapturedPod> pods = new TreeMap<>();
+  private volatile List<CapturedPods.Status> published = List.of();
+  private volatile boolean closed;
+
+  public CaptureLoop(
+      CaptureConfig config, TrafficRules rules, Transport transport, Workers workers, CurrentRoutes routes) {
+    this.config = config;
+    this.rules = rules;
+    this.transport = transport;
+    this.workers = workers;
+    this.routes = routes;
+    this.thread = Thread.ofPlatform().name("tailwater-capture").daemon(true).unstarted(this::run);
+  }
+
+  /// Starts the thread. Call it from the agent's own namespace.
+  public void start() {
+    thread.start();
+  }
+
+  /// Takes an event of a source. Any thread.
+  public void accept(PodEvent event) {
+    tasks.add(
+        () -> {
+          switch (event) {
+            case PodEvent.Wanted(PodSpec pod) -> wanted(pod);
+            case PodEvent.Unwanted(PodRef pod) -> unwanted(pod);
+          }
+        });
+  }
+
+  /// Policy has changed: what rules refuse may have, too. Any thread.
+  public void policyChanged() {
+    tasks.add(() -> pods.values().forEach(pod -> pod.nextTryNanos = System.nanoTime()));
+  }
+
+  /// Completes when every pod that is wanted now has been tried once. Any thread.
+  public CompletableFuture<Void> settled() {
+    CompletableFuture<Void> done = new CompletableFuture<>();
+    tasks.add(
+        () -> {
+          sweep(System.nanoTime());
+          done.complete(null);
+        });
+    return done;
+  }
+
+  @Override
+  public List<CapturedPods.Status> status() {
+    return published;
+  }
+
+  // ---- the thread
+
+  private void run() {
+    while (!closed) {
+      try {
+        Runnable task = tasks.poll(LOOK_NANOS, TimeUnit.NANOSECONDS);
+        while (task != null) {
+          task.run();
+          task = tasks.poll();
+        }
+        sweep(System.nanoTime());
+      } catch (InterruptedException _) {
+        return; // only close() interrupts
+      } catch (RuntimeException e) {
+        LOG.error("capture: unexpected failure; going on", e);
+      }
+    }
+  }
+
+  private void publish() {
+    published = pods.values().stream().map(CapturedPod::status).toList();
+  }
+
+  private void wanted(PodSpec spec) {
+    CapturedPod known = pods.get(spec.ref());
+    if (known != null && known.spec.equals(spec)) {
+      return;
+    }
+    if (known != null) {
+      release(known, true);
+    }
+    pods.put(spec.ref(), new CapturedPod(spec));
+  }
+
+  private void unwanted(PodRef ref) {
+    CapturedPod known = pods.remove(ref);
+    if (known != null) {
+      release(known, true);
+      publish();
+    }
+  }
+
+  private void sweep(long now) {
+    for (CapturedPod pod : pods.values()) {
+      try {
+        if (pod.namespace != null && !stillThere(pod)) {
+          LOG.warn("pod {}: the namespace at {} is gone; waiting for it", pod.spec.ref(), pod.spec.netns());
+          release(pod, false);
+          pod.become(CapturedPod.State.PENDING, "the namespace at " + pod.spec.netns() + " is gone");
+        }
+        if (now - pod.nextTryNanos >= 0) {
+          bring(pod, now);
+        }
+      } catch (RuntimeException e) {
+        failed(pod, now, e);
+      }
+    }
+    publish();
+  }
+
+  private static boolean stillThere(CapturedPod pod) {
+    NetworkNamespace held = pod.namespace;
+    try (NetworkNamespace found = NetworkNamespace.open(Path.of(pod.spec.netns()))) {
+      return held != null && held.id().equals(found.id());
+    } catch (NetnsException _) {
+      return false;
+    }
+  }
+
+  /// One step from whatever is to what is wanted.
+  private void bring(CapturedPod pod, long now) {
+    if (pod.namespace == null) {
+      try {
+        pod.namespace = NetworkNamespace.open(Path.of(pod.spec.netns()));
+      } catch (NetnsException e) {
+        notThere(pod, now, e);
+        return;
+      }
+    }
+    NetworkNamespace namespace = pod.namespace;
+    if (pod.served == null) {
+      pod.served = serve(pod.spec, namespace);
+    }
+    ServedPod served = pod.served;
+    if (pod.listener == null) {
+      pod.listener =
+          InterceptListener.open(
+              served.place(),
+              transport,
+              CapturePlan.OUTBOUND_PORT,
+              workers.all().stream().map(worker -> worker.lineFor(served)).toList());
+    }
+    bringRules(pod, namespace, served, now);
+    pod.failures = 0;
+    pod.nextTryNanos = now + VERIFY_NANOS;
+    if (pod.state != CapturedPod.State.CAPTURED) {
+      pod.become(CapturedPod.State.CAPTURED, "");
+      LOG.info(
+          "pod {}: captured in {} ({}, IPv6 {})", pod.spec.ref(), pod.spec.netns(), pod.backend, pod.ipv6);
+    }
+  }
+
+  private void bringRules(CapturedPod pod, NetworkNamespace namespace, ServedPod served, long now) {
+    CapturePlan plan = plan(served);
+    boolean verify = now - pod.nextVerifyNanos >= 0;
+    if (plan.equals(pod.installed) && !verify) {
+      return;
+    }
+    CapturePlan before = pod.installed;
+    if (before != null && (plan.equals(before) || plan.withIpv6(before.ipv6()).equals(before))) {
+      Drift drift = rules.verify(namespace, before);
+      if (drift instanceof Drift.None) {
+        pod.nextVerifyNanos = now + VERIFY_NANOS;
+        return;
+      }
+      LOG.warn("pod {}: the rules have changed ({}); putting them back", pod.spec.ref(), drift);
+    }
+    pod.installed = install(pod, namespace, plan, served);
+    pod.nextVerifyNanos = now + VERIFY_NANOS;
+  }
+
+  /// Where IPv6 cannot be captured, it is refused for pods whose policy is closed, and let alone for others.
+  private CapturePlan install(
+      CapturedPod pod, NetworkNamespace namespace, CapturePlan plan, ServedPod served) {
+    try {
+      return report(pod, plan, rules.install(namespace, plan));
+    } catch (RulesException e) {
+      if (plan.ipv6() != Ipv6.CAPTURE || !e.getMessage().contains(IpFamily.V6.toString())) {
+        throw e;
+      }
+      CapturePlan without = plan.withIpv6(isClosed(served) ? Ipv6.REFUSE : Ipv6.UNTOUCHED);
+      LOG.warn("pod {}: IPv6 cannot be captured ({}); {}", pod.spec.ref(), e.getMessage(), without.ipv6());
+      return report(pod, without, rules.install(namespace, without));
+    }
+  }
+
+  private static CapturePlan report(CapturedPod pod, CapturePlan plan, InstallReport report) {
+    pod.backend = report.variant().toString();
+    InstallReport.Outcome six = report.outcome(IpFamily.V6);
+    pod.ipv6 =
+        six == null || six.state() == InstallReport.State.SKIPPED
+            ? "absent"
+            : switch (plan.ipv6()) {
+              case CAPTURE -> "captured";
+              case REFUSE -> "refused";
+              case UNTOUCHED -> "uncaptured";
+            };
+    return plan;
+  }
+
+  private CapturePlan plan(ServedPod served) {
+    UdpPolicy udp =
+        switch (config.udp()) {
+          case ALL -> UdpPolicy.ALL;
+          case OFF -> UdpPolicy.OFF;
+          case AUTO -> isClosed(served) ? UdpPolicy.QUIC : UdpPolicy.OFF;
+        };
+    return CapturePlan.egress().withUdp(udp);
+  }
+
+  /// Whether the pod may reach only what policy knows.
+  private boolean isClosed(ServedPod served) {
+    ClientView view = served.view(routes.get());
+    return view.registryOnly() && view.mode() == EgressMode.ENFORCE;
+  }
+
+  private ServedPod serve(PodSpec spec, NetworkNamespace namespace) {
+    List<InetAddress> ips = spec.ips();
+    boolean ipv6;
+    try {
+      if (ips.isEmpty()) {
+        ips = NamespaceAddresses.of(namespace);
+      }
+      ipv6 = namespace.call(CaptureLoop::hasIpv6);
+    } catch (IOException e) {
+      throw new NetnsException("cannot read the addresses in " + spec.netns() + ": " + e.getMessage(), e);
+    }
+    Pod pod = new Pod(spec.ref(), spec.serviceAccount(), spec.labels(), ips);
+    return new ServedPod(
+        pod, new InPodSockets(namespace, transport, CapturePlan.egress().agent().value(), ipv6), routes.get());
+  }
+
+  private static boolean hasIpv6() {
+    try {
+      Syscalls.close(Syscalls.socket(Syscalls.AF_INET6, Syscalls.SOCK_STREAM, Syscalls.IPPROTO_TCP));
+      return true;
+    } catch (SyscallException _) {
+      return false;
+    }
+  }
+
+  private static void notThere(CapturedPod pod, long now, NetnsException e) {
+    if (pod.failures++ == 0) {
+      LOG.warn("pod {}: {}; trying again", pod.spec.ref(), e.getMessage());
+    }
+    pod.become(CapturedPod.State.PENDING, String.valueOf(e.getMessage()));
+    pod.nextTryNanos = now + LOOK_NANOS;
+  }
+
+  private static void failed(CapturedPod pod, long now, RuntimeException e) {
+    String why = String.valueOf(e.getMessage());
+    if (!why.equals(pod.problem)) {
+      LOG.error("pod {}: {}; trying again", pod.spec.ref(), why);
+    }
+    pod.become(CapturedPod.State.FAILING, why);
+    pod.failures++;
+    long wait = LOOK_NANOS << Math.min(pod.failures - 1, 4);
+    pod.nextTryNanos = now + Math.min(wait, LONGEST_RETRY_NANOS);
+  }
+
+  /// Lets go of a pod. `removeRules` is false where its namespace is gone.
+  private void release(CapturedPod pod, boolean removeRules) {
+    NetworkNamespace namespace = pod.namespace;
+    if (removeRules && namespace != null && pod.installed != null) {
+      try {
+        rules.remove(namespace);
+      } catch (RuntimeException e) {
+        LOG.error("pod {}: its rules could not be removed: {}", pod.spec.ref(), e.getMessage());
+      }
+    }
+    letGo(pod);
+  }
+
+  private void letGo(CapturedPod pod) {
+    pod.installed = null;
+    if (pod.listener != null) {
+      pod.listener.close();
+      pod.listener = null;
+    }
+    ServedPod served = pod.served;
+    if (served != null) {
+      workers.endAll(served);
+      workers.all().forEach(worker -> worker.forget(served));
+      pod.served = null;
+    }
+    if (pod.namespace != null) {
+      pod.namespace.close();
+      pod.namespace = null;
+    }
+  }
+
+  /// What happens to the pods when the agent leaves.
+  public enum Leave {
+    /// `onFailure` decides: rules stay where it is closed, so that nothing passes unseen until an agent is back.
+    AS_CONFIGURED,
+    /// Every rule is removed.
+    UNINSTALL
+  }
+
+  /// Lets go of all pods and ends the thread. Any thread but the capture thread; blocks until done.
+  public void leave(Leave how) {
+    CompletableFuture<Void> done = new CompletableFuture<>();
+    tasks.add(
+        () -> {
+          for (CapturedPod pod : pods.values()) {
+            release(pod, how == Leave.UNINSTALL || opensOnLeave(pod.served));
+          }
+          pods.clear();
+          publish();
+          closed = true;
+          done.complete(null);
+        });
+    done.join();
+  }
+
+  private boolean opensOnLeave(@Nullable ServedPod served) {
+    return switch (config.onFailure()) {
+      case CLOSED -> false;
+      case OPEN -> true;
+      case AUTO -> served != null && !isClosed(served);
+    };
+  }
+
+  @Override
+  public void close() {
+    if (!closed) {
+      leave(Leave.AS_CONFIGURED);
+    }
+    thread.interrupt();
+  }
+}

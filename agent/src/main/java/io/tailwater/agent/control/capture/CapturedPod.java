@@ -1,0 +1,63 @@
+package io.tailwater.agent.control.capture;
+
+import io.tailwater.agent.dataplane.accept.InterceptListener;
+import io.tailwater.agent.dataplane.flow.ServedPod;
+import io.tailwater.agent.traffic.Pod;
+import io.tailwater.iptables.netns.NetworkNamespace;
+import io.tailwater.iptables.rule.CapturePlan;
+import java.time.Instant;
+import org.jspecify.annotations.Nullable;
+
+/// One wanted pod and how far its capture has come. Capture thread only.
+final class CapturedPod {
+  /// How far it has come.
+  enum State {
+    /// Its namespace is not there, or capture has not been tried yet.
+    PENDING,
+    /// Listeners and rules are in place.
+    CAPTURED,
+    /// Something failed; it is tried again.
+    FAILING
+  }
+
+  final PodSpec spec;
+  State state = State.PENDING;
+  String problem = "";
+  Instant since = Instant.now();
+  long nextTryNanos;
+  long nextVerifyNanos;
+  int failures;
+  String backend = "";
+  String ipv6 = "";
+  @Nullable NetworkNamespace namespace;
+  @Nullable ServedPod served;
+  @Nullable InterceptListener listener;
+  @Nullable CapturePlan installed;
+
+  CapturedPod(PodSpec spec) {
+    this.spec = spec;
+  }
+
+  void become(State next, String why) {
+    if (state != next || !problem.equals(why)) {
+      since = Instant.now();
+    }
+    state = next;
+    problem = why;
+  }
+
+  CapturedPods.Status status() {
+    ServedPod now = served;
+    Pod pod =
+        now != null ? now.pod() : new Pod(spec.ref(), spec.serviceAccount(), spec.labels(), spec.ips());
+    return new CapturedPods.Status(
+        pod,
+        spec.netns(),
+        state.name().toLowerCase(java.util.Locale.ROOT),
+        problem,
+        backend,
+        ipv6,
+        now == null ? 0 : now.connections().get(),
+        since);
+  }
+}
