@@ -14,6 +14,9 @@ public final class HostName implements Comparable<HostName> {
   /// RFC 1035 section 2.3.4.
   public static final int MAX_LABEL = 63;
 
+  /// The one control character behind the printable ones.
+  private static final char DELETE = 0x7f;
+
   private final String text;
 
   private HostName(String text) {
@@ -71,10 +74,12 @@ public final class HostName implements Comparable<HostName> {
   }
 
   private static String badCharacter(char c) {
-    if (c > '~') {
+    if (c > DELETE) {
       return "has a character that is not ASCII";
     }
-    return c <= ' ' ? "has a blank or a control character" : "has the character '" + c + "'";
+    return c <= ' ' || c == DELETE
+        ? "has a blank or a control character"
+        : "has the character '" + c + "'";
   }
 
   /// For names known to be right, in constants and tests.
