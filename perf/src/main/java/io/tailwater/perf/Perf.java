@@ -39,7 +39,11 @@ public final class Perf implements Callable<Integer> {
   private static final List<String> ALL =
       List.of(Contestant.DIRECT, "nginx", "haproxy", "envoy", Contestant.TAILWATER);
 
-  @Option(names = "--quick", description = "Short rounds, under two minutes; for a first look.")
+  private static final int REAL_TLS_ROUNDS = 3;
+
+  @Option(
+      names = "--quick",
+      description = "Short rounds and no second table, about two minutes; for a first look.")
   private boolean quick;
 
   @Option(
@@ -81,7 +85,7 @@ public final class Perf implements Callable<Integer> {
       return refuse(
           3, "cannot measure here: " + String.join(", ", missing) + "; try: sudo ./tailwater perf");
     }
-    List<String> packages = Peers.missingPackages(names);
+    List<String> packages = Peers.missingPackages(names, !quick);
     if (!packages.isEmpty()) {
       return refuse(
           3,
@@ -91,10 +95,9 @@ public final class Perf implements Callable<Integer> {
     List<String> image = image();
     if (names.contains(Contestant.TAILWATER) && image.isEmpty()) {
       if (only.contains(Contestant.TAILWATER)) {
-        return refuse(2, "tailwater: name its command in -Dtailwater.command or TAILWATER_COMMAND");
+        return refuse(2, "tailwater: its command is not known, set TAILWATER_COMMAND");
       }
-      System.err.println(
-          "tailwater is left out: neither -Dtailwater.command nor TAILWATER_COMMAND is set");
+      System.err.println("tailwater is left out: its command is not known, set TAILWATER_COMMAND");
       names.remove(Contestant.TAILWATER);
     }
 
@@ -107,13 +110,18 @@ public final class Perf implements Callable<Integer> {
     try (Bench bench =
         new Bench(
             plan, names, root.resolve(".tailwater/peers"), image, line -> progress(begun, line))) {
-      List<Sample> samples = bench.run();
+      List<Sample> samples = new ArrayList<>(bench.run());
+      if (!quick) {
+        samples.addAll(bench.realTls(REAL_TLS_ROUNDS));
+      }
       Report report = new Report(machine, plan, bench.contestants(), samples);
       Path folder = output.orElse(root.resolve("perf/results"));
       report.write(folder);
       System.out.print(report.markdown());
       System.err.println("written to " + folder);
       return 0;
+    } catch (IOException e) {
+      return refuse(1, "cannot write the results: " + e.getMessage());
     } catch (BenchException | LabException e) {
       return refuse(1, e.getMessage());
     }
@@ -131,6 +139,7 @@ public final class Perf implements Callable<Integer> {
   private static List<String> image() {
     String command =
         Optional.ofNullable(System.getProperty("tailwater.command"))
+            .or(() -> Optional.ofNullable(System.getProperty("tailwater.agent")))
             .or(() -> Optional.ofNullable(System.getenv("TAILWATER_COMMAND")))
             .orElse("")
             .strip();

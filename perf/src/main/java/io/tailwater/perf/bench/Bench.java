@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 
 /// Plays the rounds. In each round every contestant has one turn, in an order that changes from
 /// round to round, so that a machine that gets slower or faster meets all of them; ratios are taken
@@ -89,6 +90,30 @@ public final class Bench implements AutoCloseable {
       held(contestant, Measure.HELD_PSS);
     }
     return List.copyOf(samples);
+  }
+
+  /// The second table: wrk, h2load and iperf3 against nginx with real TLS, in rounds of their own.
+  public List<Sample> realTls(int rounds) {
+    List<Sample> found = new ArrayList<>();
+    RealTls tools = new RealTls(lab, plan.connections());
+    for (int round = 0; round <= rounds; round++) {
+      for (Contestant contestant : order(contestants, round)) {
+        lab.turn(contestant);
+        List<Sample> turn = tools.turn(contestant, round);
+        progress.accept(
+            "real TLS, %s %-9s %s"
+                .formatted(
+                    round == 0 ? "warm-up" : "round " + round,
+                    contestant.name(),
+                    turn.stream()
+                        .map(s -> "%s %.1f".formatted(s.measure().label(), s.value()))
+                        .collect(Collectors.joining(", "))));
+        if (round > 0) {
+          found.addAll(turn);
+        }
+      }
+    }
+    return found;
   }
 
   /// Round r starts one contestant further on, and every second round goes backwards.

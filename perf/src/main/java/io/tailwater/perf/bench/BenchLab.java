@@ -200,6 +200,18 @@ final class BenchLab implements AutoCloseable {
                 Integer.toString(port)));
   }
 
+  /// The names of this file are what programs in the pod look up first, before they ask the DNS
+  /// server: it sends them to the decoy, or for the direct connection to the web server.
+  void hosts(Contestant contestant) {
+    try {
+      Files.writeString(
+          Path.of("/etc/netns", pod.namespace(), "hosts"),
+          "127.0.0.1 localhost\n" + (contestant.isDirect() ? WEB : DECOY) + " " + WEB_SNI + "\n");
+    } catch (IOException e) {
+      throw new BenchException("cannot write the pod's hosts file", e);
+    }
+  }
+
   /// What every run has to know about where it goes.
   Fields to(Contestant contestant, Fields run) {
     return run.with("address", contestant.isDirect() ? SERVER : DECOY)

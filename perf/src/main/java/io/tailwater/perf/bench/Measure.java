@@ -25,7 +25,16 @@ public enum Measure {
   IDLE_RSS("idle RSS MB", "memory idle, RSS MB", 1, false),
   HELD_FRESH("held KB, fresh", "KB (PSS) per held connection, freshly started", 1, false),
   HELD_PSS("held KB, warm", "KB (PSS) per held connection, after the rounds", 1, false),
-  LOADED_PSS("loaded PSS MB", "memory with all connections held, PSS MB", 1, false);
+  LOADED_PSS("loaded PSS MB", "memory with all connections held, PSS MB", 1, false),
+
+  WRK_REQUESTS("wrk requests/s", "wrk, HTTPS requests/s, kept connections", 0, true),
+  WRK_P99("wrk p99 µs", "wrk, p99 of a request, µs", 0, false),
+  H2LOAD_REQUESTS("h2load requests/s", "h2load, HTTP/2 requests/s, 10 streams each", 0, true),
+  WRK_CONNECTIONS(
+      "wrk connections/s", "wrk, one request per TLS connection, connections/s", 0, true),
+  WRK_DOWN("wrk Gbit/s", "wrk, Gbit/s down over TLS", 1, true),
+  IPERF_UP("iperf3 Gbit/s up", "iperf3, plain TCP, Gbit/s up", 1, true),
+  IPERF_DOWN("iperf3 Gbit/s down", "iperf3, plain TCP, Gbit/s down", 1, true);
 
   private final String label;
   private final String title;
@@ -51,6 +60,11 @@ public enum Measure {
 
   public int decimals() {
     return decimals;
+  }
+
+  /// Whether it belongs to the second table: other people's tools over real TLS.
+  public boolean realTls() {
+    return compareTo(LOADED_PSS) > 0;
   }
 
   public boolean moreIsBetter() {

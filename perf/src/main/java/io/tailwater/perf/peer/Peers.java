@@ -251,25 +251,41 @@ public final class Peers {
   }
 
   /// The Debian packages that would bring what is missing, empty when all is there.
-  public static List<String> missingPackages(List<String> names) {
+  ///
+  /// @param realTls whether the second table is wanted, too
+  public static List<String> missingPackages(List<String> names, boolean realTls) {
     List<String> packages = new ArrayList<>();
+    if (realTls) {
+      TOOLS.forEach((program, bringing) -> need(packages, program, bringing));
+    }
     need(packages, names, "nginx", "nginx", "nginx libnginx-mod-stream");
     need(packages, names, "haproxy", "haproxy", "haproxy");
     need(packages, names, "envoy", "python3", "python3-venv");
-    for (String always : List.of("iptables", "dnsmasq")) {
-      if (Privileges.find(always).isEmpty()) {
-        packages.add(always);
-      }
-    }
+    need(packages, "iptables", "iptables");
+    need(packages, "dnsmasq", "dnsmasq-base");
     return packages;
   }
 
   private static void need(
       List<String> packages, List<String> names, String name, String program, String bringing) {
-    if (names.contains(name) && Privileges.find(program).isEmpty()) {
+    if (names.contains(name)) {
+      need(packages, program, bringing);
+    }
+  }
+
+  private static void need(List<String> packages, String program, String bringing) {
+    if (Privileges.find(program).isEmpty() && !packages.contains(bringing)) {
       packages.add(bringing);
     }
   }
+
+  private static final Map<String, String> TOOLS =
+      Map.of(
+          "wrk", "wrk",
+          "h2load", "nghttp2-client",
+          "iperf3", "iperf3",
+          "openssl", "openssl",
+          "nginx", "nginx libnginx-mod-stream");
 
   /// The program may lie in a folder that only root can enter; the group alone marks its
   /// connections, too.

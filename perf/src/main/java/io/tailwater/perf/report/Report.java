@@ -8,6 +8,7 @@ import io.tailwater.perf.peer.Contestant;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
@@ -37,7 +38,16 @@ public final class Report {
     Files.writeString(folder.resolve("perf.md"), markdown());
     Files.writeString(
         folder.resolve("perf.json"), ResultJson.write(machine, plan, contestants, samples));
-    Plot.write(folder.resolve("perf.png"), machine, names(), summary);
+    try {
+      Plot.write(folder.resolve("perf.png"), machine, names(), summary);
+    } catch (RuntimeException | InternalError | LinkageError e) {
+      // Java's graphics need the system's font configuration even where there is no screen.
+      throw new IOException(
+          "tables and data are there, the picture is not: "
+              + e
+              + " (Debian: apt-get install --no-install-recommends fontconfig)",
+          e);
+    }
   }
 
   private List<String> names() {
@@ -60,11 +70,16 @@ public final class Report {
                 plan.bulkBytes() / 1e9,
                 plan.connections(),
                 Plan.MESSAGE));
-    table(
-        text,
-        List.of(Measure.values()),
+    Cell medians =
         (name, measure) ->
-            summary.value(name, measure).map(value -> number(value.median(), measure.decimals())));
+            summary.value(name, measure).map(value -> number(value.median(), measure.decimals()));
+    table(text, measures(false), medians);
+    if (samples.stream().anyMatch(sample -> sample.measure().realTls())) {
+      text.append("\n## Other tools, real TLS\n\n");
+      text.append("wrk and h2load against nginx with TLS 1.3. iperf3 speaks no TLS, so nothing\n");
+      text.append("could route it by name: it measures the direct path alone, as a check.\n\n");
+      table(text, measures(true), medians);
+    }
     for (String base : List.of(Contestant.DIRECT, "envoy")) {
       if (names().contains(base) && names().size() > 1) {
         text.append("\n## Ratio to ")
@@ -72,11 +87,15 @@ public final class Report {
             .append("\n\nMedian of the quotients within each round, quartiles in brackets.\n\n");
         table(
             text,
-            List.of(Measure.values()),
+            measures(false),
             (name, measure) -> summary.ratio(name, base, measure).map(Report::ratio));
       }
     }
     return text.toString();
+  }
+
+  private static List<Measure> measures(boolean realTls) {
+    return Arrays.stream(Measure.values()).filter(measure -> measure.realTls() == realTls).toList();
   }
 
   private interface Cell {
