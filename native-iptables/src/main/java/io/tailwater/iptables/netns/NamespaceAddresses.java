@@ -14,8 +14,9 @@ import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
-/// The addresses of the interfaces of a namespace, loopback and link-local ones left out. Read from `/proc/thread-self/net`,
-/// which follows the thread into a namespace; Java's own list of interfaces follows the process.
+/// The addresses of the interfaces of a namespace, loopback and link-local ones left out. Read from
+/// `/proc/thread-self/net`, which follows the thread into a namespace; Java's own list of
+/// interfaces follows the process.
 public final class NamespaceAddresses {
   private static final Path ROUTES = Path.of("/proc/thread-self/net/fib_trie");
   private static final Path IPV6 = Path.of("/proc/thread-self/net/if_inet6");
@@ -54,7 +55,8 @@ public final class NamespaceAddresses {
     return found;
   }
 
-  /// `if_inet6`: address in 32 hex digits, index, prefix, scope (00 global, 10 host, 20 link), flags, name.
+  /// `if_inet6`: address in 32 hex digits, index, prefix, scope (00 global, 10 host, 20 link),
+  /// flags, name.
   static List<InetAddress> parseInet6(List<String> lines) throws UnknownHostException {
     List<InetAddress> found = new ArrayList<>();
     for (String line : lines) {

@@ -37,10 +37,12 @@ import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/// Brings what is captured to what is wanted, and keeps it there: desired against actual, from facts.
+/// Brings what is captured to what is wanted, and keeps it there: desired against actual, from
+/// facts.
 ///
-/// Order: listeners first, then rules, so that a pod never meets rules without a listener; reverse on removal. A pod that fails
-/// is tried again, and harms no other. All state belongs to the one platform thread; [#status] reads a published snapshot.
+/// Order: listeners first, then rules, so that a pod never meets rules without a listener; reverse
+/// on removal. A pod that fails is tried again, and harms no other. All state belongs to the one
+/// platform thread; [#status] reads a published snapshot.
 public final class CaptureLoop implements CapturedPods, AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(CaptureLoop.class);
 
@@ -64,7 +66,11 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   private volatile boolean closed;
 
   public CaptureLoop(
-      CaptureConfig config, TrafficRules rules, Transport transport, Workers workers, CurrentRoutes routes) {
+      CaptureConfig config,
+      TrafficRules rules,
+      Transport transport,
+      Workers workers,
+      CurrentRoutes routes) {
     this.config = config;
     this.rules = rules;
     this.transport = transport;
@@ -80,13 +86,12 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
 
   /// Takes an event of a source. Any thread.
   public void accept(PodEvent event) {
-    tasks.add(
-        () -> {
-          switch (event) {
-            case PodEvent.Wanted(PodSpec pod) -> wanted(pod);
-            case PodEvent.Unwanted(PodRef pod) -> unwanted(pod);
-          }
-        });
+    tasks.add(() -> {
+      switch (event) {
+        case PodEvent.Wanted(PodSpec pod) -> wanted(pod);
+        case PodEvent.Unwanted(PodRef pod) -> unwanted(pod);
+      }
+    });
   }
 
   /// Policy has changed: what rules refuse may have, too. Any thread.
@@ -97,11 +102,10 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   /// Completes when every pod that is wanted now has been tried once. Any thread.
   public CompletableFuture<Void> settled() {
     CompletableFuture<Void> done = new CompletableFuture<>();
-    tasks.add(
-        () -> {
-          sweep(System.nanoTime());
-          done.complete(null);
-        });
+    tasks.add(() -> {
+      sweep(System.nanoTime());
+      done.complete(null);
+    });
     return done;
   }
 
@@ -156,9 +160,13 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     for (CapturedPod pod : pods.values()) {
       try {
         if (pod.namespace != null && !stillThere(pod)) {
-          LOG.warn("pod {}: the namespace at {} is gone; waiting for it", pod.spec.ref(), pod.spec.netns());
+          LOG.warn(
+              "pod {}: the namespace at {} is gone; waiting for it",
+              pod.spec.ref(),
+              pod.spec.netns());
           release(pod, false);
-          pod.become(CapturedPod.State.PENDING, "the namespace at " + pod.spec.netns() + " is gone");
+          pod.become(
+              CapturedPod.State.PENDING, "the namespace at " + pod.spec.netns() + " is gone");
         }
         if (now - pod.nextTryNanos >= 0) {
           bring(pod, now);
@@ -208,7 +216,11 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     if (pod.state != CapturedPod.State.CAPTURED) {
       pod.become(CapturedPod.State.CAPTURED, "");
       LOG.info(
-          "pod {}: captured in {} ({}, IPv6 {})", pod.spec.ref(), pod.spec.netns(), pod.backend, pod.ipv6);
+          "pod {}: captured in {} ({}, IPv6 {})",
+          pod.spec.ref(),
+          pod.spec.netns(),
+          pod.backend,
+          pod.ipv6);
     }
   }
 
@@ -231,7 +243,8 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     pod.nextVerifyNanos = now + VERIFY_NANOS;
   }
 
-  /// Where IPv6 cannot be captured, it is refused for pods whose policy is closed, and let alone for others.
+  /// Where IPv6 cannot be captured, it is refused for pods whose policy is closed, and let alone
+  /// for others.
   private CapturePlan install(
       CapturedPod pod, NetworkNamespace namespace, CapturePlan plan, ServedPod served) {
     try {
@@ -241,7 +254,11 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
         throw e;
       }
       CapturePlan without = plan.withIpv6(isClosed(served) ? Ipv6.REFUSE : Ipv6.UNTOUCHED);
-      LOG.warn("pod {}: IPv6 cannot be captured ({}); {}", pod.spec.ref(), e.getMessage(), without.ipv6());
+      LOG.warn(
+          "pod {}: IPv6 cannot be captured ({}); {}",
+          pod.spec.ref(),
+          e.getMessage(),
+          without.ipv6());
       return report(pod, without, rules.install(namespace, without));
     }
   }
@@ -285,16 +302,20 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       }
       ipv6 = namespace.call(CaptureLoop::hasIpv6);
     } catch (IOException e) {
-      throw new NetnsException("cannot read the addresses in " + spec.netns() + ": " + e.getMessage(), e);
+      throw new NetnsException(
+          "cannot read the addresses in " + spec.netns() + ": " + e.getMessage(), e);
     }
     Pod pod = new Pod(spec.ref(), spec.serviceAccount(), spec.labels(), ips);
     return new ServedPod(
-        pod, new InPodSockets(namespace, transport, CapturePlan.egress().agent().value(), ipv6), routes.get());
+        pod,
+        new InPodSockets(namespace, transport, CapturePlan.egress().agent().value(), ipv6),
+        routes.get());
   }
 
   private static boolean hasIpv6() {
     try {
-      Syscalls.close(Syscalls.socket(Syscalls.AF_INET6, Syscalls.SOCK_STREAM, Syscalls.IPPROTO_TCP));
+      Syscalls.close(
+          Syscalls.socket(Syscalls.AF_INET6, Syscalls.SOCK_STREAM, Syscalls.IPPROTO_TCP));
       return true;
     } catch (SyscallException _) {
       return false;
@@ -353,7 +374,8 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
 
   /// What happens to the pods when the agent leaves.
   public enum Leave {
-    /// `onFailure` decides: rules stay where it is closed, so that nothing passes unseen until an agent is back.
+    /// `onFailure` decides: rules stay where it is closed, so that nothing passes unseen until an
+    /// agent is back.
     AS_CONFIGURED,
     /// Every rule is removed.
     UNINSTALL
@@ -362,16 +384,15 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   /// Lets go of all pods and ends the thread. Any thread but the capture thread; blocks until done.
   public void leave(Leave how) {
     CompletableFuture<Void> done = new CompletableFuture<>();
-    tasks.add(
-        () -> {
-          for (CapturedPod pod : pods.values()) {
-            release(pod, how == Leave.UNINSTALL || opensOnLeave(pod.served));
-          }
-          pods.clear();
-          publish();
-          closed = true;
-          done.complete(null);
-        });
+    tasks.add(() -> {
+      for (CapturedPod pod : pods.values()) {
+        release(pod, how == Leave.UNINSTALL || opensOnLeave(pod.served));
+      }
+      pods.clear();
+      publish();
+      closed = true;
+      done.complete(null);
+    });
     done.join();
   }
 

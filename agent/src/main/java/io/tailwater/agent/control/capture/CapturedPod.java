@@ -49,7 +49,9 @@ final class CapturedPod {
   CapturedPods.Status status() {
     ServedPod now = served;
     Pod pod =
-        now != null ? now.pod() : new Pod(spec.ref(), spec.serviceAccount(), spec.labels(), spec.ips());
+        now != null
+            ? now.pod()
+            : new Pod(spec.ref(), spec.serviceAccount(), spec.labels(), spec.ips());
     return new CapturedPods.Status(
         pod,
         spec.netns(),
