@@ -116,6 +116,7 @@ public final class TrafficRules {
         Drift left = Drift.between(wanted, after);
         if (!(left instanceof Drift.None)) {
           throw new RulesException(
+              family,
               where(namespace, family)
                   + ": the rules were accepted but read back different: "
                   + left);
@@ -203,7 +204,7 @@ public final class TrafficRules {
             (now, attempt) -> RestoreScript.removal(family, now, nft && attempt == 1));
     if (after.hasOurs()) {
       throw new RulesException(
-          where(namespace, family) + ": rules of ours are still there after their removal");
+          family, where(namespace, family) + ": rules of ours are still there after their removal");
     }
     return new Outcome(State.REMOVED, "");
   }
@@ -220,10 +221,11 @@ public final class TrafficRules {
     }
     String done =
         families.isEmpty() ? "What was there before is still in force" : "Nothing was left behind";
-    RulesException all =
-        new RulesException(
-            cause.getMessage() + ". " + (also.isEmpty() ? done : String.join("; ", also)), cause);
-    return all;
+    String message = cause.getMessage() + ". " + (also.isEmpty() ? done : String.join("; ", also));
+    return cause
+        .family()
+        .map(family -> new RulesException(family, message, cause))
+        .orElseGet(() -> new RulesException(message));
   }
 
   private static Outcome outcome(RuleSet wanted, SavedRules before) {
@@ -250,7 +252,7 @@ public final class TrafficRules {
         return next;
       }
       if (attempt == ATTEMPTS) {
-        throw new RulesException(failure(namespace, family, script, result));
+        throw new RulesException(family, failure(namespace, family, script, result));
       }
       now = next;
     }
@@ -260,6 +262,7 @@ public final class TrafficRules {
     Result result = inside(namespace, family, List.of(tools.save(family)), "");
     if (!result.succeeded()) {
       throw new RulesException(
+          family,
           where(namespace, family)
               + ": "
               + tools.save(family)
@@ -271,7 +274,7 @@ public final class TrafficRules {
       return SavedRules.parse(result.output());
     } catch (IllegalArgumentException e) {
       throw new RulesException(
-          where(namespace, family) + ": " + tools.save(family) + ": " + e.getMessage(), e);
+          family, where(namespace, family) + ": " + tools.save(family) + ": " + e.getMessage(), e);
     }
   }
 
@@ -296,7 +299,7 @@ public final class TrafficRules {
     try {
       return runner.run(line, input, environment);
     } catch (CommandException e) {
-      throw new RulesException(where(namespace, family) + ": " + e.getMessage(), e);
+      throw new RulesException(family, where(namespace, family) + ": " + e.getMessage(), e);
     }
   }
 

@@ -8,13 +8,15 @@ import java.util.Optional;
 /// @param outboundPort where outbound TCP is redirected to
 /// @param dnsPort where DNS is redirected to, if it is captured
 /// @param inbound where inbound TCP is redirected to, if it is captured
+/// @param earlier what becomes of connections from before
 public record CapturePlan(
     Mark agent,
     int outboundPort,
     Ipv6 ipv6,
     UdpPolicy udp,
     Optional<Integer> dnsPort,
-    Optional<Inbound> inbound) {
+    Optional<Inbound> inbound,
+    EarlierConnections earlier) {
   /// Port of outbound capture, Istio's.
   public static final int OUTBOUND_PORT = 15001;
 
@@ -45,30 +47,40 @@ public record CapturePlan(
   /// captured.
   public static CapturePlan egress() {
     return new CapturePlan(
-        Mark.AGENT, OUTBOUND_PORT, Ipv6.CAPTURE, UdpPolicy.OFF, Optional.empty(), Optional.empty());
+        Mark.AGENT,
+        OUTBOUND_PORT,
+        Ipv6.CAPTURE,
+        UdpPolicy.OFF,
+        Optional.empty(),
+        Optional.empty(),
+        EarlierConnections.SPARED);
   }
 
   public CapturePlan withAgent(Mark mark) {
-    return new CapturePlan(mark, outboundPort, ipv6, udp, dnsPort, inbound);
+    return new CapturePlan(mark, outboundPort, ipv6, udp, dnsPort, inbound, earlier);
   }
 
   public CapturePlan withOutboundPort(int port) {
-    return new CapturePlan(agent, port, ipv6, udp, dnsPort, inbound);
+    return new CapturePlan(agent, port, ipv6, udp, dnsPort, inbound, earlier);
   }
 
   public CapturePlan withIpv6(Ipv6 policy) {
-    return new CapturePlan(agent, outboundPort, policy, udp, dnsPort, inbound);
+    return new CapturePlan(agent, outboundPort, policy, udp, dnsPort, inbound, earlier);
   }
 
   public CapturePlan withUdp(UdpPolicy policy) {
-    return new CapturePlan(agent, outboundPort, ipv6, policy, dnsPort, inbound);
+    return new CapturePlan(agent, outboundPort, ipv6, policy, dnsPort, inbound, earlier);
   }
 
   public CapturePlan withDns(int port) {
-    return new CapturePlan(agent, outboundPort, ipv6, udp, Optional.of(port), inbound);
+    return new CapturePlan(agent, outboundPort, ipv6, udp, Optional.of(port), inbound, earlier);
   }
 
   public CapturePlan withInbound(Inbound ports) {
-    return new CapturePlan(agent, outboundPort, ipv6, udp, dnsPort, Optional.of(ports));
+    return new CapturePlan(agent, outboundPort, ipv6, udp, dnsPort, Optional.of(ports), earlier);
+  }
+
+  public CapturePlan withEarlier(EarlierConnections connections) {
+    return new CapturePlan(agent, outboundPort, ipv6, udp, dnsPort, inbound, connections);
   }
 }

@@ -62,6 +62,16 @@ public final class CaptureRules {
   /// comes first.
   private List<Rule> outbound() {
     List<Rule> rules = new ArrayList<>(untouched());
+    if (plan.earlier() == EarlierConnections.SPARED) {
+      // -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN
+      rules.add(
+          Rule.of(
+              "connections from before these rules go on: redirected in the middle, they would"
+                  + " break",
+              new Target.Return(),
+              new Match.Protocol(IpProtocol.TCP),
+              new Match.Syn().not()));
+    }
     plan.dnsPort()
         .ifPresent(port -> {
           // -p udp -m udp --dport 53 -j REDIRECT --to-ports 15053

@@ -123,23 +123,27 @@ public sealed interface Drift {
       List<String> present,
       List<String> missing,
       List<String> changed) {
-    List<String> rest = new ArrayList<>(present);
-    List<String> absent = new ArrayList<>();
-    for (String rule : expected) {
-      int at = indexOf(rest, rule);
+    // Which expected rule each present one is, or -1: matched one to one, in order of appearance.
+    List<Integer> found = new ArrayList<>();
+    for (String rule : present) {
+      int at = -1;
+      for (int i = 0; at < 0 && i < expected.size(); i++) {
+        if (!found.contains(i) && RuleText.same(expected.get(i), rule)) {
+          at = i;
+        }
+      }
+      found.add(at);
       if (at < 0) {
-        absent.add(rule);
-      } else {
-        rest.remove(at);
+        changed.add(where + "should not be there: " + rule);
       }
     }
-    absent.forEach(rule -> missing.add(where + rule));
-    rest.forEach(rule -> changed.add(where + "should not be there: " + rule));
-    List<String> common = new ArrayList<>(expected);
-    common.removeAll(absent);
-    List<String> kept = new ArrayList<>(present);
-    kept.removeAll(rest);
-    if (!sameRules(common, kept)) {
+    for (int i = 0; i < expected.size(); i++) {
+      if (!found.contains(i)) {
+        missing.add(where + expected.get(i));
+      }
+    }
+    List<Integer> kept = found.stream().filter(at -> at >= 0).toList();
+    if (!kept.equals(kept.stream().sorted().toList())) {
       changed.add(where + "the rules are in another order");
     }
   }
@@ -154,14 +158,5 @@ public sealed interface Drift {
       }
     }
     return true;
-  }
-
-  private static int indexOf(List<String> rules, String rule) {
-    for (int i = 0; i < rules.size(); i++) {
-      if (RuleText.same(rules.get(i), rule)) {
-        return i;
-      }
-    }
-    return -1;
   }
 }

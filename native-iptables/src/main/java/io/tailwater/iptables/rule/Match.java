@@ -103,6 +103,15 @@ public sealed interface Match {
     }
   }
 
+  /// `-m tcp --tcp-flags FIN,SYN,RST,ACK SYN`, what `--syn` stands for: the first packet of a
+  /// connection. Needs [Protocol] before it.
+  record Syn() implements Match {
+    @Override
+    public List<String> arguments() {
+      return List.of("-m", "tcp", "--tcp-flags", "FIN,SYN,RST,ACK", "SYN");
+    }
+  }
+
   /// `-m icmp6 --icmpv6-type 135`, RFC 4443 and 4861.
   record Icmp6Type(int type) implements Match {
     @Override

@@ -22,6 +22,7 @@ class DriftTest {
       -A TAILWATER_OUTPUT -m mark --mark 0x539/0xfff -j RETURN
       -A TAILWATER_OUTPUT -d 127.0.0.0/8 -j RETURN
       -A TAILWATER_OUTPUT -o lo -j RETURN
+      -A TAILWATER_OUTPUT -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN
       -A TAILWATER_OUTPUT -p tcp -j REDIRECT --to-ports 15001
       COMMIT
       """;
@@ -105,10 +106,12 @@ class DriftTest {
     assertThat(
             between(
                 NAT.replace(
-                        "-A TAILWATER_OUTPUT -o lo -j RETURN\n"
+                        "-A TAILWATER_OUTPUT -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j"
+                            + " RETURN\n"
                             + "-A TAILWATER_OUTPUT -p tcp -j REDIRECT --to-ports 15001",
                         "-A TAILWATER_OUTPUT -p tcp -j REDIRECT --to-ports 15001\n"
-                            + "-A TAILWATER_OUTPUT -o lo -j RETURN")
+                            + "-A TAILWATER_OUTPUT -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN"
+                            + " -j RETURN")
                     + FILTER))
         .isInstanceOfSatisfying(
             Drift.Changed.class,
@@ -121,7 +124,7 @@ class DriftTest {
                     .singleElement()
                     .asString()
                     .contains("should not be there: -j ACCEPT"));
-    assertThat(between(NAT.replace("! -d", "-d").replace("-d 127", "! -d 127") + FILTER))
+    assertThat(between(NAT.replace("-d 127", "! -d 127") + FILTER))
         .isInstanceOf(Drift.Changed.class);
   }
 

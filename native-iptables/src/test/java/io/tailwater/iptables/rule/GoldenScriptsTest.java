@@ -22,16 +22,24 @@ class GoldenScriptsTest {
   private static final Map<String, CapturePlan> PLANS =
       new TreeMap<>(
           Map.of(
-              "egress", EGRESS,
-              "egress-quic-refused", EGRESS.withUdp(UdpPolicy.QUIC),
-              "egress-udp-refused", EGRESS.withUdp(UdpPolicy.ALL),
+              "egress-earlier-cut",
+              EGRESS.withEarlier(EarlierConnections.CUT),
+              "egress",
+              EGRESS,
+              "egress-quic-refused",
+              EGRESS.withUdp(UdpPolicy.QUIC),
+              "egress-udp-refused",
+              EGRESS.withUdp(UdpPolicy.ALL),
               "egress-udp-refused-dns-captured",
-                  EGRESS.withUdp(UdpPolicy.ALL).withDns(CapturePlan.DNS_PORT),
-              "egress-ipv6-refused", EGRESS.withIpv6(Ipv6.REFUSE).withUdp(UdpPolicy.QUIC),
-              "egress-ipv6-untouched", EGRESS.withIpv6(Ipv6.UNTOUCHED),
+              EGRESS.withUdp(UdpPolicy.ALL).withDns(CapturePlan.DNS_PORT),
+              "egress-ipv6-refused",
+              EGRESS.withIpv6(Ipv6.REFUSE).withUdp(UdpPolicy.QUIC),
+              "egress-ipv6-untouched",
+              EGRESS.withIpv6(Ipv6.UNTOUCHED),
               "egress-other-mark-and-port",
-                  EGRESS.withAgent(new Mark(0x200, 0xf00)).withOutboundPort(25001),
-              "inbound", EGRESS.withInbound(CapturePlan.Inbound.STANDARD)));
+              EGRESS.withAgent(new Mark(0x200, 0xf00)).withOutboundPort(25001),
+              "inbound",
+              EGRESS.withInbound(CapturePlan.Inbound.STANDARD)));
 
   @TestFactory
   Stream<DynamicTest> scriptsAreAsRecorded() {

@@ -20,6 +20,7 @@ import io.tailwater.iptables.netns.NetnsException;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.CapturePlan;
 import io.tailwater.iptables.rule.Drift;
+import io.tailwater.iptables.rule.EarlierConnections;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.Ipv6;
 import io.tailwater.iptables.rule.UdpPolicy;
@@ -284,7 +285,9 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
           case OFF -> UdpPolicy.OFF;
           case AUTO -> isClosed(served) ? UdpPolicy.QUIC : UdpPolicy.OFF;
         };
-    return CapturePlan.egress().withUdp(udp);
+    EarlierConnections earlier =
+        isClosed(served) ? EarlierConnections.CUT : EarlierConnections.SPARED;
+    return CapturePlan.egress().withUdp(udp).withEarlier(earlier);
   }
 
   /// Whether the pod may reach only what policy knows.
