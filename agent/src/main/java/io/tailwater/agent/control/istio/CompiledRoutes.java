@@ -1,0 +1,270 @@
+package io.tailwater.agent.control.istio;
+
+import io.tailwater.agent.dataplane.route.ClientView;
+import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.agent.dataplane.route.DestinationPolicy;
+import io.tailwater.agent.dataplane.route.Explanation;
+import io.tailwater.agent.dataplane.route.PolicyView;
+import io.tailwater.agent.dataplane.route.RouteTable;
+import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.CidrBlock;
+import io.tailwater.agent.traffic.EgressMode;
+import io.tailwater.agent.traffic.HostName;
+import io.tailwater.agent.traffic.HostPattern;
+import io.tailwater.agent.traffic.OriginalDst;
+import io.tailwater.agent.traffic.Pod;
+import io.tailwater.agent.traffic.ResourceRef;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import org.jspecify.annotations.Nullable;
+
+/// One compiled policy. Views are built on first use, those that the table before had already are
+/// built at once, so that no loop waits for them. Any thread.
+final class CompiledRoutes implements RouteTable {
+  private record ViewKey(String namespace, Optional<NotYetHonoured.Selected> sidecar) {}
+
+  private final long generation;
+  private final MeshSettings mesh;
+  private final Namespaces namespaces;
+  private final List<Service> services;
+  private final NotYetHonoured rest;
+
+  /// Namespaces that see something that others do not: their own services, or what is exported to
+  /// them by name.
+  private final Set<String> particular = new HashSet<>();
+
+  private final Map<ViewKey, PolicyView> views = new ConcurrentHashMap<>();
+  private volatile @Nullable DestinationPolicy shared;
+
+  CompiledRoutes(
+      long generation,
+      MeshSettings mesh,
+      Namespaces namespaces,
+      List<Service> services,
+      NotYetHonoured rest,
+      @Nullable CompiledRoutes before) {
+    this.generation = generation;
+    this.mesh = mesh;
+    this.namespaces = namespaces;
+    this.services = List.copyOf(services);
+    this.rest = rest;
+    findParticular();
+    if (before != null) {
+      for (ViewKey key : before.views.keySet()) {
+        if (key.sidecar.isEmpty()) {
+          views.put(key, build(key));
+        }
+      }
+    }
+  }
+
+  /// A namespace's own services matter to it beyond visibility only where another namespace has the
+  /// same host.
+  private void findParticular() {
+    Map<HostPattern, String> owners = new HashMap<>(services.size() * 2);
+    for (Service service : services) {
+      if (!service.visibility().everyone()) {
+        particular.addAll(service.visibility().namespaces());
+        continue;
+      }
+      @Nullable String other = owners.putIfAbsent(service.host(), service.namespace());
+      if (other != null) {
+        particular.add(other);
+        particular.add(service.namespace());
+      }
+    }
+  }
+
+  @Override
+  public long generation() {
+    return generation;
+  }
+
+  @Override
+  public ClientView view(Pod pod) {
+    ViewKey key = new ViewKey(pod.namespace(), rest.sidecar(pod));
+    @Nullable PolicyView view = views.get(key);
+    return view != null ? view : views.computeIfAbsent(key, this::build);
+  }
+
+  private PolicyView build(ViewKey key) {
+    boolean registryOnly =
+        mesh.outboundTrafficPolicy() == MeshSettings.OutboundTrafficPolicy.REGISTRY_ONLY
+            || key.sidecar.map(NotYetHonoured.Selected::registryOnly).orElse(false);
+    EgressMode mode = namespaces.mode(key.namespace);
+    return new PolicyView(mode, registryOnly, destinations(key));
+  }
+
+  private DestinationPolicy destinations(ViewKey key) {
+    boolean own =
+        key.sidecar.isPresent() || !rest.sameForAll() || particular.contains(key.namespace);
+    if (own) {
+      return compile(key);
+    }
+    DestinationPolicy policy = shared;
+    if (policy == null) {
+      policy = compile(key);
+      shared = policy;
+    }
+    return policy;
+  }
+
+  private DestinationPolicy compile(ViewKey key) {
+    List<Service> visible =
+        services.stream().filter(s -> s.visibility().covers(key.namespace)).toList();
+    ViewBuilder.Governed governed =
+        service ->
+            key.sidecar
+                .map(NotYetHonoured.Selected::ref)
+                .or(() -> rest.governs(key.namespace, service));
+    return ViewBuilder.build(key.namespace, visible, governed, rest.addresses());
+  }
+
+  // ---- explaining --------------------------------------------------------------------------
+
+  private static final int MOST_CONSIDERED = 20;
+
+  @Override
+  public Explanation explain(Pod pod, OriginalDst dst, Preface preface) {
+    ClientView view = view(pod);
+    Preface read = view.ask(dst) == ClientView.Ask.PREFACE ? preface : new Preface.Silent();
+    Decision decision = view.decide(dst, read);
+    Optional<String> winner =
+        decision instanceof Decision.Forward forward
+            ? Optional.of(forward.to().host() + " " + forward.to().namespace())
+            : Optional.empty();
+    List<Explanation.Considered> considered = new ArrayList<>();
+    for (Service service : services) {
+      if (considered.size() >= MOST_CONSIDERED) {
+        break;
+      }
+      boolean won = winner.equals(Optional.of(service.host().text() + " " + service.namespace()));
+      if (!won) {
+        why(service, pod.namespace(), dst, preface, decision)
+            .ifPresent(reason ->
+                considered.add(
+                    new Explanation.Considered(service.ref(), service.host().text(), reason)));
+      }
+    }
+    return new Explanation(decision, considered);
+  }
+
+  /// Why a service that has something to do with the connection did not get it.
+  private Optional<String> why(
+      Service service, String namespace, OriginalDst dst, Preface preface, Decision decision) {
+    Optional<HostName> name = name(preface);
+    boolean named = name.map(n -> service.host().covers(n)).orElse(false);
+    boolean apex =
+        name.isPresent()
+            && service.host() instanceof HostPattern.Wildcard(HostName suffix)
+            && suffix.equals(name.get());
+    boolean addressed = service.addresses().stream().anyMatch(b -> b.contains(dst.address()));
+    Optional<Service.Port> port =
+        service.ports().stream().filter(p -> p.number() == dst.port()).findFirst();
+    if (!named && !apex && !addressed && (name.isPresent() || port.isEmpty())) {
+      return Optional.empty();
+    }
+    if (apex) {
+      return Optional.of("does not cover " + name.get() + ": a wildcard covers what is below it");
+    }
+    if (!service.visibility().covers(namespace)) {
+      return Optional.of(
+          "is not exported to " + namespace + " (exportTo: " + service.visibility().show() + ")");
+    }
+    if (port.isEmpty()) {
+      return Optional.of(
+          "has no port "
+              + dst.port()
+              + " (its ports: "
+              + String.join(
+                  ", ", service.ports().stream().map(p -> String.valueOf(p.number())).toList())
+              + ")");
+    }
+    return Optional.of(lostOnPort(service, port.get(), namespace, dst, preface, decision));
+  }
+
+  private static String lostOnPort(
+      Service service,
+      Service.Port port,
+      String namespace,
+      OriginalDst dst,
+      Preface preface,
+      Decision decision) {
+    boolean byAddress =
+        !service.addresses().isEmpty() && port.protocol().family() != Protocol.Family.HTTP;
+    if (byAddress && service.addresses().stream().noneMatch(b -> b.contains(dst.address()))) {
+      return "is bound to its addresses, and "
+          + dst.address().getHostAddress()
+          + " is none of them ("
+          + String.join(", ", service.addresses().stream().map(CidrBlock::toString).toList())
+          + ")";
+    }
+    String mismatch = mismatch(port, preface);
+    if (!mismatch.isEmpty()) {
+      return mismatch;
+    }
+    Optional<ResourceRef> other =
+        switch (decision) {
+          case Decision.Forward forward -> Optional.of(forward.resource());
+          case Decision.Refuse refuse -> refuse.resource();
+          case Decision.Passthrough pass -> pass.resource();
+        };
+    if (other.map(service.ref()::equals).orElse(false)) {
+      return "names the destination";
+    }
+    if (decision instanceof Decision.Forward forward) {
+      if (!forward.to().host().equals(service.host().text())) {
+        return "is less specific than " + forward.to().host();
+      }
+      return forward.to().namespace().equals(namespace)
+          ? "is in another namespace, and the client's own comes first"
+          : "is younger than " + forward.resource();
+    }
+    return "does not take this connection";
+  }
+
+  private static String mismatch(Service.Port port, Preface preface) {
+    String speaks =
+        switch (preface) {
+          case Preface.Tls _, Preface.TlsWithoutName _, Preface.MalformedTls _ -> "TLS";
+          case Preface.Http _ -> "plaintext HTTP";
+          case Preface.Opaque _ -> "neither TLS nor HTTP";
+          case Preface.Silent _ -> "silent";
+        };
+    boolean fits =
+        switch (port.protocol().family()) {
+          case TLS -> preface instanceof Preface.Tls;
+          case HTTP -> preface instanceof Preface.Http;
+          case TCP, UNSET -> true;
+          case UDP -> false;
+        };
+    if (fits) {
+      return "";
+    }
+    if (port.protocol().family() == Protocol.Family.TLS
+        && preface instanceof Preface.TlsWithoutName) {
+      return "needs a server name on port " + port.number() + ", and the ClientHello carries none";
+    }
+    return "its port "
+        + port.number()
+        + " is "
+        + port.protocol().text()
+        + ", and the connection is "
+        + speaks;
+  }
+
+  private static Optional<HostName> name(Preface preface) {
+    return switch (preface) {
+      case Preface.Tls(HostName sni, _) -> Optional.of(sni);
+      case Preface.Http http -> http.host();
+      case Preface.TlsWithoutName _, Preface.MalformedTls _, Preface.Opaque _, Preface.Silent _ ->
+          Optional.empty();
+    };
+  }
+}

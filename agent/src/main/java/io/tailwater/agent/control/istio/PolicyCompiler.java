@@ -1,0 +1,192 @@
+package io.tailwater.agent.control.istio;
+
+import io.tailwater.agent.control.source.KubeObject;
+import io.tailwater.agent.control.source.Problem;
+import io.tailwater.agent.control.source.Problems;
+import io.tailwater.agent.control.source.ResourceKey;
+import io.tailwater.agent.control.source.ResourceSet;
+import io.tailwater.agent.dataplane.route.RouteTable;
+import io.tailwater.agent.traffic.EgressMode;
+import io.tailwater.agent.traffic.HostPattern;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/// Makes one immutable `RouteTable` of one `ResourceSet`. One writer: one thread at a time.
+///
+/// A bad resource does not block the others: it is reported, and its last good version stays in
+/// force as long as the resource exists. What was parsed once is kept with its object, so that a
+/// change costs what changed plus one pass over the hosts.
+public final class PolicyCompiler {
+  private final MeshSettings mesh;
+  private final EgressSettings egress;
+  private IdentityHashMap<KubeObject, Parsed> parsed = new IdentityHashMap<>();
+  private Map<ResourceKey, ServiceEntry> lastGood = new HashMap<>();
+  private final Map<String, EgressMode> lastModes = new HashMap<>();
+  private long generation;
+  private @Nullable CompiledRoutes last;
+
+  private record Parsed(Optional<ServiceEntry> entry, List<Problem> problems) {}
+
+  /// What compiling came to: the table, and every problem of sources and resources, sorted.
+  public record Compiled(RouteTable table, List<Problem> problems) {
+    public Compiled {
+      problems = problems.stream().sorted().distinct().toList();
+    }
+
+    /// Whether there is an error among the problems.
+    public boolean hasErrors() {
+      return problems.stream().anyMatch(Problem::isError);
+    }
+  }
+
+  public PolicyCompiler(MeshSettings mesh, EgressSettings egress) {
+    this.mesh = mesh;
+    this.egress = egress;
+  }
+
+  /// Compiles. The set's own problems are among the result's.
+  public Compiled compile(ResourceSet set) {
+    List<Problem> problems = new ArrayList<>(set.problems());
+    Namespaces namespaces =
+        Namespaces.read(set.ofKind("", "Namespace"), egress, lastModes, problems);
+    List<ServiceEntry> entries = entries(set, problems);
+    NotYetHonoured rest = NotYetHonoured.read(set, mesh, problems);
+    List<Service> services = services(entries, namespaces);
+    for (ServiceEntry entry : entries) {
+      warnOfEntry(entry, namespaces, set, problems);
+    }
+    CompiledRoutes table = new CompiledRoutes(++generation, mesh, namespaces, services, rest, last);
+    last = table;
+    return new Compiled(table, problems);
+  }
+
+  private List<ServiceEntry> entries(ResourceSet set, List<Problem> problems) {
+    IdentityHashMap<KubeObject, Parsed> now = new IdentityHashMap<>();
+    Map<ResourceKey, ServiceEntry> good = new HashMap<>();
+    List<ServiceEntry> out = new ArrayList<>();
+    for (KubeObject object : set.ofKind("networking.istio.io", "ServiceEntry")) {
+      @Nullable Parsed known = parsed.get(object);
+      Parsed result = known != null ? known : parse(object);
+      now.put(object, result);
+      problems.addAll(result.problems);
+      Optional<ServiceEntry> kept = Optional.ofNullable(lastGood.get(object.key()));
+      if (result.entry.isEmpty() && kept.isPresent()) {
+        problems.add(
+            new Problem(
+                Problem.Severity.WARNING,
+                object.file(),
+                object.line(),
+                Optional.of(object.key().ref()),
+                "",
+                "the last good version stays in force"));
+      }
+      result
+          .entry
+          .or(() -> kept)
+          .ifPresent(entry -> {
+            out.add(entry);
+            good.put(object.key(), entry);
+          });
+    }
+    parsed = now;
+    lastGood = good;
+    return out;
+  }
+
+  private Parsed parse(KubeObject object) {
+    Problems problems = new Problems(object.file());
+    Optional<ServiceEntry> entry = ServiceEntryReader.read(object, mesh.rootNamespace(), problems);
+    return new Parsed(entry, problems.list());
+  }
+
+  private record HostOf(String namespace, HostPattern host) {}
+
+  private List<Service> services(List<ServiceEntry> entries, Namespaces namespaces) {
+    Map<HostOf, List<ServiceEntry>> byHost = new LinkedHashMap<>(entries.size() * 2);
+    for (ServiceEntry entry : entries.stream().sorted(Service.ENTRY_AGE).toList()) {
+      for (HostPattern host : entry.hosts()) {
+        byHost
+            .computeIfAbsent(new HostOf(entry.namespace(), host), _ -> new ArrayList<>(1))
+            .add(entry);
+      }
+    }
+    Service.Context context =
+        new Service.Context() {
+          @Override
+          public MeshSettings mesh() {
+            return mesh;
+          }
+
+          @Override
+          public EgressSettings egress() {
+            return egress;
+          }
+
+          @Override
+          public Optional<String> waypointLabel(ServiceEntry entry) {
+            return namespaces.waypointLabel(entry);
+          }
+        };
+    List<Service> out = new ArrayList<>(byHost.size());
+    byHost.forEach((key, named) -> out.add(Service.merge(key.host(), named, context)));
+    out.sort(Service.AGE);
+    return out;
+  }
+
+  /// What of a valid entry is not honoured by this version.
+  private static void warnOfEntry(
+      ServiceEntry entry, Namespaces namespaces, ResourceSet set, List<Problem> problems) {
+    Set<String> what = new HashSet<>();
+    for (ServiceEntry.Port port : entry.ports()) {
+      if (port.protocol().family() == Protocol.Family.HTTP) {
+        what.add(
+            "port "
+                + port.number()
+                + " is "
+                + port.protocol().text()
+                + ", which is not routed by Host yet");
+      } else if (port.protocol() == Protocol.UNSET) {
+        what.add("port " + port.number() + " names no protocol, and detecting it is not built yet");
+      }
+    }
+    if (entry.workloadSelector().isPresent()) {
+      what.add("workloadSelector is not honoured yet");
+    }
+    if (entry.endpoints().stream().anyMatch(e -> e.place() instanceof ServiceEntry.Place.Unix)) {
+      what.add("unix:// endpoints are not dialled yet");
+    }
+    namespaces
+        .waypointLabel(entry)
+        .ifPresent(label ->
+            what.add("waypoints are not honoured yet, and it is bound to one by " + label));
+    if (what.isEmpty()) {
+      return;
+    }
+    Optional<KubeObject> object =
+        set.get(
+            new ResourceKey(
+                "networking.istio.io", "ServiceEntry", entry.namespace(), entry.name()));
+    object.ifPresent(o ->
+        what.stream()
+            .sorted()
+            .forEach(text ->
+                problems.add(
+                    new Problem(
+                        Problem.Severity.WARNING,
+                        o.file(),
+                        o.line(),
+                        Optional.of(entry.ref()),
+                        "spec",
+                        text
+                            + "; under REGISTRY_ONLY its connections are refused"
+                            + " (not_supported_yet)"))));
+  }
+}

@@ -1,0 +1,40 @@
+package io.tailwater.agent.control.istio;
+
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+
+/// Which client namespaces see a resource: Istio's `exportTo`, evaluated.
+record Visibility(boolean everyone, Set<String> namespaces) {
+  Visibility {
+    namespaces = Set.copyOf(namespaces);
+  }
+
+  /// Evaluates an `exportTo`; an empty one means the mesh's default.
+  static Visibility of(List<String> exportTo, String ownNamespace, List<String> meshDefault) {
+    Set<String> namespaces = new HashSet<>();
+    for (String to : exportTo.isEmpty() ? meshDefault : exportTo) {
+      switch (to) {
+        case "*" -> {
+          return new Visibility(true, Set.of());
+        }
+        case "~" -> {}
+        case "." -> namespaces.add(ownNamespace);
+        default -> namespaces.add(to);
+      }
+    }
+    return new Visibility(false, namespaces);
+  }
+
+  boolean covers(String clientNamespace) {
+    return everyone || namespaces.contains(clientNamespace);
+  }
+
+  /// For messages: "is not exported to shop (exportTo: ...)".
+  String show() {
+    if (everyone) {
+      return "*";
+    }
+    return namespaces.isEmpty() ? "~" : String.join(", ", namespaces.stream().sorted().toList());
+  }
+}

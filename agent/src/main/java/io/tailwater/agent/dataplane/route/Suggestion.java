@@ -1,0 +1,114 @@
+package io.tailwater.agent.dataplane.route;
+
+import io.tailwater.agent.traffic.HostName;
+import io.tailwater.agent.traffic.OriginalDst;
+import io.tailwater.agent.traffic.Refusal;
+import java.net.InetAddress;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Collectors;
+
+/// What would let a refused connection through, as narrow as it can be written. Pure.
+public sealed interface Suggestion {
+  /// YAML to apply.
+  record Yaml(String text) implements Suggestion {}
+
+  /// There is none; `why` is a sentence without its full stop.
+  record Cannot(String why) implements Suggestion {}
+
+  /// What a refusal needs.
+  ///
+  /// @param namespace the client's
+  /// @param name the name that the client asked for, where it is known
+  /// @param filtered the addresses that the address filter refused, for `address_filtered`
+  static Suggestion of(
+      Refusal why,
+      String namespace,
+      OriginalDst dst,
+      Optional<HostName> name,
+      List<InetAddress> filtered) {
+    return switch (why) {
+      case CONNECTION_CLOSED ->
+          name.<Suggestion>map(host -> new Yaml(serviceEntry(namespace, host, dst.port())))
+              .orElseGet(() ->
+                  new Cannot(
+                      "the connection to "
+                          + dst
+                          + " carried no name, and an address alone is not allowed by name; if"
+                          + " it is meant, write a ServiceEntry with addresses and resolution"
+                          + " NONE"));
+      case ADDRESS_FILTERED ->
+          filtered.isEmpty()
+              ? new Cannot("which address was refused is not known")
+              : new Yaml(exception(filtered));
+      case NO_SNI ->
+          new Cannot("the client sends no server name; make it send one (SNI), the name decides");
+      case MALFORMED_HELLO -> new Cannot("the ClientHello is malformed; no policy lets it through");
+      case HELLO_TIMEOUT ->
+          new Cannot(
+              "the client sent nothing; if its server speaks first, give the entry a TCP port with"
+                  + " addresses");
+      case NOT_SUPPORTED_YET ->
+          new Cannot("this version does not honour the resource that governs it");
+      case HTTP_502 ->
+          new Cannot(
+              "this version does not route HTTP by Host; only TLS and TCP ports are allowed");
+      case DIRECT_HIT -> new Cannot("dial the destination, not the agent's port");
+      case UDP -> new Cannot("UDP carries no name that could be checked; use TCP");
+      case IPV6 -> new Cannot("IPv6 cannot be captured in this pod; use IPv4");
+      case CLUSTER_NOT_FOUND,
+          NO_HEALTHY_UPSTREAM,
+          DNS_FAILURE,
+          POLICY_DENIED,
+          WAYPOINT_UNAVAILABLE,
+          CONNECT_FAILED,
+          LIMIT,
+          RELEASED_ADDRESS_MISMATCH ->
+          new Cannot("the destination is allowed; " + why.sentence());
+    };
+  }
+
+  private static String serviceEntry(String namespace, HostName host, int port) {
+    return """
+    apiVersion: networking.istio.io/v1
+    kind: ServiceEntry
+    metadata:
+      name: %s
+      namespace: %s
+    spec:
+      hosts: ["%s"]
+      exportTo: ["."]
+      location: MESH_EXTERNAL
+      resolution: DNS
+      ports:
+        - {number: %d, name: tls-%d, protocol: TLS}
+    """
+        .formatted(objectName(host, port), namespace, host.text(), port, port);
+  }
+
+  /// A host name as an object name: at most 253 characters, no underscores.
+  private static String objectName(HostName host, int port) {
+    String base = host.text().replace('_', '-').replace('.', '-').replaceAll("^-+|-+$", "");
+    return (base.length() > 240 ? base.substring(0, 240).replaceAll("-+$", "") : base) + "-" + port;
+  }
+
+  private static String exception(List<InetAddress> filtered) {
+    String blocks =
+        filtered.stream()
+            .map(a -> a.getHostAddress() + "/" + a.getAddress().length * 8)
+            .distinct()
+            .sorted()
+            .collect(Collectors.joining(", "));
+    return """
+    # in the agent's configuration
+    egress:
+      addressFilter:
+        allow: [%s]
+    # or, for one ServiceEntry of the root namespace
+    # metadata:
+    #   annotations:
+    #     tailwater.io/allow-addresses: "%s"
+    """
+        .formatted(blocks, blocks);
+  }
+}
