@@ -23,10 +23,10 @@ import java.util.stream.Stream;
 /// The place of the benchmark: one pod with the client, the node, a server and a DNS server, all in
 /// namespaces without an uplink.
 ///
-/// All contestants take the same pod's traffic, one at a time. A chain of ours at the head of the
-/// pod's nat OUTPUT says whose turn it is: the proxies' own connections and the direct ones pass,
-/// the client's go to the port of the one whose turn it is, and with an empty rest they fall
-/// through to the rules that Tailwater has installed. One thread.
+/// All contestants take the same pod's traffic, one at a time. Who that is, is said to the first
+/// packet of each connection: unless it is Tailwater's turn it carries the mark that Tailwater's
+/// rules let pass, and a rule behind them redirects what goes to the decoy to the port of the one
+/// whose turn it is. Connections of the proxies themselves always carry the mark. One thread.
 final class BenchLab implements AutoCloseable {
   /// What the client dials when a proxy takes the connection: nobody has this address, the name
   /// alone counts.
@@ -39,7 +39,12 @@ final class BenchLab implements AutoCloseable {
   static final String WEB_SNI = "web.bench.test";
 
   private static final String DNS = "198.51.100.53";
-  private static final String CHAIN = "TW_PERF";
+  private static final String CHAIN = "PERF_TURN";
+
+  /// The mark of the agent's own packets, which its rules leave alone; here it says "not
+  /// Tailwater's turn".
+  private static final String PASS = "0x539/0xfff";
+
   private static final int CAPTURE_PORT = 15_001;
   private static final Duration START = Duration.ofSeconds(30);
 
@@ -60,7 +65,7 @@ final class BenchLab implements AutoCloseable {
           lab, dns, Duration.ofMinutes(10), Map.of(SNI, List.of(SERVER), WEB_SNI, List.of(WEB)));
       lab.nameserver(DNS);
       tune();
-      rule("-N", CHAIN);
+      chains();
       server = new LoadProcess(lab, raw, "LoadServer", SERVER, "443");
       client = new LoadProcess(lab, pod, "LoadClient");
     } catch (RuntimeException e) {
@@ -166,26 +171,20 @@ final class BenchLab implements AutoCloseable {
     if (running != null && !running.isAlive()) {
       throw new BenchException(contestant.name() + " has ended:\n" + running.output());
     }
-    if (!lab.exec(pod, "iptables", "-w", "-t", "nat", "-S", "OUTPUT")
-        .orThrow()
-        .lines()
-        .filter(line -> line.startsWith("-A"))
-        .findFirst()
-        .orElse("")
-        .endsWith("-j " + CHAIN)) {
-      rule("-I", "OUTPUT", "1", "-j", CHAIN);
-    }
-    rule("-F", CHAIN);
     String user = Integer.toString(Setting.USER);
-    rule("-A", CHAIN, "-m", "owner", "--uid-owner", user, "-j", "ACCEPT");
-    rule("-A", CHAIN, "-m", "owner", "--gid-owner", user, "-j", "ACCEPT");
-    if (contestant.isDirect()) {
-      rule("-A", CHAIN, "-j", "ACCEPT");
+    rule("raw", "-F", CHAIN);
+    for (String who : List.of("--uid-owner", "--gid-owner")) {
+      rule("raw", "-A", CHAIN, "-m", "owner", who, user, "-j", "MARK", "--set-mark", PASS);
     }
+    if (contestant.isDirect() || contestant.inPod()) {
+      rule("raw", "-A", CHAIN, "-p", "tcp", "-j", "MARK", "--set-mark", PASS);
+    }
+    rule("nat", "-F", CHAIN);
     contestant
         .port()
         .ifPresent(port ->
             rule(
+                "nat",
                 "-A",
                 CHAIN,
                 "-d",
@@ -237,9 +236,20 @@ final class BenchLab implements AutoCloseable {
         .toList();
   }
 
-  private void rule(String... arguments) {
+  /// Two chains of ours: one that marks in `raw`, ahead of everybody's nat, and one that redirects
+  /// at the end of nat OUTPUT, behind Tailwater's, which insists on being first and lets marked
+  /// packets return.
+  private void chains() {
+    rule("raw", "-N", CHAIN);
+    rule("raw", "-A", "OUTPUT", "-p", "tcp", "--syn", "-j", CHAIN);
+    rule("raw", "-A", "OUTPUT", "-p", "udp", "-j", CHAIN);
+    rule("nat", "-N", CHAIN);
+    rule("nat", "-A", "OUTPUT", "-j", CHAIN);
+  }
+
+  private void rule(String table, String... arguments) {
     String[] command =
-        Stream.concat(Stream.of("iptables", "-w", "-t", "nat"), Stream.of(arguments))
+        Stream.concat(Stream.of("iptables", "-w", "-t", table), Stream.of(arguments))
             .toArray(String[]::new);
     lab.exec(pod, command).orThrow();
   }

@@ -23,8 +23,7 @@ public enum Measure {
   DOWN_MACHINE("machine s / GB down", "machine CPU s per GB down", 2, false),
   IDLE_PSS("idle PSS MB", "memory idle, PSS MB", 1, false),
   IDLE_RSS("idle RSS MB", "memory idle, RSS MB", 1, false),
-  HELD_FRESH("held KB, fresh", "KB (PSS) per held connection, freshly started", 1, false),
-  HELD_PSS("held KB, warm", "KB (PSS) per held connection, after the rounds", 1, false),
+  HELD_PSS("held KB", "KB (PSS) per held connection", 1, false),
   LOADED_PSS("loaded PSS MB", "memory with all connections held, PSS MB", 1, false),
 
   WRK_REQUESTS("wrk requests/s", "wrk, HTTPS requests/s, kept connections", 0, true),

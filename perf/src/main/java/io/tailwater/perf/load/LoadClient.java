@@ -38,7 +38,7 @@ public final class LoadClient {
   private final long patternAddress = Sys.address(pattern);
   private final Latencies latencies = new Latencies();
   private Connection[] byDescriptor = new Connection[1024];
-  private List<Connection> held = List.of();
+  private final List<Connection> held = new ArrayList<>();
   private long sequence;
 
   private static final class Connection {
@@ -308,21 +308,18 @@ public final class LoadClient {
     }
   }
 
-  /// Opens connections that all have carried one message, and keeps them until {@link #release}.
-  /// In: connections, size. Out: count, seconds.
+  /// Opens connections until so many are held, each of which has carried one message; they stay
+  /// until {@link #release}. In: connections (in all), size. Out: count, seconds.
   Fields hold(Fields run) {
-    release();
     int size = (int) run.number("size");
     int wanted = (int) run.number("connections");
     Target target = new Target(run, Command.echo(size), true);
-    List<Connection> open = new ArrayList<>();
-    held = open;
-    int answered = 0;
+    int answered = held.size();
     long start = System.nanoTime();
     long progress = start;
     while (answered < wanted) {
-      while (open.size() < wanted && open.size() - answered < IN_FLIGHT_HOLDING) {
-        open.add(target.connect(Sys.EPOLLOUT));
+      while (held.size() < wanted && held.size() - answered < IN_FLIGHT_HOLDING) {
+        held.add(target.connect(Sys.EPOLLOUT));
       }
       int ready = epoll.await(100);
       progress = checkProgress(ready, progress, System.nanoTime());
@@ -343,7 +340,7 @@ public final class LoadClient {
   Fields release() {
     long alive = held.stream().filter(this::isAlive).count();
     held.forEach(this::close);
-    held = List.of();
+    held.clear();
     return result(alive, 0, new CpuTime(0, 0));
   }
 

@@ -51,7 +51,6 @@ final class Plot {
           Measure.UP_CPU,
           Measure.DOWN_CPU,
           Measure.IDLE_PSS,
-          Measure.HELD_FRESH,
           Measure.HELD_PSS);
 
   private Plot() {}

@@ -76,7 +76,8 @@ class LoadTest {
     LoadClient client = new LoadClient();
 
     assertThat(client.run(run("hold").with("connections", 40)).number("count")).isEqualTo(40);
-    assertThat(client.run(run("release")).number("count")).isEqualTo(40);
+    assertThat(client.run(run("hold").with("connections", 60)).number("count")).isEqualTo(60);
+    assertThat(client.run(run("release")).number("count")).isEqualTo(60);
     assertThat(client.run(run("release")).number("count")).isZero();
   }
 
