@@ -23,17 +23,32 @@ public record IptablesTools(IptablesVariant variant, String v4, String v6, Strin
   /// @throws RulesException when there is none that works
   public static IptablesTools detect(Optional<IptablesVariant> forced, CommandRunner runner) {
     List<String> reasons = new ArrayList<>();
-    Optional<IptablesTools> found =
-        forced.isPresent()
-            ? usable(forced.get().toString(), runner, reasons).map(Probed::tools)
-            : automatic(runner, reasons);
-    return found.orElseThrow(() ->
-        new RulesException(
-            "No usable "
-                + forced.map(IptablesVariant::toString).orElse("iptables")
-                + ": "
-                + String.join("; ", reasons)
-                + ". Install the package iptables (1.8 or newer), and see 'tailwater preflight'"));
+    return find(forced, runner, reasons)
+        .orElseThrow(() ->
+            new RulesException(
+                "No usable "
+                    + forced.map(IptablesVariant::toString).orElse("iptables")
+                    + ": "
+                    + String.join("; ", reasons)
+                    + ". "
+                    + advice(reasons)));
+  }
+
+  /// Empty when there is none that works; `reasons` tells then what was tried.
+  static Optional<IptablesTools> find(
+      Optional<IptablesVariant> forced, CommandRunner runner, List<String> reasons) {
+    return forced.isPresent()
+        ? usable(forced.get().toString(), runner, reasons).map(Probed::tools)
+        : automatic(runner, reasons);
+  }
+
+  /// What to do about the reasons.
+  static String advice(List<String> reasons) {
+    return reasons.stream()
+            .anyMatch(
+                reason -> reason.contains("ermission denied") || reason.contains("not permitted"))
+        ? "Run as root: rules need CAP_NET_ADMIN"
+        : "Install the package iptables (1.8 or newer)";
   }
 
   /// `iptables-nft-save`

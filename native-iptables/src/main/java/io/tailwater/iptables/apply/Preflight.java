@@ -11,6 +11,8 @@ import io.tailwater.iptables.rule.Ipv6;
 import io.tailwater.iptables.rule.RestoreScript;
 import io.tailwater.iptables.rule.UdpPolicy;
 import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -137,15 +139,14 @@ public final class Preflight {
   }
 
   private void rules(List<Finding> findings) {
-    IptablesTools tools;
-    try {
-      tools = IptablesTools.detect(variant, runner);
-    } catch (RulesException e) {
+    List<String> reasons = new ArrayList<>();
+    Optional<IptablesTools> found = IptablesTools.find(variant, runner, reasons);
+    if (found.isEmpty()) {
       findings.add(
-          Finding.missing(
-              "iptables", e.getMessage(), "Install the package iptables, and run as root"));
+          Finding.missing("iptables", String.join("; ", reasons), IptablesTools.advice(reasons)));
       return;
     }
+    IptablesTools tools = found.get();
     findings.add(Finding.ok("iptables", tools.variant() + ": " + tools.version()));
     CapturePlan plan = CapturePlan.egress().withUdp(UdpPolicy.QUIC);
     findings.add(tried("capture of IPv4", tools, plan, IpFamily.V4));
@@ -262,9 +263,13 @@ public final class Preflight {
                 + " (ulimit -n, LimitNOFILE=): a connection takes two to six");
   }
 
+  /// In one large read: a sysctl of several numbers ends after the first read, and
+  /// `Files.readString` begins with one byte.
   private Optional<String> text(String file) {
-    try {
-      return Optional.of(Files.readString(proc.resolve(file)).strip());
+    byte[] bytes = new byte[8192];
+    try (InputStream in = Files.newInputStream(proc.resolve(file))) {
+      int length = in.read(bytes);
+      return Optional.of(new String(bytes, 0, Math.max(length, 0), StandardCharsets.UTF_8).strip());
     } catch (IOException e) {
       return Optional.empty();
     }

@@ -24,6 +24,7 @@ import java.util.function.BiFunction;
 import java.util.function.Predicate;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /// The capture rules of one namespace: install, verify, remove, show.
 ///
@@ -41,6 +42,7 @@ public final class TrafficRules {
   private final IptablesTools tools;
   private final CommandRunner runner;
   private final Predicate<NetworkNamespace> hasIpv6;
+  private volatile @Nullable Boolean lacksIpv6Programs;
 
   public TrafficRules(IptablesTools tools, CommandRunner runner) {
     this(tools, runner, TrafficRules::hasIpv6);
@@ -93,7 +95,7 @@ public final class TrafficRules {
           outcomes.put(family, new Outcome(State.SKIPPED, "this namespace has no IPv6"));
           continue;
         }
-        if (family == IpFamily.V6 && wanted.isEmpty() && isAbsent(tools.save(family))) {
+        if (family == IpFamily.V6 && wanted.isEmpty() && lacksIpv6Programs()) {
           outcomes.put(
               family,
               new Outcome(
@@ -143,7 +145,7 @@ public final class TrafficRules {
       RuleSet wanted = CaptureRules.of(plan, family);
       boolean absent =
           family == IpFamily.V6
-              && (!hasIpv6.test(namespace) || (wanted.isEmpty() && isAbsent(tools.save(family))));
+              && (!hasIpv6.test(namespace) || (wanted.isEmpty() && lacksIpv6Programs()));
       if (!absent) {
         Drift drift = Drift.between(wanted, read(namespace, family));
         if (!wanted.isEmpty() || !(drift instanceof Drift.None)) {
@@ -172,7 +174,7 @@ public final class TrafficRules {
     for (IpFamily family : IpFamily.values()) {
       if (family == IpFamily.V6 && !hasIpv6.test(namespace)) {
         outcomes.put(family, new Outcome(State.SKIPPED, "this namespace has no IPv6"));
-      } else if (family == IpFamily.V6 && isAbsent(tools.save(family))) {
+      } else if (family == IpFamily.V6 && lacksIpv6Programs()) {
         outcomes.put(family, new Outcome(State.SKIPPED, "no " + tools.save(family) + " here"));
       } else {
         try {
@@ -343,13 +345,19 @@ public final class TrafficRules {
     return namespace.path() + ", " + family;
   }
 
-  private boolean isAbsent(String program) {
-    try {
-      runner.run(List.of(program, "--version"), "");
-      return false;
-    } catch (CommandException e) {
-      return e.isAbsent();
+  /// Whether the programs for IPv6 are missing. Asked once: programs do not come and go.
+  private boolean lacksIpv6Programs() {
+    Boolean known = lacksIpv6Programs;
+    if (known == null) {
+      try {
+        runner.run(List.of(tools.save(IpFamily.V6), "--version"), "");
+        known = false;
+      } catch (CommandException e) {
+        known = e.isAbsent();
+      }
+      lacksIpv6Programs = known;
     }
+    return known;
   }
 
   /// A kernel without IPv6 makes no such socket. (A namespace whose interfaces have IPv6 switched

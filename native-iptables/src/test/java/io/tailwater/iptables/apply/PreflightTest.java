@@ -88,6 +88,16 @@ class PreflightTest {
   }
 
   @Test
+  void programThatLacksPrivilegeIsNotCalledMissing() {
+    List<Finding> findings =
+        preflight((command, input, environment) ->
+            new Result(4, "", "Permission denied (you must be root)"));
+
+    assertThat(of(findings, "iptables").whatToDo())
+        .isEqualTo("Run as root: rules need CAP_NET_ADMIN");
+  }
+
+  @Test
   void kernelWithoutNatForIpv6CanStillRefuseIt() throws IOException {
     machine("000001ffffffffff", "0", "32768\t60999", "1048576");
     CommandRunner noNat =
@@ -113,6 +123,8 @@ class PreflightTest {
 
     assertThat(findings).extracting(Finding::state).doesNotContain(State.MISSING);
     assertThat(of(findings, "capture of IPv6").found()).contains("fresh namespace");
+    assertThat(of(findings, "local ports").found())
+        .matches("net.ipv4.ip_local_port_range=\\d+ \\d+.*");
   }
 
   private List<Finding> preflight(CommandRunner runner) {
