@@ -89,13 +89,15 @@ public final class DnsCache implements Resolver, AutoCloseable {
   private final long maxStale;
   private final ConcurrentHashMap<HostName, Entry> entries = new ConcurrentHashMap<>();
 
+  /// Set by whoever closes; what is in the queue then is refused on the resolver thread.
+  private volatile boolean closed;
+
   // Resolver thread only.
   private final Map<PodRef, Load> loads = new HashMap<>();
   private int rounds;
   private int waiters;
   private boolean roomMade;
   private long roomMadeAt;
-  private boolean closed;
 
   /// Owns the thread and the lookup: `close` ends both.
   DnsCache(
@@ -173,6 +175,7 @@ public final class DnsCache implements Resolver, AutoCloseable {
   /// answered with a failure.
   @Override
   public void close() {
+    closed = true;
     try {
       thread.execute(this::onClose);
     } catch (RejectedExecutionException _) {
@@ -188,7 +191,6 @@ public final class DnsCache implements Resolver, AutoCloseable {
   }
 
   private void onClose() {
-    closed = true;
     for (Entry entry : entries.values()) {
       Round round = entry.round;
       if (round != null) {
@@ -347,7 +349,7 @@ public final class DnsCache implements Resolver, AutoCloseable {
 
   private void onRefresh(Entry entry) {
     entry.refresh = null;
-    if (entry.round != null || entries.get(entry.name) != entry) {
+    if (closed || entry.round != null || entries.get(entry.name) != entry) {
       return;
     }
     if (entry.lastUsed - entry.answeredAt <= 0) {

@@ -1,5 +1,6 @@
 package io.tailwater.agent.dataplane.resolve;
 
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
@@ -34,9 +35,14 @@ final class PlatformResolverThread implements ResolverThread {
 
   @Override
   public Timer schedule(long delayNanos, Runnable task) {
-    ScheduledFuture<?> future =
-        executor.schedule(() -> guarded(task), delayNanos, TimeUnit.NANOSECONDS);
-    return () -> future.cancel(false);
+    try {
+      ScheduledFuture<?> future =
+          executor.schedule(() -> guarded(task), delayNanos, TimeUnit.NANOSECONDS);
+      return () -> future.cancel(false);
+    } catch (RejectedExecutionException _) {
+      // The end has begun and timers are dropped, this one too.
+      return () -> {};
+    }
   }
 
   /// The executor would swallow what a task throws.

@@ -14,7 +14,7 @@ interface ResolverThread extends Executor, AutoCloseable {
   @Override
   void execute(Runnable task);
 
-  /// Runs the task on the thread after the delay in nanoseconds.
+  /// Runs the task on the thread after the delay in nanoseconds; after `close` never.
   Timer schedule(long delayNanos, Runnable task);
 
   /// Lets tasks that wait in the queue run, drops timers, and returns when the thread has ended.

@@ -291,6 +291,29 @@ class DnsjavaLookupTest {
     assertThat(server.questions).hasSize(2);
   }
 
+  @Test
+  void withoutServersThoseOfTheSystemAreTaken() throws Exception {
+    var lookup = DnsjavaLookup.of(ResolveConfig.defaults());
+    open.add(lookup);
+    lookup.warmUp();
+
+    Path file = Path.of("/etc/resolv.conf");
+    List<String> named =
+        !Files.isReadable(file)
+            ? List.of()
+            : Files.readAllLines(file).stream()
+                .filter(line -> line.startsWith("nameserver "))
+                .map(line -> line.substring("nameserver ".length()).strip())
+                .toList();
+    assertThat(lookup.servers())
+        .hasSize(Math.max(1, named.size()))
+        .allSatisfy(server -> assertThat(server.getPort()).isEqualTo(53));
+    if (!named.isEmpty()) {
+      assertThat(lookup.servers().getFirst().getAddress())
+          .isEqualTo(InetAddress.getByName(named.getFirst()));
+    }
+  }
+
   // ---- bad servers ----
 
   @Test
