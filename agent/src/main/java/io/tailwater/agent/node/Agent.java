@@ -1,0 +1,249 @@
+package io.tailwater.agent.node;
+
+import io.netty.channel.EventLoop;
+import io.netty.channel.MultiThreadIoEventLoopGroup;
+import io.netty.util.concurrent.DefaultThreadFactory;
+import io.tailwater.agent.config.AgentConfig;
+import io.tailwater.agent.control.capture.CaptureConfig;
+import io.tailwater.agent.control.capture.CaptureLoop;
+import io.tailwater.agent.control.capture.ListedPods;
+import io.tailwater.agent.control.capture.PodSource;
+import io.tailwater.agent.control.istio.PolicyCompiler;
+import io.tailwater.agent.control.istio.PolicyFeed;
+import io.tailwater.agent.control.source.FileResources;
+import io.tailwater.agent.control.source.Problem;
+import io.tailwater.agent.control.source.ResourceSet;
+import io.tailwater.agent.control.source.ResourceSource;
+import io.tailwater.agent.dataplane.account.ConnectionObserver;
+import io.tailwater.agent.dataplane.connect.Candidates;
+import io.tailwater.agent.dataplane.flow.Admission;
+import io.tailwater.agent.dataplane.flow.Stages;
+import io.tailwater.agent.dataplane.flow.Worker;
+import io.tailwater.agent.dataplane.flow.Workers;
+import io.tailwater.agent.dataplane.resolve.DnsCache;
+import io.tailwater.agent.dataplane.resolve.ResolveStats;
+import io.tailwater.agent.dataplane.resolve.StandardAddressFilter;
+import io.tailwater.agent.dataplane.route.CurrentRoutes;
+import io.tailwater.agent.dataplane.transport.EpollTransport;
+import io.tailwater.agent.dataplane.transport.IoUringTransport;
+import io.tailwater.agent.dataplane.transport.SocketMaker;
+import io.tailwater.agent.dataplane.transport.Transport;
+import io.tailwater.agent.dataplane.upstream.Clusters;
+import io.tailwater.agent.traffic.Grade;
+import io.tailwater.iptables.apply.IptablesTools;
+import io.tailwater.iptables.apply.IptablesVariant;
+import io.tailwater.iptables.apply.Processes;
+import io.tailwater.iptables.apply.TrafficRules;
+import io.tailwater.iptables.netns.NetworkNamespace;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.TimeUnit;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/// The agent put together: what `run` starts and stops. The order of starting matters: everything
+/// that makes threads is warmed up before the first pod is entered, policy is compiled before the
+/// first connection is taken, and pods are captured last.
+public final class Agent implements AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(Agent.class);
+  private static final Duration HOUSEKEEPING = Duration.ofSeconds(15);
+
+  private final AgentConfig config;
+  private final Clusters clusters = new Clusters();
+  private final OwnAddresses ownAddresses = new OwnAddresses();
+  private final MultiThreadIoEventLoopGroup loops;
+  private final Transport transport;
+  private final DnsCache resolver;
+  private final CurrentRoutes routes;
+  private final PolicyFeed policy;
+  private final Workers workers;
+  private final CaptureLoop capture;
+  private final PodSource pods;
+  private final Thread housekeeper;
+  private volatile boolean closed;
+
+  private Agent(AgentConfig config, ConnectionObserver observer) {
+    this.config = config;
+    NetworkNamespace.warmUp();
+    ownAddresses.refresh();
+    this.transport = transport(config);
+    int cores = Runtime.getRuntime().availableProcessors();
+    this.loops =
+        new MultiThreadIoEventLoopGroup(
+            cores, new DefaultThreadFactory("tailwater-loop"), transport.ioHandlers());
+    warmUp(loops, cores);
+    this.resolver = DnsCache.start(config.dns(), new ResolveStats());
+    PolicyCompiler compiler = new PolicyCompiler(config.mesh(), config.egress());
+    this.routes = new CurrentRoutes(compiler.compile(ResourceSet.EMPTY).table());
+    Admission admission = new Admission(config.limits(), descriptorLimit());
+    Stages stages =
+        new Stages(
+            config.limits(),
+            admission,
+            routes,
+            new Candidates(resolver, new StandardAddressFilter(ownAddresses)),
+            clusters,
+            observer,
+            highestGrade(config, transport));
+    this.workers = workers(stages);
+    this.capture =
+        new CaptureLoop(
+            config.capture(),
+            new TrafficRules(
+                IptablesTools.detect(forced(config.capture()), new Processes()), new Processes()),
+            transport,
+            workers,
+            routes);
+    this.policy = new PolicyFeed(sources(config), compiler, routes, this::published);
+    this.pods = new ListedPods(config.pods());
+    this.housekeeper = Thread.ofVirtual().name("tailwater-housekeeping").unstarted(this::keepHouse);
+  }
+
+  /// Starts everything; returns when every listed pod has been tried once.
+  ///
+  /// @throws StartException with what is missing and what to do
+  public static Agent start(AgentConfig config, ConnectionObserver observer) {
+    Agent agent = new Agent(config, observer);
+    agent.begin();
+    return agent;
+  }
+
+  private void begin() {
+    policy.start();
+    capture.start();
+    pods.start(capture::accept);
+    capture.settled().join();
+    housekeeper.start();
+  }
+
+  private static Transport transport(AgentConfig config) {
+    return switch (config.transport()) {
+      case AUTO, EPOLL -> new EpollTransport();
+      case IO_URING -> {
+        IoUringTransport.unavailable()
+            .ifPresent(why -> {
+              throw new StartException(
+                  "transport: io_uring cannot be used here ("
+                      + why
+                      + "); set transport: epoll or auto");
+            });
+        yield new IoUringTransport();
+      }
+    };
+  }
+
+  /// A loop's thread is born when its first task comes: give each one now, from our own namespace.
+  private static void warmUp(MultiThreadIoEventLoopGroup loops, int count) {
+    for (int i = 0; i < count; i++) {
+      loops.next().submit(() -> {}).syncUninterruptibly();
+    }
+  }
+
+  private static Grade highestGrade(AgentConfig config, Transport transport) {
+    return switch (config.relay()) {
+      case AUTO, SPLICE -> transport.splices() ? Grade.SPLICE : Grade.COPY;
+      case COPY -> Grade.COPY;
+    };
+  }
+
+  private Workers workers(Stages stages) {
+    List<Worker> all = new ArrayList<>();
+    int number = 0;
+    for (var executor : loops) {
+      EventLoop loop = (EventLoop) executor;
+      SocketMaker maker = new SocketMaker(loop, "tailwater-sockets-" + number);
+      maker.start();
+      all.add(new Worker(number++, loop, maker, stages));
+    }
+    return new Workers(all, stages.admission());
+  }
+
+  private static Optional<IptablesVariant> forced(CaptureConfig capture) {
+    return switch (capture.backend()) {
+      case AUTO, NFT -> Optional.empty();
+      case IPTABLES_NFT -> Optional.of(IptablesVariant.NFT);
+      case IPTABLES_LEGACY -> Optional.of(IptablesVariant.LEGACY);
+    };
+  }
+
+  private static List<ResourceSource> sources(AgentConfig config) {
+    List<ResourceSource> sources = new ArrayList<>();
+    for (AgentConfig.Source source : config.sources()) {
+      switch (source) {
+        case AgentConfig.Source.Files(Path path) -> sources.add(new FileResources(path));
+      }
+    }
+    return sources;
+  }
+
+  private void published(PolicyCompiler.Compiled compiled, List<Problem> fresh) {
+    for (Problem problem : fresh) {
+      LOG.warn("{}", problem);
+    }
+    LOG.info("policy generation {} in force", compiled.table().generation());
+    capture.policyChanged();
+  }
+
+  private static long descriptorLimit() {
+    try {
+      for (String line : Files.readAllLines(Path.of("/proc/self/limits"))) {
+        if (line.startsWith("Max open files")) {
+          String soft = line.substring("Max open files".length()).trim().split("\\s+")[0];
+          return soft.equals("unlimited") ? 1_000_000 : Long.parseLong(soft);
+        }
+      }
+    } catch (IOException | NumberFormatException e) {
+      LOG.warn("cannot read the limit of descriptors: {}", e.getMessage());
+    }
+    return 1024;
+  }
+
+  private void keepHouse() {
+    while (!closed) {
+      try {
+        TimeUnit.NANOSECONDS.sleep(HOUSEKEEPING.toNanos());
+      } catch (InterruptedException _) {
+        return; // only close() interrupts
+      }
+      ownAddresses.refresh();
+      clusters.forgetIdle(System.nanoTime() - config.dns().hostTtl().toNanos());
+    }
+  }
+
+  /// Lets go of the pods (rules stay where `onFailure` is closed) and ends every connection.
+  @Override
+  public void close() {
+    stop(CaptureLoop.Leave.AS_CONFIGURED);
+  }
+
+  /// Stops, and with `UNINSTALL` removes every rule.
+  public void stop(CaptureLoop.Leave how) {
+    synchronized (this) {
+      if (closed) {
+        return;
+      }
+      closed = true;
+    }
+    housekeeper.interrupt();
+    pods.close();
+    capture.leave(how);
+    capture.close();
+    workers.endAll();
+    policy.close();
+    workers.all().forEach(Worker::close);
+    loops.shutdownGracefully(0, 2, TimeUnit.SECONDS).syncUninterruptibly();
+    resolver.close();
+  }
+
+  /// Something that the agent cannot do without is missing.
+  public static final class StartException extends RuntimeException {
+    public StartException(String message) {
+      super(message);
+    }
+  }
+}
