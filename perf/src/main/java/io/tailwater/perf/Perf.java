@@ -19,7 +19,9 @@ import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /// `./tailwater perf`. Exit codes are those of the launcher: 0 measured, 1 something failed while
 /// measuring, 2 bad usage, 3 a privilege or a package is missing.
@@ -40,6 +42,8 @@ public final class Perf implements Callable<Integer> {
       List.of(Contestant.DIRECT, "nginx", "haproxy", "envoy", Contestant.TAILWATER);
 
   private static final int REAL_TLS_ROUNDS = 3;
+
+  @Spec private CommandSpec spec = CommandSpec.create();
 
   @Option(
       names = "--quick",
@@ -97,7 +101,7 @@ public final class Perf implements Callable<Integer> {
       if (only.contains(Contestant.TAILWATER)) {
         return refuse(2, "tailwater: its command is not known, set TAILWATER_COMMAND");
       }
-      System.err.println("tailwater is left out: its command is not known, set TAILWATER_COMMAND");
+      say("tailwater is left out: its command is not known, set TAILWATER_COMMAND");
       names.remove(Contestant.TAILWATER);
     }
 
@@ -105,7 +109,10 @@ public final class Perf implements Callable<Integer> {
     plan = rounds.isPresent() ? plan.withRounds(rounds.get()) : plan;
     Path root = root();
     Machine machine = Machine.read(root);
-    System.err.println(machine.sentence());
+    say(machine.sentence());
+    if (machine.load() > machine.cores() / 2.0) {
+      say("The machine is busy: rates will be low and machine CPU will be others', too.");
+    }
     long begun = System.nanoTime();
     try (Bench bench =
         new Bench(
@@ -118,7 +125,7 @@ public final class Perf implements Callable<Integer> {
       Path folder = output.orElse(root.resolve("perf/results"));
       report.write(folder);
       System.out.print(report.markdown());
-      System.err.println("written to " + folder);
+      say("written to " + folder);
       return 0;
     } catch (IOException e) {
       return refuse(1, "cannot write the results: " + e.getMessage());
@@ -127,13 +134,18 @@ public final class Perf implements Callable<Integer> {
     }
   }
 
-  private static void progress(long begun, String line) {
-    System.err.printf("%4.0f s  %s%n", (System.nanoTime() - begun) / 1e9, line);
+  private void progress(long begun, String line) {
+    say("%4.0f s  %s".formatted((System.nanoTime() - begun) / 1e9, line));
   }
 
-  private static int refuse(int exit, String why) {
-    System.err.println("perf: " + why);
+  private int refuse(int exit, String why) {
+    say("perf: " + why);
     return exit;
+  }
+
+  private void say(String line) {
+    spec.commandLine().getErr().println(line);
+    spec.commandLine().getErr().flush();
   }
 
   private static List<String> image() {
