@@ -35,7 +35,8 @@ public final class Candidates {
     /// At least one, in the order in which they are to be tried.
     record Some(List<InetSocketAddress> addresses) implements Found {}
 
-    /// None: [Refusal#DNS_FAILURE] or [Refusal#ADDRESS_FILTERED], with a clause for people.
+    /// None: [Refusal#DNS_FAILURE], [Refusal#ADDRESS_FILTERED], or [Refusal#LIMIT] where a bound of
+    /// the cache is reached; with a clause for people.
     record None(Refusal why, String detail) implements Found {}
   }
 
@@ -74,7 +75,11 @@ public final class Candidates {
     if (refused != null) {
       return new Found.None(Refusal.ADDRESS_FILTERED, refused);
     }
-    return new Found.None(Refusal.DNS_FAILURE, failed == null ? "" : failed.detail());
+    Refusal why =
+        failed != null && failed.failure() == Addresses.Failure.OVERFLOW
+            ? Refusal.LIMIT
+            : Refusal.DNS_FAILURE;
+    return new Found.None(why, failed == null ? "" : failed.detail());
   }
 
   /// Collects the answers for all endpoints; loop only.
