@@ -28,6 +28,11 @@ public final class ConnectionRecord {
   private long bytesSent;
   private long bytesReceived;
 
+  /// What the accounts keep with a connection, so that nothing is looked up twice.
+  @Nullable TrafficSeries series;
+
+  boolean inventoried;
+
   public ConnectionRecord(
       long id, Pod pod, ClientAddress client, OriginalDst dst, Instant openedAt, long openedNanos) {
     this.id = id;

@@ -1,0 +1,109 @@
+package io.tailwater.agent.dataplane.account;
+
+import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.EgressMode;
+import io.tailwater.agent.traffic.HostName;
+import io.tailwater.agent.traffic.OriginalDst;
+import io.tailwater.agent.traffic.PodRef;
+import io.tailwater.agent.traffic.Refusal;
+import io.tailwater.agent.traffic.ResourceRef;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/// What was refused, or would have been in audit mode, gathered by pod, name, destination and
+/// reason. Bounded per pod, so that one pod cannot push out what others need to see. Any thread; a
+/// short lock, and refusals are rare.
+public final class Denials {
+  /// The newest of one pod are kept.
+  static final int PER_POD = 200;
+
+  /// The pods that were refused last are kept.
+  static final int PODS = 1000;
+
+  /// One gathered denial. `shownName` is the name that the client asked for or claimed, for
+  /// showing; `name` is there only when it is a host name.
+  public record Denial(
+      PodRef pod,
+      String shownName,
+      Optional<HostName> name,
+      OriginalDst dst,
+      Refusal reason,
+      EgressMode mode,
+      Optional<ResourceRef> resource,
+      String detail,
+      Instant first,
+      Instant last,
+      long count) {}
+
+  private record Key(String shownName, OriginalDst dst, Refusal reason, EgressMode mode) {}
+
+  private final Map<PodRef, LinkedHashMap<Key, Denial>> byPod =
+      new LinkedHashMap<>(16, 0.75f, true);
+
+  void add(ConnectionRecord c, Refusal reason, EgressMode mode, String detail, Instant now) {
+    Preface preface = c.preface();
+    String shown = AccessRecord.name(preface).orElse("");
+    Optional<HostName> name =
+        switch (preface) {
+          case Preface.Tls tls -> Optional.of(tls.sni());
+          case Preface.Http http -> http.host();
+          case Preface.MalformedTls _,
+              Preface.TlsWithoutName _,
+              Preface.Opaque _,
+              Preface.Silent _ ->
+              Optional.empty();
+        };
+    PodRef pod = c.pod().ref();
+    Key key = new Key(shown, c.dst(), reason, mode);
+    Optional<ResourceRef> resource = c.decision().flatMap(Denials::resource);
+    synchronized (byPod) {
+      LinkedHashMap<Key, Denial> ofPod = byPod.computeIfAbsent(pod, _ -> new LinkedHashMap<>());
+      Optional<Denial> before = Optional.ofNullable(ofPod.remove(key));
+      // The last one goes to the end.
+      ofPod.put(
+          key,
+          new Denial(
+              pod,
+              shown,
+              name,
+              c.dst(),
+              reason,
+              mode,
+              resource,
+              detail,
+              before.map(Denial::first).orElse(now),
+              now,
+              before.map(Denial::count).orElse(0L) + 1));
+      if (ofPod.size() > PER_POD) {
+        ofPod.pollFirstEntry();
+      }
+      if (byPod.size() > PODS) {
+        byPod.remove(byPod.keySet().iterator().next());
+      }
+    }
+  }
+
+  private static Optional<ResourceRef> resource(Decision decision) {
+    return switch (decision) {
+      case Decision.Forward forward -> Optional.of(forward.resource());
+      case Decision.Passthrough passthrough -> passthrough.resource();
+      case Decision.Refuse refuse -> refuse.resource();
+    };
+  }
+
+  /// All, the newest first.
+  public List<Denial> all() {
+    List<Denial> out = new ArrayList<>();
+    synchronized (byPod) {
+      byPod.values().forEach(ofPod -> out.addAll(ofPod.values()));
+    }
+    out.sort(Comparator.comparing(Denial::last).reversed());
+    return out;
+  }
+}

@@ -1,0 +1,150 @@
+package io.tailwater.agent.dataplane.account;
+
+import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.PodRef;
+import java.time.Instant;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.LongAdder;
+
+/// What pods really called: names (or addresses where no name was said), ports and protocols, with
+/// how often and when. Bounded per pod; what finds no room is only counted. Added to on any loop
+/// without a lock.
+public final class Inventory {
+  /// More different destinations of one pod are counted together.
+  static final int PER_POD = 1000;
+
+  /// More pods are not told apart; a node runs some hundred at a time.
+  static final int PODS = 2000;
+
+  /// What the first bytes were.
+  public enum Protocol {
+    TLS,
+    HTTP,
+    TCP
+  }
+
+  /// One destination of one pod. `refused` counts those of `count` that were not let through.
+  public record Called(
+      PodRef pod,
+      String name,
+      int port,
+      Protocol protocol,
+      long count,
+      long refused,
+      Instant first,
+      Instant last) {}
+
+  private record Key(String name, int port, Protocol protocol) {}
+
+  private static final class Entry {
+    private final LongAdder count = new LongAdder();
+    private final LongAdder refused = new LongAdder();
+    private final Instant first;
+
+    /// Newest wins; a lost update is of no matter.
+    private volatile Instant last;
+
+    Entry(Instant first) {
+      this.first = first;
+      this.last = first;
+    }
+  }
+
+  private final ConcurrentHashMap<PodRef, ConcurrentHashMap<Key, Entry>> pods =
+      new ConcurrentHashMap<>();
+  private final LongAdder overflow = new LongAdder();
+
+  /// A connection called, whatever became of it.
+  void called(ConnectionRecord c, Instant now) {
+    entry(c, now)
+        .ifPresent(e -> {
+          e.count.increment();
+          e.last = now;
+        });
+  }
+
+  /// And it was refused.
+  void refused(ConnectionRecord c, Instant now) {
+    entry(c, now).ifPresent(e -> e.refused.increment());
+  }
+
+  private Optional<Entry> entry(ConnectionRecord c, Instant now) {
+    return entry(c.pod().ref(), key(c), now);
+  }
+
+  private static Key key(ConnectionRecord c) {
+    Protocol protocol =
+        switch (c.preface()) {
+          case Preface.Tls _, Preface.TlsWithoutName _, Preface.MalformedTls _ -> Protocol.TLS;
+          case Preface.Http _ -> Protocol.HTTP;
+          case Preface.Opaque _, Preface.Silent _ -> Protocol.TCP;
+        };
+    String name =
+        c.preface() instanceof Preface.MalformedTls
+            ? c.dst().address().getHostAddress()
+            : AccessRecord.name(c.preface()).orElseGet(() -> c.dst().address().getHostAddress());
+    return new Key(name, c.dst().port(), protocol);
+  }
+
+  private Optional<Entry> entry(PodRef pod, Key key, Instant now) {
+    ConcurrentHashMap<Key, Entry> ofPod = pods.get(pod);
+    if (ofPod == null) {
+      if (pods.size() >= PODS) {
+        overflow.increment();
+        return Optional.empty();
+      }
+      ofPod = pods.computeIfAbsent(pod, _ -> new ConcurrentHashMap<>());
+    }
+    Entry entry = ofPod.get(key);
+    if (entry == null) {
+      if (ofPod.size() >= PER_POD) {
+        overflow.increment();
+        return Optional.empty();
+      }
+      entry = ofPod.computeIfAbsent(key, _ -> new Entry(now));
+    }
+    return Optional.of(entry);
+  }
+
+  /// Takes in what was kept from an earlier run.
+  void restore(Called kept) {
+    entry(kept.pod(), new Key(kept.name(), kept.port(), kept.protocol()), kept.first())
+        .ifPresent(e -> {
+          e.count.add(kept.count());
+          e.refused.add(kept.refused());
+          e.last = kept.last();
+        });
+  }
+
+  /// Calls that found no room.
+  public long overflow() {
+    return overflow.sum();
+  }
+
+  /// All, by pod, name and port.
+  public List<Called> all() {
+    return pods.entrySet().stream()
+        .flatMap((Map.Entry<PodRef, ConcurrentHashMap<Key, Entry>> pod) ->
+            pod.getValue().entrySet().stream()
+                .map(e ->
+                    new Called(
+                        pod.getKey(),
+                        e.getKey().name(),
+                        e.getKey().port(),
+                        e.getKey().protocol(),
+                        e.getValue().count.sum(),
+                        e.getValue().refused.sum(),
+                        e.getValue().first,
+                        e.getValue().last)))
+        .sorted(
+            Comparator.comparing(Called::pod)
+                .thenComparing(Called::name)
+                .thenComparingInt(Called::port)
+                .thenComparing(Called::protocol))
+        .toList();
+  }
+}
