@@ -9,7 +9,7 @@ import picocli.CommandLine.Command;
     name = "tailwater",
     description = "Egress control by name for the pods of a Kubernetes node.",
     mixinStandardHelpOptions = true,
-    subcommands = {RunCommand.class})
+    subcommands = {RunCommand.class, CheckCommand.class, ExplainCommand.class, TestCommand.class})
 public final class Tailwater {
   private Tailwater() {}
 

@@ -126,6 +126,34 @@ final class CompiledRoutes implements RouteTable {
     return ViewBuilder.build(key.namespace, visible, governed, rest.addresses());
   }
 
+  @Override
+  public Speaks speaks(Pod pod, Optional<HostName> host, int port) {
+    Optional<Service.Port> named = Optional.empty();
+    Optional<Service.Port> any = Optional.empty();
+    for (Service service : services) {
+      if (!service.visibility().covers(pod.namespace())) {
+        continue;
+      }
+      for (Service.Port candidate : service.ports()) {
+        if (candidate.number() == port) {
+          any = any.or(() -> Optional.of(candidate));
+          if (host.map(service.host()::covers).orElse(false)) {
+            named = named.or(() -> Optional.of(candidate));
+          }
+        }
+      }
+    }
+    Optional<Service.Port> found = named.isPresent() ? named : any;
+    return found
+        .map(p ->
+            switch (p.protocol().family()) {
+              case TLS -> Speaks.TLS;
+              case HTTP -> Speaks.HTTP;
+              case TCP, UDP, UNSET -> Speaks.OTHER;
+            })
+        .orElseGet(() -> RouteTable.super.speaks(pod, host, port));
+  }
+
   // ---- explaining --------------------------------------------------------------------------
 
   private static final int MOST_CONSIDERED = 20;

@@ -1,9 +1,11 @@
 package io.tailwater.agent.dataplane.route;
 
 import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Pod;
 import java.util.List;
+import java.util.Optional;
 
 /// One compiled policy: immutable, published whole. Views are built on first use and cached.
 public interface RouteTable {
@@ -20,5 +22,22 @@ public interface RouteTable {
     ClientView view = view(pod);
     Preface read = view.ask(dst) == ClientView.Ask.PREFACE ? preface : new Preface.Silent();
     return new Explanation(view.decide(dst, read), List.of());
+  }
+
+  /// What a connection to a port would be expected to speak, for those who only name a destination.
+  enum Speaks {
+    TLS,
+    HTTP,
+    OTHER
+  }
+
+  /// What clients in the pod's place would speak to a host and port, as far as is configured; else
+  /// what the port number usually means.
+  default Speaks speaks(Pod pod, Optional<HostName> host, int port) {
+    return switch (port) {
+      case 80, 8080 -> Speaks.HTTP;
+      case 443, 8443 -> Speaks.TLS;
+      default -> Speaks.OTHER;
+    };
   }
 }

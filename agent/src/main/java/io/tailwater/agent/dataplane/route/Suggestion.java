@@ -1,11 +1,11 @@
 package io.tailwater.agent.dataplane.route;
 
+import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Refusal;
 import java.net.InetAddress;
 import java.util.List;
-import java.util.Optional;
 import java.util.stream.Collectors;
 
 /// What would let a refused connection through, as narrow as it can be written. Pure.
@@ -19,27 +19,16 @@ public sealed interface Suggestion {
   /// What a refusal needs.
   ///
   /// @param namespace the client's
-  /// @param name the name that the client asked for, where it is known
-  /// @param filtered the addresses that the address filter refused, for `address_filtered`
+  /// @param preface what the client said; it may have been read in passing
+  /// @param filtered the addresses that the address filter refused and that an exception would
+  ///   admit, for `address_filtered`
   static Suggestion of(
-      Refusal why,
-      String namespace,
-      OriginalDst dst,
-      Optional<HostName> name,
-      List<InetAddress> filtered) {
+      Refusal why, String namespace, OriginalDst dst, Preface preface, List<InetAddress> filtered) {
     return switch (why) {
-      case CONNECTION_CLOSED ->
-          name.<Suggestion>map(host -> new Yaml(serviceEntry(namespace, host, dst.port())))
-              .orElseGet(() ->
-                  new Cannot(
-                      "the connection to "
-                          + dst
-                          + " carried no name, and an address alone is not allowed by name; if"
-                          + " it is meant, write a ServiceEntry with addresses and resolution"
-                          + " NONE"));
+      case CONNECTION_CLOSED -> unknownDestination(namespace, dst, preface);
       case ADDRESS_FILTERED ->
           filtered.isEmpty()
-              ? new Cannot("which address was refused is not known")
+              ? new Cannot("its addresses are never dialled, and no exception opens that list")
               : new Yaml(exception(filtered));
       case NO_SNI ->
           new Cannot("the client sends no server name; make it send one (SNI), the name decides");
@@ -65,6 +54,27 @@ public sealed interface Suggestion {
           LIMIT,
           RELEASED_ADDRESS_MISMATCH ->
           new Cannot("the destination is allowed; " + why.sentence());
+    };
+  }
+
+  private static Suggestion unknownDestination(String namespace, OriginalDst dst, Preface preface) {
+    return switch (preface) {
+      case Preface.Tls(HostName name, _) -> new Yaml(serviceEntry(namespace, name, dst.port()));
+      case Preface.Http http when http.host().isPresent() ->
+          new Cannot(
+              "this version does not route HTTP by Host; "
+                  + http.host().get()
+                  + " can be allowed on a TLS port");
+      case Preface.TlsWithoutName _,
+          Preface.MalformedTls _,
+          Preface.Http _,
+          Preface.Opaque _,
+          Preface.Silent _ ->
+          new Cannot(
+              "the connection to "
+                  + dst
+                  + " carried no name, and an address alone is not allowed by name; if it is meant,"
+                  + " write a ServiceEntry with addresses and resolution NONE");
     };
   }
 

@@ -1,0 +1,213 @@
+package io.tailwater.agent.cli;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonGenerator;
+import io.tailwater.agent.config.AgentConfig;
+import io.tailwater.agent.config.AgentConfigReader;
+import io.tailwater.agent.config.ConfigProblem;
+import io.tailwater.agent.control.istio.EgressSettings;
+import io.tailwater.agent.control.istio.MeshSettings;
+import io.tailwater.agent.control.istio.PolicyCompiler;
+import io.tailwater.agent.control.source.FileResources;
+import io.tailwater.agent.control.source.KubeObject;
+import io.tailwater.agent.control.source.Problem;
+import io.tailwater.agent.control.source.Problems;
+import io.tailwater.agent.control.source.ResourceSet;
+import io.tailwater.agent.control.source.SourceSnapshot;
+import io.tailwater.agent.control.source.YamlDocument;
+import io.tailwater.agent.control.source.YamlValue;
+import io.tailwater.agent.traffic.ResourceRef;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/// `tailwater check`: everything that is wrong with resources and agent configurations, at once.
+@Command(
+    name = "check",
+    mixinStandardHelpOptions = true,
+    description = {
+      "Validate Istio and Kubernetes resources and agent configuration.",
+      "Exit code 0 without errors, 2 with; 1 for warnings with --strict."
+    },
+    footer = {"", "Example: tailwater check policies/ agent.yaml"})
+final class CheckCommand implements Callable<Integer> {
+  @Parameters(
+      arity = "1..*",
+      paramLabel = "PATH",
+      description =
+          "Files or folders. What has neither apiVersion nor kind is read as an agent"
+              + " configuration.")
+  private List<Path> paths = new ArrayList<>();
+
+  @Option(names = "--strict", description = "Warnings count: exit code 1.")
+  private boolean strict;
+
+  @Option(
+      names = {"-o", "--output"},
+      paramLabel = "FORMAT",
+      defaultValue = "text",
+      description = "text or json.")
+  private OutputFormat output = OutputFormat.text;
+
+  @Spec private CommandSpec spec;
+
+  /// Made by picocli, which fills the fields.
+  @SuppressWarnings("NullAway.Init")
+  CheckCommand() {}
+
+  private static final Pattern PLACE = Pattern.compile("(.*):(\\d+)");
+
+  @Override
+  public Integer call() throws IOException {
+    List<Path> files = new ArrayList<>();
+    for (Path path : paths) {
+      try {
+        files.addAll(PolicyFiles.below(path));
+      } catch (IOException e) {
+        spec.commandLine().getErr().println("tailwater check: " + e.getMessage());
+        return 2;
+      }
+    }
+    if (files.isEmpty()) {
+      spec.commandLine()
+          .getErr()
+          .println("tailwater check: no *.yaml, *.yml or *.json file in " + paths);
+      return 2;
+    }
+    Found found = new Found();
+    files.stream().distinct().forEach(found::read);
+    List<Problem> problems = found.finish();
+    long errors = problems.stream().filter(Problem::isError).count();
+    long warnings = problems.size() - errors;
+    PrintWriter out = spec.commandLine().getOut();
+    switch (output) {
+      case text -> {
+        problems.forEach(p -> out.println(p.text() + (p.isError() ? "" : " (warning)")));
+        out.println(
+            count(errors, "error")
+                + ", "
+                + count(warnings, "warning")
+                + " in "
+                + count(found.files, "file"));
+      }
+      case json -> json(out, problems, errors, warnings);
+    }
+    out.flush();
+    if (errors > 0) {
+      return 2;
+    }
+    return strict && warnings > 0 ? 1 : 0;
+  }
+
+  private static String count(long number, String what) {
+    return number + " " + what + (number == 1 ? "" : "s");
+  }
+
+  /// Sorts documents into resources and agent configurations, and collects what is wrong.
+  private static final class Found {
+    private final List<Problem> problems = new ArrayList<>();
+    private final List<KubeObject> objects = new ArrayList<>();
+    private final List<AgentConfig> configs = new ArrayList<>();
+    private int files;
+
+    void read(Path file) {
+      Problems here = new Problems(file.toString());
+      try {
+        List<YamlDocument> documents = FileResources.documents(file);
+        if (documents.stream().anyMatch(Found::isPolicyTest)) {
+          return;
+        }
+        files++;
+        if (documents.stream().anyMatch(Found::isAgentConfig)) {
+          AgentConfigReader.Loaded loaded = AgentConfigReader.read(file, Map.of());
+          loaded.problems().forEach(p -> problems.add(problem(p)));
+          loaded.config().ifPresent(configs::add);
+          return;
+        }
+        for (YamlDocument document : documents) {
+          switch (document) {
+            case YamlDocument.Broken(int line, String why) -> here.error(line, "", why);
+            case YamlDocument.Parsed(YamlValue root) -> objects.addAll(KubeObject.read(root, here));
+          }
+        }
+      } catch (IOException e) {
+        files++;
+        here.error(0, "", String.valueOf(e.getMessage()));
+      }
+      problems.addAll(here.list());
+    }
+
+    private static boolean isPolicyTest(YamlDocument document) {
+      return document instanceof YamlDocument.Parsed(YamlValue.Mapping root)
+          && !root.keys().contains("apiVersion")
+          && root.keys().contains("name")
+          && (root.keys().contains("probes") || root.keys().contains("invalid"));
+    }
+
+    private static boolean isAgentConfig(YamlDocument document) {
+      return document instanceof YamlDocument.Parsed(YamlValue.Mapping root)
+          && !root.keys().contains("apiVersion")
+          && !root.keys().contains("kind");
+    }
+
+    private static Problem problem(ConfigProblem problem) {
+      Matcher place = PLACE.matcher(problem.where());
+      boolean matches = place.matches();
+      return new Problem(
+          problem.stops() ? Problem.Severity.ERROR : Problem.Severity.WARNING,
+          matches ? place.group(1) : problem.where(),
+          matches ? Integer.parseInt(place.group(2)) : 0,
+          Optional.empty(),
+          problem.key(),
+          problem.message());
+    }
+
+    /// Resources are checked as one set, with the settings of the configuration that is among the
+    /// files, if there is exactly one.
+    List<Problem> finish() {
+      boolean one = configs.size() == 1;
+      MeshSettings mesh = one ? configs.getFirst().mesh() : MeshSettings.DEFAULTS;
+      EgressSettings egress = one ? configs.getFirst().egress() : EgressSettings.DEFAULTS;
+      ResourceSet set = ResourceSet.of(List.of(new SourceSnapshot("files", objects, problems)));
+      return new PolicyCompiler(mesh, egress).compile(set).problems();
+    }
+  }
+
+  private static void json(PrintWriter out, List<Problem> problems, long errors, long warnings)
+      throws IOException {
+    JsonGenerator json = new JsonFactory().createGenerator(out).useDefaultPrettyPrinter();
+    json.writeStartObject();
+    json.writeNumberField("errors", errors);
+    json.writeNumberField("warnings", warnings);
+    json.writeArrayFieldStart("problems");
+    for (Problem problem : problems) {
+      json.writeStartObject();
+      json.writeStringField("severity", problem.isError() ? "error" : "warning");
+      json.writeStringField("file", problem.file());
+      json.writeNumberField("line", problem.line());
+      Optional<ResourceRef> ref = problem.resource();
+      if (ref.isPresent()) {
+        json.writeStringField("resource", Problem.show(ref.get()));
+      }
+      json.writeStringField("field", problem.field());
+      json.writeStringField("message", problem.message());
+      json.writeEndObject();
+    }
+    json.writeEndArray();
+    json.writeEndObject();
+    json.flush();
+    out.println();
+  }
+}

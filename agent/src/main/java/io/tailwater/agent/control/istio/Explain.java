@@ -1,0 +1,291 @@
+package io.tailwater.agent.control.istio;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonGenerator;
+import io.tailwater.agent.dataplane.resolve.AddressFilter;
+import io.tailwater.agent.dataplane.route.Explanation;
+import io.tailwater.agent.dataplane.route.RouteTable;
+import io.tailwater.agent.dataplane.route.Suggestion;
+import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.CidrBlock;
+import io.tailwater.agent.traffic.Grade;
+import io.tailwater.agent.traffic.HostName;
+import io.tailwater.agent.traffic.OriginalDst;
+import io.tailwater.agent.traffic.Pod;
+import io.tailwater.agent.traffic.ResourceRef;
+import java.io.IOException;
+import java.io.StringWriter;
+import java.io.UncheckedIOException;
+import java.net.InetAddress;
+import java.util.List;
+import java.util.Optional;
+
+/// Says what would happen to a connection and why: the one code behind `explain --config`, the
+/// agent's `/explain` page and policy tests. Pure but for the look-up that it is given; any thread.
+public final class Explain {
+  private Explain() {}
+
+  /// A destination as people write it: `en.wikipedia.org:443`, `192.0.2.1:443`,
+  /// `[2001:db8::1]:443`. Exactly one of `host` and `address` is there.
+  public record Destination(Optional<HostName> host, Optional<InetAddress> address, int port) {
+    /// Reads one.
+    ///
+    /// @throws IllegalArgumentException with what is wrong, for people
+    public static Destination parse(String text) {
+      int colon = text.lastIndexOf(':');
+      if (colon <= 0) {
+        throw new IllegalArgumentException(
+            "\"" + text + "\" is no HOST_OR_IP:PORT: the port is missing");
+      }
+      String port = text.substring(colon + 1);
+      String host = text.substring(0, colon);
+      if (!port.matches("[0-9]{1,5}")
+          || Integer.parseInt(port) < 1
+          || Integer.parseInt(port) > 65535) {
+        throw new IllegalArgumentException(
+            "\"" + text + "\" is no HOST_OR_IP:PORT: the port must be between 1 and 65535");
+      }
+      boolean bracketed = host.startsWith("[") && host.endsWith("]");
+      String bare = bracketed ? host.substring(1, host.length() - 1) : host;
+      Optional<InetAddress> address = CidrBlock.parseAddress(bare);
+      if (address.isPresent() && (bracketed || bare.indexOf(':') < 0)) {
+        return new Destination(Optional.empty(), address, Integer.parseInt(port));
+      }
+      return switch (HostName.parse(host)) {
+        case HostName.Parsed.Valid(HostName name, _) ->
+            new Destination(Optional.of(name), Optional.empty(), Integer.parseInt(port));
+        case HostName.Parsed.Invalid(String why) ->
+            throw new IllegalArgumentException(
+                "\"" + text + "\" is no HOST_OR_IP:PORT: the name " + why);
+      };
+    }
+  }
+
+  /// What is asked. `sni` and `host` are what the client would send; without them the destination's
+  /// name is taken, by what its port speaks.
+  public record Question(Pod pod, Destination to, Optional<String> sni, Optional<String> host) {}
+
+  /// The answer with what it was given for.
+  public record Answer(
+      Question question, OriginalDst dst, Preface preface, Prediction prediction) {}
+
+  /// Answers. With a name as destination and a look-up that answers, its first address is taken for
+  /// the one that the client dials.
+  public static Answer run(
+      RouteTable table, Question question, Prediction.LookUp lookUp, AddressFilter filter) {
+    Destination to = question.to();
+    Optional<InetAddress> dialled =
+        to.address()
+            .or(() ->
+                to.host().flatMap(lookUp::of).stream()
+                    .filter(io.tailwater.agent.dataplane.resolve.Addresses.Found.class::isInstance)
+                    .map(io.tailwater.agent.dataplane.resolve.Addresses.Found.class::cast)
+                    .map(found -> found.addresses().getFirst())
+                    .findFirst());
+    OriginalDst dst =
+        new OriginalDst(
+            dialled.orElseGet(() -> CidrBlock.parseAddress("0.0.0.0").orElseThrow()), to.port());
+    Preface preface = preface(table, question);
+    Explanation explanation = table.explain(question.pod(), dst, preface);
+    return new Answer(
+        question,
+        dst,
+        preface,
+        Prediction.of(
+            explanation,
+            question.pod().namespace(),
+            dst,
+            dialled.isPresent(),
+            preface,
+            lookUp,
+            filter));
+  }
+
+  private static Preface preface(RouteTable table, Question question) {
+    if (question.sni().isPresent()) {
+      return tls(question.sni().get());
+    }
+    if (question.host().isPresent()) {
+      return http(question.host().get());
+    }
+    Optional<HostName> name = question.to().host();
+    return switch (table.speaks(question.pod(), name, question.to().port())) {
+      case TLS ->
+          name.<Preface>map(n -> new Preface.Tls(n, false)).orElseGet(Preface.TlsWithoutName::new);
+      case HTTP -> new Preface.Http(name, Optional.empty(), false, "GET", "/");
+      case OTHER -> new Preface.Opaque();
+    };
+  }
+
+  /// A ClientHello with a server name as a client might write it.
+  public static Preface tls(String sni) {
+    return switch (HostName.parse(sni)) {
+      case HostName.Parsed.Valid(HostName name, _) -> new Preface.Tls(name, false);
+      case HostName.Parsed.Invalid(String why) ->
+          new Preface.MalformedTls("the server name " + why, Optional.of(sni));
+    };
+  }
+
+  /// A request with a Host, which may carry a port, as a client might write it.
+  public static Preface http(String host) {
+    int colon = host.lastIndexOf(':');
+    boolean hasPort = colon > 0 && host.substring(colon + 1).matches("[0-9]{1,5}");
+    Optional<Integer> port =
+        hasPort ? Optional.of(Integer.parseInt(host.substring(colon + 1))) : Optional.empty();
+    Optional<HostName> name =
+        HostName.parse(hasPort ? host.substring(0, colon) : host)
+                instanceof HostName.Parsed.Valid(HostName valid, _)
+            ? Optional.of(valid)
+            : Optional.empty();
+    return new Preface.Http(name, port, false, "GET", "/");
+  }
+
+  // ---- showing -----------------------------------------------------------------------------
+
+  /// For people.
+  public static String text(Answer answer) {
+    Prediction p = answer.prediction();
+    StringBuilder out = new StringBuilder();
+    out.append(answer.question().pod().ref())
+        .append(" -> ")
+        .append(showDestination(answer.question().to()))
+        .append("  (")
+        .append(showPreface(answer.preface()))
+        .append(")\n");
+    line(out, p.action().text(), p.detail());
+    p.error().ifPresent(e -> line(out, "error", e.code()));
+    p.cluster().ifPresent(c -> line(out, "cluster", c));
+    p.resource().ifPresent(r -> line(out, "resource", show(r)));
+    if (!p.upstreamHosts().isEmpty()) {
+      line(out, "looks up", join(p.upstreamHosts()));
+    }
+    p.upstreamAddresses().ifPresent(a -> line(out, "dials", join(a)));
+    p.grade().ifPresent(g -> line(out, "grade", g.text() + why(g)));
+    if (!p.considered().isEmpty()) {
+      out.append("  considered\n");
+      for (Explanation.Considered c : p.considered()) {
+        out.append("    ")
+            .append(show(c.resource()))
+            .append(" (")
+            .append(c.host())
+            .append(") ")
+            .append(c.why())
+            .append('\n');
+      }
+    }
+    p.suggestion().ifPresent(s -> suggestion(out, s));
+    return out.toString();
+  }
+
+  private static void line(StringBuilder out, String key, String value) {
+    out.append("  ").append(key).append(" ".repeat(Math.max(1, 12 - key.length()))).append(value);
+    out.append('\n');
+  }
+
+  private static String join(List<?> items) {
+    return String.join(", ", items.stream().map(Object::toString).toList());
+  }
+
+  private static String show(ResourceRef ref) {
+    return io.tailwater.agent.control.source.Problem.show(ref);
+  }
+
+  private static String why(Grade grade) {
+    return switch (grade) {
+      case KERNEL -> ": the client's own bytes, to the address that it dialled";
+      case SPLICE -> ": the client's own bytes, to another address than it dialled";
+      case COPY -> ": the agent changes the bytes";
+    };
+  }
+
+  private static String showDestination(Destination to) {
+    return to.host()
+            .map(HostName::text)
+            .orElseGet(() ->
+                new OriginalDst(to.address().orElseThrow(), 0).toString().replaceAll(":0$", ""))
+        + ":"
+        + to.port();
+  }
+
+  private static String showPreface(Preface preface) {
+    return switch (preface) {
+      case Preface.Tls(HostName sni, _) -> "TLS, server name " + sni;
+      case Preface.TlsWithoutName _ -> "TLS without a server name";
+      case Preface.MalformedTls(String why, _) -> "malformed TLS: " + why;
+      case Preface.Http http ->
+          "HTTP, " + http.host().map(h -> "Host " + h).orElse("no usable Host");
+      case Preface.Opaque _ -> "neither TLS nor HTTP";
+      case Preface.Silent _ -> "silent";
+    };
+  }
+
+  private static void suggestion(StringBuilder out, Suggestion suggestion) {
+    switch (suggestion) {
+      case Suggestion.Yaml(String yaml) ->
+          out.append("  this would allow it:\n").append(yaml.indent(4));
+      case Suggestion.Cannot(String why) -> line(out, "suggestion", "none: " + why);
+    }
+  }
+
+  /// The keys of a policy test's `expect`, plus `resource`, `considered` and `suggestion`.
+  public static String json(Answer answer) {
+    StringWriter out = new StringWriter();
+    try (JsonGenerator json = new JsonFactory().createGenerator(out).useDefaultPrettyPrinter()) {
+      write(json, answer.prediction());
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+    return out.toString();
+  }
+
+  /// Writes the object of `json`.
+  public static void write(JsonGenerator json, Prediction p) throws IOException {
+    json.writeStartObject();
+    json.writeStringField("action", p.action().text());
+    optional(json, "cluster", p.cluster());
+    if (p.upstreamHosts().size() == 1) {
+      json.writeStringField("upstreamHost", p.upstreamHosts().getFirst().text());
+    }
+    if (p.upstreamAddresses().isPresent()) {
+      json.writeArrayFieldStart("upstreamAddresses");
+      for (OriginalDst address : p.upstreamAddresses().get()) {
+        json.writeString(address.toString());
+      }
+      json.writeEndArray();
+    }
+    optional(json, "service", p.service());
+    if (p.passes()) {
+      json.writeStringField("tunnel", "NONE");
+    }
+    optional(json, "error", p.error().map(io.tailwater.agent.traffic.Refusal::code));
+    json.writeBooleanField("wouldBlock", p.wouldBlock());
+    optional(json, "grade", p.grade().map(Grade::text));
+    optional(json, "resource", p.resource().map(Explain::show));
+    json.writeStringField("detail", p.detail());
+    json.writeArrayFieldStart("considered");
+    for (Explanation.Considered c : p.considered()) {
+      json.writeStartObject();
+      json.writeStringField("resource", show(c.resource()));
+      json.writeStringField("host", c.host());
+      json.writeStringField("why", c.why());
+      json.writeEndObject();
+    }
+    json.writeEndArray();
+    switch (p.suggestion().orElse(null)) {
+      case null -> json.writeNullField("suggestion");
+      case Suggestion.Yaml(String yaml) -> json.writeStringField("suggestion", yaml);
+      case Suggestion.Cannot(String why) -> {
+        json.writeNullField("suggestion");
+        json.writeStringField("noSuggestion", why);
+      }
+    }
+    json.writeEndObject();
+  }
+
+  private static void optional(JsonGenerator json, String key, Optional<String> value)
+      throws IOException {
+    if (value.isPresent()) {
+      json.writeStringField(key, value.get());
+    }
+  }
+}

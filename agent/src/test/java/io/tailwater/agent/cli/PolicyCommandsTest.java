@@ -1,0 +1,290 @@
+package io.tailwater.agent.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
+
+/// `check`, `explain --config` and `test` from the outside: exit codes and what is printed.
+class PolicyCommandsTest {
+  @TempDir private Path folder = Path.of("");
+
+  private record Ran(int code, String out, String err) {}
+
+  private static Ran run(Object command, Object... arguments) {
+    StringWriter out = new StringWriter();
+    StringWriter err = new StringWriter();
+    String[] texts = new String[arguments.length];
+    for (int i = 0; i < texts.length; i++) {
+      texts[i] = String.valueOf(arguments[i]);
+    }
+    int code =
+        new CommandLine(command)
+            .setOut(new PrintWriter(out, true))
+            .setErr(new PrintWriter(err, true))
+            .execute(texts);
+    return new Ran(code, out.toString(), err.toString());
+  }
+
+  private Path write(String name, String text) throws IOException {
+    Path file = folder.resolve(name);
+    Files.createDirectories(file.getParent());
+    return Files.writeString(file, text);
+  }
+
+  private static final String WIKI =
+      """
+      apiVersion: networking.istio.io/v1
+      kind: ServiceEntry
+      metadata:
+        name: wiki
+        namespace: istio-system
+      spec:
+        hosts: ["*.wikipedia.org"]
+        ports:
+          - {number: 443, name: tls, protocol: TLS}
+        resolution: DYNAMIC_DNS
+      """;
+
+  @Test
+  void checkReportsEveryProblemWithFileLineAndField() throws IOException {
+    Path bad =
+        write(
+            "p/bad.yaml",
+            WIKI.replace("DYNAMIC_DNS", "DYNAMIC_DSN").replace("hosts:", "host:")
+                + "---\nkind: [\n---\n"
+                + WIKI.replace("name: wiki", "name: other").replace("443", "\"443\""));
+    Ran ran = run(new CheckCommand(), folder.resolve("p"));
+    assertThat(ran.code()).isEqualTo(2);
+    assertThat(ran.out().lines())
+        .anyMatch(l ->
+            l.startsWith(bad + ":10: ServiceEntry/istio-system/wiki: spec.resolution: ")
+                && l.contains("did you mean \"DYNAMIC_DNS\"?"))
+        .anyMatch(
+            l -> l.startsWith(bad + ":7: ServiceEntry/istio-system/wiki: spec.host: unknown key"))
+        .anyMatch(l -> l.contains("spec.hosts: at least one host is needed"))
+        .anyMatch(l -> l.startsWith(bad + ":13: not YAML") || l.startsWith(bad + ":12: not YAML"))
+        .anyMatch(
+            l -> l.startsWith(bad + ":22: ServiceEntry/istio-system/other: spec.ports[0].number: "))
+        .anyMatch(l -> l.endsWith("in 1 file"));
+  }
+
+  @Test
+  void checkPassesOnWarningsUnlessStrict() throws IOException {
+    write(
+        "w.yaml",
+        WIKI
+            + "---\n"
+            + "apiVersion: networking.istio.io/v1\n"
+            + "kind: Sidecar\n"
+            + "metadata: {name: s}\n"
+            + "spec: {egress: [{hosts: [\"./*\"]}]}\n");
+    Ran ran = run(new CheckCommand(), folder);
+    assertThat(ran.code()).isZero();
+    assertThat(ran.out())
+        .contains("Sidecar/default/s: is not honoured yet")
+        .contains("(warning)")
+        .contains("0 errors, 1 warning in 1 file");
+    assertThat(run(new CheckCommand(), "--strict", folder).code()).isEqualTo(1);
+    assertThat(run(new CheckCommand(), "-o", "json", folder).out())
+        .contains("\"severity\" : \"warning\"")
+        .contains("\"resource\" : \"Sidecar/default/s\"");
+  }
+
+  @Test
+  void checkReadsAgentConfigurationsToo() throws IOException {
+    Path agent = write("agent.yaml", "egress: {mode: enforced}\n");
+    Ran ran = run(new CheckCommand(), agent);
+    assertThat(ran.code()).isEqualTo(2);
+    assertThat(ran.out()).startsWith(agent + ":1: egress.mode: ");
+    assertThat(run(new CheckCommand(), write("good.yaml", "egress: {mode: audit}\n")).code())
+        .isZero();
+  }
+
+  @Test
+  void missingPathsAreBadInput() {
+    assertThat(run(new CheckCommand(), folder.resolve("nowhere")).code()).isEqualTo(2);
+    assertThat(run(new TestCommand(), folder.resolve("nowhere")).code()).isEqualTo(2);
+    assertThat(run(new TestCommand(), folder).code()).isEqualTo(2);
+    assertThat(run(new TestCommand()).code()).isEqualTo(2);
+  }
+
+  @Test
+  void testCountsFilesAndSaysWhatFailed() throws IOException {
+    String test =
+        """
+        name: t
+        config: []
+        probes: [{protocol: tcp, dst: "192.0.2.1:25", expect: {action: %s}}]
+        """;
+    write("a.yaml", test.formatted("passthrough"));
+    assertThat(run(new TestCommand(), folder)).isEqualTo(new Ran(0, "1 passed, 0 failed\n", ""));
+    Path bad = write("b.yaml", test.formatted("block"));
+    Ran ran = run(new TestCommand(), folder);
+    assertThat(ran.code()).isEqualTo(1);
+    assertThat(ran.out())
+        .contains("FAILED " + bad)
+        .contains("action: expected block, actual passthrough")
+        .endsWith("1 passed, 1 failed\n");
+    assertThat(run(new TestCommand(), "-o", "json", folder).out()).contains("\"failed\" : 1");
+  }
+
+  private Path agent() throws IOException {
+    write("policies/wiki.yaml", WIKI);
+    write(
+        "policies/pod.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop, labels: {app: web}}\n");
+    return write(
+        "agent.yaml",
+        """
+        mesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
+        sources: [{files: ./policies}]
+        pods: [{namespace: default, name: ratings, netns: /run/netns/ratings}]
+        """);
+  }
+
+  @Test
+  void explainSaysWhatDecidesAndAsksNoNetwork() throws IOException {
+    Ran ran =
+        run(
+            new ExplainCommand(),
+            "--from",
+            "default/ratings",
+            "--to",
+            "en.wikipedia.org:443",
+            "--config",
+            agent());
+    assertThat(ran.code()).isZero();
+    assertThat(ran.out())
+        .contains("TLS, server name en.wikipedia.org")
+        .contains("ServiceEntry/istio-system/wiki")
+        .contains("outbound|443||*.wikipedia.org")
+        .doesNotContain("dials");
+  }
+
+  @Test
+  void explainSuggestsTheNarrowestYamlForARefusal() throws IOException {
+    Path agent = agent();
+    Ran ran =
+        run(
+            new ExplainCommand(),
+            "--from",
+            "shop/web",
+            "--to",
+            "203.0.113.1:443",
+            "--sni",
+            "wikipedia.org",
+            "--config",
+            agent);
+    assertThat(ran.code()).isZero();
+    assertThat(ran.out())
+        .contains("connection_closed")
+        .contains("a wildcard covers what is below it")
+        .contains("hosts: [\"wikipedia.org\"]")
+        .contains("namespace: shop")
+        .contains("exportTo: [\".\"]");
+    String yaml = ran.out().substring(ran.out().indexOf("apiVersion")).stripIndent();
+    write(
+        "policies/added.yaml",
+        yaml.lines()
+            .map(l -> l.startsWith("    ") ? l.substring(4) : l)
+            .reduce("", (a, b) -> a + b + "\n"));
+    assertThat(
+            run(
+                    new ExplainCommand(),
+                    "--from",
+                    "shop/web",
+                    "--to",
+                    "203.0.113.1:443",
+                    "--sni",
+                    "wikipedia.org",
+                    "--config",
+                    agent,
+                    "--expect",
+                    "allow")
+                .code())
+        .isZero();
+    assertThat(
+            run(
+                    new ExplainCommand(),
+                    "--from",
+                    "default/ratings",
+                    "--to",
+                    "203.0.113.1:443",
+                    "--sni",
+                    "wikipedia.org",
+                    "--config",
+                    agent,
+                    "--expect",
+                    "allow")
+                .code())
+        .isEqualTo(1);
+  }
+
+  @Test
+  void explainJsonHasTheKeysOfExpect() throws IOException {
+    Ran ran =
+        run(
+            new ExplainCommand(),
+            "--from",
+            "default/ratings",
+            "--to",
+            "203.0.113.1:443",
+            "--sni",
+            "a.wikipedia.org",
+            "--config",
+            agent(),
+            "-o",
+            "json");
+    assertThat(ran.out())
+        .contains("\"action\" : \"forward\"")
+        .contains("\"cluster\" : \"outbound|443||*.wikipedia.org\"")
+        .contains("\"upstreamHost\" : \"a.wikipedia.org\"")
+        .contains("\"resource\" : \"ServiceEntry/istio-system/wiki\"")
+        .contains("\"considered\" : [ ]")
+        .contains("\"suggestion\" : null");
+  }
+
+  @Test
+  void unknownPodIsBadInputWithTheKnownOnes() throws IOException {
+    Ran ran =
+        run(
+            new ExplainCommand(),
+            "--from",
+            "default/other",
+            "--to",
+            "a.example:443",
+            "--config",
+            agent());
+    assertThat(ran.code()).isEqualTo(2);
+    assertThat(ran.err()).contains("default/ratings, shop/web");
+    assertThat(
+            run(
+                    new ExplainCommand(),
+                    "--from",
+                    "other",
+                    "--to",
+                    "a.example:443",
+                    "--config",
+                    agent())
+                .code())
+        .isEqualTo(2);
+    assertThat(
+            run(
+                    new ExplainCommand(),
+                    "--from",
+                    "shop/web",
+                    "--to",
+                    "a.example",
+                    "--config",
+                    agent())
+                .code())
+        .isEqualTo(2);
+  }
+}
