@@ -3,9 +3,6 @@ package io.tailwater.agent.cli;
 import io.tailwater.agent.config.AgentConfig;
 import io.tailwater.agent.config.AgentConfigReader;
 import io.tailwater.agent.config.ConfigProblem;
-import io.tailwater.agent.dataplane.account.ConnectionObserver;
-import io.tailwater.agent.dataplane.account.ConnectionRecord;
-import io.tailwater.agent.dataplane.account.Outcome;
 import io.tailwater.agent.node.Agent;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
@@ -39,7 +36,7 @@ final class RunCommand implements Callable<Integer> {
     AgentConfig wanted = loaded.config().get();
     Agent agent;
     try {
-      agent = Agent.start(wanted, new Silence());
+      agent = Agent.start(wanted);
     } catch (Agent.StartException e) {
       System.err.println("tailwater: " + e.getMessage());
       return 3;
@@ -55,20 +52,5 @@ final class RunCommand implements Callable<Integer> {
                 }));
     stopped.await();
     return 0;
-  }
-
-  /// Until accounts are wired.
-  private static final class Silence implements ConnectionObserver {
-    @Override
-    public void accepted(ConnectionRecord connection) {}
-
-    @Override
-    public void opened(ConnectionRecord connection) {}
-
-    @Override
-    public void progress(ConnectionRecord connection, long sent, long received) {}
-
-    @Override
-    public void ended(ConnectionRecord connection, Outcome outcome) {}
   }
 }

@@ -14,7 +14,10 @@ import io.tailwater.agent.control.source.FileResources;
 import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.control.source.ResourceSet;
 import io.tailwater.agent.control.source.ResourceSource;
-import io.tailwater.agent.dataplane.account.ConnectionObserver;
+import io.tailwater.agent.dataplane.account.AccessLog;
+import io.tailwater.agent.dataplane.account.Accounts;
+import io.tailwater.agent.dataplane.account.InventoryFile;
+import io.tailwater.agent.dataplane.account.Metrics;
 import io.tailwater.agent.dataplane.connect.Candidates;
 import io.tailwater.agent.dataplane.flow.Admission;
 import io.tailwater.agent.dataplane.flow.Stages;
@@ -54,6 +57,11 @@ public final class Agent implements AutoCloseable {
   private static final Duration HOUSEKEEPING = Duration.ofSeconds(15);
 
   private final AgentConfig config;
+  private final Readiness readiness = new Readiness();
+  private final Readiness.Task capturing = readiness.hold("capture");
+  private final AccessLog accessLog;
+  private final Accounts accounts;
+  private final InventoryFile inventoryFile;
   private final Clusters clusters = new Clusters();
   private final OwnAddresses ownAddresses = new OwnAddresses();
   private final MultiThreadIoEventLoopGroup loops;
@@ -67,8 +75,10 @@ public final class Agent implements AutoCloseable {
   private final Thread housekeeper;
   private volatile boolean closed;
 
-  private Agent(AgentConfig config, ConnectionObserver observer) {
+  private Agent(AgentConfig config) {
     this.config = config;
+    // Netty would read every interface of the node to make ids unique that nobody reads.
+    System.setProperty("io.netty.machineId", "02:00:00:00:00:00:00:01");
     NetworkNamespace.warmUp();
     ownAddresses.refresh();
     this.transport = transport(config);
@@ -80,6 +90,19 @@ public final class Agent implements AutoCloseable {
     this.resolver = DnsCache.start(config.dns(), new ResolveStats());
     PolicyCompiler compiler = new PolicyCompiler(config.mesh(), config.egress());
     this.routes = new CurrentRoutes(compiler.compile(ResourceSet.EMPTY).table());
+    this.accessLog = openLog(config);
+    this.accounts = new Accounts(new Metrics("unknown"), accessLog, routes);
+    accounts
+        .metrics()
+        .counters(
+            "tailwater_dns",
+            "What the cache of names did, under Envoy's names.",
+            "event",
+            resolver.stats()::counters);
+    accounts
+        .metrics()
+        .gauge("tailwater_dns_hosts", "Names in the cache.", resolver.stats()::numHosts);
+    this.inventoryFile = new InventoryFile(accounts.inventory(), config.stateDir());
     Admission admission = new Admission(config.limits(), descriptorLimit());
     Stages stages =
         new Stages(
@@ -88,7 +111,7 @@ public final class Agent implements AutoCloseable {
             routes,
             new Candidates(resolver, new StandardAddressFilter(ownAddresses)),
             clusters,
-            observer,
+            accounts,
             highestGrade(config, transport));
     this.workers = workers(stages);
     this.capture =
@@ -107,8 +130,8 @@ public final class Agent implements AutoCloseable {
   /// Starts everything; returns when every listed pod has been tried once.
   ///
   /// @throws StartException with what is missing and what to do
-  public static Agent start(AgentConfig config, ConnectionObserver observer) {
-    Agent agent = new Agent(config, observer);
+  public static Agent start(AgentConfig config) {
+    Agent agent = new Agent(config);
     agent.begin();
     return agent;
   }
@@ -118,7 +141,19 @@ public final class Agent implements AutoCloseable {
     capture.start();
     pods.start(capture::accept);
     capture.settled().join();
+    capturing.close();
     housekeeper.start();
+  }
+
+  private static AccessLog openLog(AgentConfig config) {
+    try {
+      return AccessLog.open(config.accessLog());
+    } catch (IOException e) {
+      throw new StartException(
+          "accessLog.path: cannot be opened: "
+              + e.getMessage()
+              + "; name a file that can be written");
+    }
   }
 
   private static Transport transport(AgentConfig config) {
@@ -238,6 +273,8 @@ public final class Agent implements AutoCloseable {
     workers.all().forEach(Worker::close);
     loops.shutdownGracefully(0, 2, TimeUnit.SECONDS).syncUninterruptibly();
     resolver.close();
+    inventoryFile.close();
+    accessLog.close();
   }
 
   /// Something that the agent cannot do without is missing.
