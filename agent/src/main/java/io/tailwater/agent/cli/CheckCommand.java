@@ -41,7 +41,7 @@ import picocli.CommandLine.Spec;
       "Validate Istio and Kubernetes resources and agent configuration.",
       "Exit code 0 without errors, 2 with; 1 for warnings with --strict."
     },
-    footer = {"", "Example: tailwater check policies/ agent.yaml"})
+    footer = {"", "Example: tailwater check policies/ agent.yaml", ""})
 final class CheckCommand implements Callable<Integer> {
   @Parameters(
       arity = "1..*",

@@ -49,7 +49,8 @@ import picocli.CommandLine.Spec;
     footer = {
       "",
       "Example: tailwater explain --from default/ratings-v1 --to en.wikipedia.org:443 --config"
-          + " agent.yaml"
+          + " agent.yaml",
+      ""
     })
 final class ExplainCommand implements Callable<Integer> {
   /// What somebody expects.

@@ -22,7 +22,7 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     description =
         "Run policy tests: what must become of which connection. Needs no root and no network.",
-    footer = {"", "Example: tailwater test policy-tests/"})
+    footer = {"", "Example: tailwater test policy-tests/", ""})
 final class TestCommand implements Callable<Integer> {
   @Parameters(arity = "1..*", paramLabel = "PATH", description = "files or folders of policy tests")
   private List<Path> paths = new ArrayList<>();

@@ -224,8 +224,7 @@ final class CompiledRoutes implements RouteTable {
       OriginalDst dst,
       Preface preface,
       Decision decision) {
-    boolean byAddress =
-        !service.addresses().isEmpty() && port.protocol().family() != Protocol.Family.HTTP;
+    boolean byAddress = !service.everywhere() && port.protocol().family() != Protocol.Family.HTTP;
     if (byAddress && service.addresses().stream().noneMatch(b -> b.contains(dst.address()))) {
       return "is bound to its addresses, and "
           + dst.address().getHostAddress()

@@ -161,6 +161,11 @@ public final class Explain {
     }
     p.upstreamAddresses().ifPresent(a -> line(out, "dials", join(a)));
     p.grade().ifPresent(g -> line(out, "grade", g.text() + why(g)));
+    if (p.action() == Prediction.Action.FORWARD
+        && p.grade().isEmpty()
+        && answer.preface() instanceof Preface.Tls) {
+      line(out, "grade", "kernel where one of its addresses is dialled, else splice");
+    }
     if (!p.considered().isEmpty()) {
       out.append("  considered\n");
       for (Explanation.Considered c : p.considered()) {

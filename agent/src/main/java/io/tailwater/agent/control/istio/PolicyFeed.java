@@ -8,6 +8,7 @@ import io.tailwater.agent.dataplane.route.CurrentRoutes;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /// Keeps the table in force up to date: takes the snapshots of all sources, compiles them as one
 /// set and publishes. Sources call from their own threads; compiling is guarded by one lock.
@@ -24,7 +25,7 @@ public final class PolicyFeed implements AutoCloseable {
   private final CurrentRoutes routes;
   private final Listener listener;
   private final List<Optional<SourceSnapshot>> snapshots = new ArrayList<>();
-  private List<Problem> known = List.of();
+  private Set<Problem> known = Set.of();
   private boolean started;
 
   /// @param sources in the order of their rank: a later one wins
@@ -63,8 +64,8 @@ public final class PolicyFeed implements AutoCloseable {
     ResourceSet set = ResourceSet.of(snapshots.stream().flatMap(Optional::stream).toList());
     PolicyCompiler.Compiled compiled = compiler.compile(set);
     routes.publish(compiled.table());
-    List<Problem> before = known;
-    known = compiled.problems();
+    Set<Problem> before = known;
+    known = Set.copyOf(compiled.problems());
     listener.published(
         compiled, compiled.problems().stream().filter(p -> !before.contains(p)).toList());
   }

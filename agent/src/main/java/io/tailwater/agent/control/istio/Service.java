@@ -23,6 +23,9 @@ import java.util.Set;
 /// One host of one namespace as clients see it: all ServiceEntries there that name it, merged as
 /// Istio merges them. Immutable.
 ///
+/// `everywhere` tells that at least one of them has no addresses: it is found by name or port at
+/// every address, and at `addresses` besides.
+///
 /// The oldest entry decides. Others add their ports where resolution, labels, selector and exportTo
 /// agree with it, and their endpoints in any case.
 record Service(
@@ -31,6 +34,7 @@ record Service(
     Instant age,
     Visibility visibility,
     List<CidrBlock> addresses,
+    boolean everywhere,
     List<Port> ports) {
   Service {
     addresses = List.copyOf(addresses);
@@ -73,6 +77,7 @@ record Service(
     Visibility visibility = visibility(lead, context);
     Map<Integer, ServiceEntry> portOwner = new LinkedHashMap<>();
     Set<CidrBlock> addresses = new LinkedHashSet<>();
+    boolean everywhere = false;
     List<CidrBlock> exceptions = new ArrayList<>(context.egress().allowedAddresses());
     for (ServiceEntry entry : oldestFirst) {
       if (!agrees(lead, visibility, entry, context)) {
@@ -80,6 +85,7 @@ record Service(
       }
       entry.ports().forEach(p -> portOwner.putIfAbsent(p.number(), entry));
       addresses.addAll(entry.addresses());
+      everywhere |= entry.addresses().isEmpty();
       exceptions.addAll(entry.allowedAddresses());
     }
     AddressRule rule = new AddressRule(scope(lead, host), exceptions);
@@ -94,7 +100,8 @@ record Service(
                 action(host, lead, owner, port, oldestFirst, rule, context)));
       }
     });
-    return new Service(host, lead.ref(), lead.age(), visibility, List.copyOf(addresses), ports);
+    return new Service(
+        host, lead.ref(), lead.age(), visibility, List.copyOf(addresses), everywhere, ports);
   }
 
   private static Visibility visibility(ServiceEntry entry, Context context) {

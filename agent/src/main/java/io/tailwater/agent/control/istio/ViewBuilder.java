@@ -130,7 +130,7 @@ final class ViewBuilder {
       case TLS -> tls(rules, service, action);
       case TCP -> tcp(rules, service, action);
       case UNSET -> {
-        if (service.addresses().isEmpty()) {
+        if (service.everywhere()) {
           http(rules.everywhere(), service, action);
         }
         tcp(rules, service, action);
@@ -146,7 +146,7 @@ final class ViewBuilder {
 
   /// An address binds the service to it and stands for its name; a block only narrows.
   private static void tls(PortRules rules, Service service, Action action) {
-    if (service.addresses().isEmpty()) {
+    if (service.everywhere()) {
       rules.everywhere().tls.putIfAbsent(service.host(), action);
     }
     for (CidrBlock block : service.addresses()) {
@@ -166,7 +166,7 @@ final class ViewBuilder {
   }
 
   private static void tcp(PortRules rules, Service service, Action action) {
-    if (service.addresses().isEmpty()) {
+    if (service.everywhere()) {
       takeRest(rules.everywhere(), action);
     }
     for (CidrBlock block : service.addresses()) {

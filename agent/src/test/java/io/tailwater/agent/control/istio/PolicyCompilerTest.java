@@ -356,6 +356,34 @@ class PolicyCompilerTest {
   }
 
   @Test
+  void blockOfATlsEntryNarrowsItsName() {
+    var compiled =
+        compile(
+            REGISTRY_ONLY,
+            ENFORCE,
+            aged("a", "x", "01", PORT443 + "addresses: [10.10.0.0/16]\nresolution: NONE"));
+    assertThat(decide(compiled, "default", dst("10.10.0.5", 443), tls("api.example.com")))
+        .isInstanceOf(Decision.Forward.class);
+    assertThat(decide(compiled, "default", dst("10.10.0.5", 443), tls("other.example")))
+        .isInstanceOf(Decision.Refuse.class);
+    assertThat(decide(compiled, "default", "api.example.com")).isInstanceOf(Decision.Refuse.class);
+  }
+
+  @Test
+  void entryWithoutAddressesKeepsItsNameWhenItMergesWithOneThatHasSome() {
+    String more = "resolution: STATIC\nendpoints: [{address: 192.0.2.1}]";
+    var compiled =
+        compile(
+            REGISTRY_ONLY,
+            ENFORCE,
+            aged("a", "old", "01", PORT443 + more),
+            aged("a", "young", "02", PORT443 + "addresses: [10.10.0.5]\n" + more));
+    assertThat(decide(compiled, "default", "api.example.com")).isInstanceOf(Decision.Forward.class);
+    assertThat(decide(compiled, "default", dst("10.10.0.5", 443), tls("other.example")))
+        .isInstanceOf(Decision.Forward.class);
+  }
+
+  @Test
   void longestBlockTakesATcpConnection() {
     String tcp = "ports: [{number: 9000, name: tcp, protocol: TCP}]\nresolution: NONE\n";
     var compiled =
