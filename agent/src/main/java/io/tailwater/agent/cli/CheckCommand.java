@@ -39,7 +39,8 @@ import picocli.CommandLine.Spec;
     mixinStandardHelpOptions = true,
     description = {
       "Validate Istio and Kubernetes resources and agent configuration.",
-      "Exit code 0 without errors, 2 with; 1 for warnings with --strict."
+      "Exit code 0 without errors, 1 with; --strict counts warnings as errors; 2 where a path"
+          + " cannot be read."
     },
     footer = {"", "Example: tailwater check policies/ agent.yaml", ""})
 final class CheckCommand implements Callable<Integer> {
@@ -51,7 +52,7 @@ final class CheckCommand implements Callable<Integer> {
               + " configuration.")
   private List<Path> paths = new ArrayList<>();
 
-  @Option(names = "--strict", description = "Warnings count: exit code 1.")
+  @Option(names = "--strict", description = "Warnings count as errors: exit code 1.")
   private boolean strict;
 
   @Option(
@@ -105,10 +106,7 @@ final class CheckCommand implements Callable<Integer> {
       case json -> json(out, problems, errors, warnings);
     }
     out.flush();
-    if (errors > 0) {
-      return 2;
-    }
-    return strict && warnings > 0 ? 1 : 0;
+    return errors > 0 || (strict && warnings > 0) ? 1 : 0;
   }
 
   private static String count(long number, String what) {
