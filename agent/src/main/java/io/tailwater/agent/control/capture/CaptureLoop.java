@@ -47,14 +47,20 @@ import org.slf4j.LoggerFactory;
 public final class CaptureLoop implements CapturedPods, AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(CaptureLoop.class);
 
-  /// How often namespaces are looked at: gone, or replaced under the same path.
-  private static final long LOOK_NANOS = TimeUnit.SECONDS.toNanos(2);
+  /// How often something is done.
+  ///
+  /// @param lookNanos namespaces are looked at: gone, or replaced under the same path
+  /// @param verifyNanos the rules of a pod are read back
+  /// @param longestRetryNanos the longest wait before a pod that fails is tried again
+  record Pace(long lookNanos, long verifyNanos, long longestRetryNanos) {
+    static final Pace USUAL =
+        new Pace(
+            TimeUnit.SECONDS.toNanos(2),
+            TimeUnit.SECONDS.toNanos(30),
+            TimeUnit.SECONDS.toNanos(30));
+  }
 
-  /// How often the rules of a pod are read back.
-  private static final long VERIFY_NANOS = TimeUnit.SECONDS.toNanos(30);
-
-  private static final long LONGEST_RETRY_NANOS = TimeUnit.SECONDS.toNanos(30);
-
+  private final Pace pace;
   private final CaptureConfig config;
   private final TrafficRules rules;
   private final Transport transport;
@@ -72,6 +78,17 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       Transport transport,
       Workers workers,
       CurrentRoutes routes) {
+    this(config, rules, transport, workers, routes, Pace.USUAL);
+  }
+
+  CaptureLoop(
+      CaptureConfig config,
+      TrafficRules rules,
+      Transport transport,
+      Workers workers,
+      CurrentRoutes routes,
+      Pace pace) {
+    this.pace = pace;
     this.config = config;
     this.rules = rules;
     this.transport = transport;
@@ -104,8 +121,11 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   public CompletableFuture<Void> settled() {
     CompletableFuture<Void> done = new CompletableFuture<>();
     tasks.add(() -> {
-      sweep(System.nanoTime());
-      done.complete(null);
+      try {
+        sweep(System.nanoTime());
+      } finally {
+        done.complete(null);
+      }
     });
     return done;
   }
@@ -120,15 +140,16 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   private void run() {
     while (!closed) {
       try {
-        Runnable task = tasks.poll(LOOK_NANOS, TimeUnit.NANOSECONDS);
+        Runnable task = tasks.poll(pace.lookNanos(), TimeUnit.NANOSECONDS);
         while (task != null) {
           task.run();
           task = tasks.poll();
         }
         sweep(System.nanoTime());
       } catch (InterruptedException _) {
-        return; // only close() interrupts
-      } catch (RuntimeException e) {
+        return; // nobody does: leave() ends it by a task
+      } catch (Throwable e) {
+        // Without this thread no pod is looked after any more, so it outlives whatever comes.
         LOG.error("capture: unexpected failure; going on", e);
       }
     }
@@ -144,7 +165,9 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       return;
     }
     if (known != null) {
-      release(known, true);
+      // In the same namespace the rules stay meanwhile: nothing passes unseen while the pod is
+      // taken over under its new description.
+      release(known, !known.spec.netns().equals(spec.netns()));
     }
     pods.put(spec.ref(), new CapturedPod(spec));
   }
@@ -166,13 +189,14 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
               pod.spec.ref(),
               pod.spec.netns());
           release(pod, false);
+          pod.nextTryNanos = now;
           pod.become(
               CapturedPod.State.PENDING, "the namespace at " + pod.spec.netns() + " is gone");
         }
         if (now - pod.nextTryNanos >= 0) {
           bring(pod, now);
         }
-      } catch (RuntimeException e) {
+      } catch (Exception e) { // Netty throws I/O failures undeclared
         failed(pod, now, e);
       }
     }
@@ -213,7 +237,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     }
     bringRules(pod, namespace, served, now);
     pod.failures = 0;
-    pod.nextTryNanos = now + VERIFY_NANOS;
+    pod.nextTryNanos = now + pace.verifyNanos();
     if (pod.state != CapturedPod.State.CAPTURED) {
       pod.become(CapturedPod.State.CAPTURED, "");
       LOG.info(
@@ -226,22 +250,21 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   }
 
   private void bringRules(CapturedPod pod, NetworkNamespace namespace, ServedPod served, long now) {
-    CapturePlan plan = plan(served);
+    CapturePlan plan = plan(pod, served);
     boolean verify = now - pod.nextVerifyNanos >= 0;
     if (plan.equals(pod.installed) && !verify) {
       return;
     }
-    CapturePlan before = pod.installed;
-    if (before != null && (plan.equals(before) || plan.withIpv6(before.ipv6()).equals(before))) {
-      Drift drift = rules.verify(namespace, before);
+    if (plan.equals(pod.installed)) {
+      Drift drift = rules.verify(namespace, plan);
       if (drift instanceof Drift.None) {
-        pod.nextVerifyNanos = now + VERIFY_NANOS;
+        pod.nextVerifyNanos = now + pace.verifyNanos();
         return;
       }
       LOG.warn("pod {}: the rules have changed ({}); putting them back", pod.spec.ref(), drift);
     }
     pod.installed = install(pod, namespace, plan, served);
-    pod.nextVerifyNanos = now + VERIFY_NANOS;
+    pod.nextVerifyNanos = now + pace.verifyNanos();
   }
 
   /// Where IPv6 cannot be captured, it is refused for pods whose policy is closed, and let alone
@@ -251,10 +274,11 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     try {
       return report(pod, plan, rules.install(namespace, plan));
     } catch (RulesException e) {
-      if (plan.ipv6() != Ipv6.CAPTURE || !e.getMessage().contains(IpFamily.V6.toString())) {
+      if (plan.ipv6() != Ipv6.CAPTURE || e.family().filter(IpFamily.V6::equals).isEmpty()) {
         throw e;
       }
-      CapturePlan without = plan.withIpv6(isClosed(served) ? Ipv6.REFUSE : Ipv6.UNTOUCHED);
+      pod.ipv6Uncapturable = true; // until the pod is met anew
+      CapturePlan without = plan(pod, served);
       LOG.warn(
           "pod {}: IPv6 cannot be captured ({}); {}",
           pod.spec.ref(),
@@ -278,7 +302,9 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     return plan;
   }
 
-  private CapturePlan plan(ServedPod served) {
+  private CapturePlan plan(CapturedPod pod, ServedPod served) {
+    Ipv6 ipv6 =
+        !pod.ipv6Uncapturable ? Ipv6.CAPTURE : isClosed(served) ? Ipv6.REFUSE : Ipv6.UNTOUCHED;
     UdpPolicy udp =
         switch (config.udp()) {
           case ALL -> UdpPolicy.ALL;
@@ -287,7 +313,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
         };
     EarlierConnections earlier =
         isClosed(served) ? EarlierConnections.CUT : EarlierConnections.SPARED;
-    return CapturePlan.egress().withUdp(udp).withEarlier(earlier);
+    return CapturePlan.egress().withIpv6(ipv6).withUdp(udp).withEarlier(earlier);
   }
 
   /// Whether the pod may reach only what policy knows.
@@ -325,29 +351,29 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     }
   }
 
-  private static void notThere(CapturedPod pod, long now, NetnsException e) {
+  private void notThere(CapturedPod pod, long now, NetnsException e) {
     if (pod.failures++ == 0) {
       LOG.warn("pod {}: {}; trying again", pod.spec.ref(), e.getMessage());
     }
     pod.become(CapturedPod.State.PENDING, String.valueOf(e.getMessage()));
-    pod.nextTryNanos = now + LOOK_NANOS;
+    pod.nextTryNanos = now + pace.lookNanos();
   }
 
-  private static void failed(CapturedPod pod, long now, RuntimeException e) {
+  private void failed(CapturedPod pod, long now, Exception e) {
     String why = String.valueOf(e.getMessage());
     if (!why.equals(pod.problem)) {
       LOG.error("pod {}: {}; trying again", pod.spec.ref(), why);
     }
     pod.become(CapturedPod.State.FAILING, why);
     pod.failures++;
-    long wait = LOOK_NANOS << Math.min(pod.failures - 1, 4);
-    pod.nextTryNanos = now + Math.min(wait, LONGEST_RETRY_NANOS);
+    long wait = pace.lookNanos() << Math.min(pod.failures - 1, 4);
+    pod.nextTryNanos = now + Math.min(wait, pace.longestRetryNanos());
   }
 
   /// Lets go of a pod. `removeRules` is false where its namespace is gone.
   private void release(CapturedPod pod, boolean removeRules) {
     NetworkNamespace namespace = pod.namespace;
-    if (removeRules && namespace != null && pod.installed != null) {
+    if (removeRules && namespace != null) { // also where an agent before us has left some
       try {
         rules.remove(namespace);
       } catch (RuntimeException e) {
@@ -385,18 +411,31 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   }
 
   /// Lets go of all pods and ends the thread. Any thread but the capture thread; blocks until done.
+  /// A second call does nothing.
   public void leave(Leave how) {
-    CompletableFuture<Void> done = new CompletableFuture<>();
     tasks.add(() -> {
       for (CapturedPod pod : pods.values()) {
-        release(pod, how == Leave.UNINSTALL || opensOnLeave(pod.served));
+        try {
+          release(pod, how == Leave.UNINSTALL || opensOnLeave(pod.served));
+        } catch (Exception e) {
+          LOG.error("pod {}: it could not be let go of", pod.spec.ref(), e);
+        }
       }
       pods.clear();
       publish();
       closed = true;
-      done.complete(null);
     });
-    done.join();
+    boolean interrupted = false;
+    while (thread.isAlive()) {
+      try {
+        thread.join();
+      } catch (InterruptedException _) {
+        interrupted = true; // half a departure would leave rules without a listener
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
   }
 
   private boolean opensOnLeave(@Nullable ServedPod served) {
@@ -409,9 +448,6 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
 
   @Override
   public void close() {
-    if (!closed) {
-      leave(Leave.AS_CONFIGURED);
-    }
-    thread.interrupt();
+    leave(Leave.AS_CONFIGURED);
   }
 }

@@ -24,8 +24,9 @@ final class CapturedPod {
   State state = State.PENDING;
   String problem = "";
   Instant since = Instant.now();
-  long nextTryNanos;
-  long nextVerifyNanos;
+  long nextTryNanos = System.nanoTime();
+  long nextVerifyNanos = nextTryNanos;
+  boolean ipv6Uncapturable;
   int failures;
   String backend = "";
   String ipv6 = "";

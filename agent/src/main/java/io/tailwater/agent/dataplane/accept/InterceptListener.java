@@ -93,25 +93,42 @@ public final class InterceptListener implements AutoCloseable {
     @Override
     public void channelRead(ChannelHandlerContext ctx, Object message) {
       Channel child = (Channel) message;
+      try {
+        accept(child);
+      } catch (RuntimeException e) {
+        child.unsafe().closeForcibly(); // it alone is lost; accepting goes on
+        LOG.warn("an accepted connection on port {} could not be prepared", port, e);
+      }
+    }
+
+    private void accept(Channel child) {
       child.config().setAutoRead(false);
       child.config().setOption(ChannelOption.ALLOW_HALF_CLOSURE, true);
-      child.config().setOption(ChannelOption.TCP_NODELAY, true);
-      child.config().setOption(ChannelOption.SO_KEEPALIVE, true);
       Optional<OriginalDst> redirected = transport.originalDst(child);
-      if (!(child.remoteAddress() instanceof InetSocketAddress peer)
-          || !(child.localAddress() instanceof InetSocketAddress local)) {
+      if (!(child.remoteAddress() instanceof InetSocketAddress peer)) {
         child.unsafe().closeForcibly(); // reset before it was accepted
         return;
       }
-      OriginalDst own = new OriginalDst(local.getAddress(), local.getPort());
-      OriginalDst dst = redirected.orElse(own);
-      boolean direct = dst.equals(own) || (dst.port() == port && isUnspecific(dst.address()));
-      ClientAddress client = new ClientAddress(peer.getAddress(), peer.getPort());
+      OriginalDst dst;
+      boolean direct = false;
+      if (redirected.isPresent() && redirected.get().port() != port) {
+        dst = redirected.get();
+      } else if (child.localAddress() instanceof InetSocketAddress local) {
+        // Only what was dialled on our own port can have come here by itself.
+        OriginalDst own = new OriginalDst(local.getAddress(), local.getPort());
+        dst = redirected.orElse(own);
+        direct = dst.equals(own) || isUnspecific(dst.address());
+      } else {
+        child.unsafe().closeForcibly(); // reset before it was accepted
+        return;
+      }
+      Intercepted intercepted =
+          new Intercepted(child, new ClientAddress(peer.getAddress(), peer.getPort()), dst, direct);
       line.loop()
           .register(child)
           .addListener(registered -> {
             if (registered.isSuccess()) {
-              line.intake().accepted(new Intercepted(child, client, dst, direct));
+              line.intake().accepted(intercepted);
             } else {
               child.unsafe().closeForcibly();
             }

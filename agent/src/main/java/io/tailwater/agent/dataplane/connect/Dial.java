@@ -125,8 +125,6 @@ public final class Dial {
     }
     socket.config().setAutoRead(false);
     socket.config().setOption(ChannelOption.ALLOW_HALF_CLOSURE, true);
-    socket.config().setOption(ChannelOption.TCP_NODELAY, true);
-    socket.config().setOption(ChannelOption.SO_KEEPALIVE, true);
     socket.config().setConnectTimeoutMillis(0);
     Attempt attempt = new Attempt(socket, address);
     trying.add(attempt);

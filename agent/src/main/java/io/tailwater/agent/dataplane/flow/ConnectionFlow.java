@@ -66,7 +66,6 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
   private ByteBuf ahead = Unpooled.EMPTY_BUFFER;
   private boolean clientInputShut;
   private boolean clientInputRead;
-  private boolean tooLate;
   private @Nullable ScheduledFuture<?> deadline;
 
   /// Where the connection is, with what belongs to that stage alone.
@@ -209,10 +208,7 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
         if (preface instanceof Preface.Silent && refusal.why() != Refusal.HELLO_TIMEOUT) {
           awaitName(refusal);
         } else {
-          // A part of a hello is malformed, but what is wrong with this one is that the rest did
-          // not come in time.
-          boolean late = tooLate && preface instanceof Preface.MalformedTls;
-          refuse(late ? Refusal.HELLO_TIMEOUT : refusal.why(), detailOf(preface));
+          refuse(refusal.why(), detailOf(preface));
         }
       }
       case Decision.Passthrough _ -> {
@@ -486,10 +482,9 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
   private void deadlinePassed() {
     deadline = null;
     switch (phase) {
-      case Phase.Sniffing(PrefaceSniffer sniffer) -> {
-        tooLate = true;
-        sniffed(sniffer.atEnd(ahead));
-      }
+      // A part of a hello is no name: whatever came, the client was too slow to say where it wants
+      // to go.
+      case Phase.Sniffing _ -> sniffed(new Preface.Silent());
       case Phase.Naming(_, Decision.Refuse refusal) -> refuse(refusal.why(), "");
       case Phase.Begun _, Phase.Resolving _, Phase.Dialling _, Phase.Relaying _, Phase.Over _ -> {}
     }

@@ -88,12 +88,15 @@ public final class Worker {
 
   private void tick() {
     long now = System.nanoTime();
-    for (ConnectionFlow flow : List.copyOf(flows)) {
-      flow.tick(now);
-    }
-    ticking = !flows.isEmpty();
-    if (ticking) {
-      loop.schedule(this::tick, TICK_SECONDS, TimeUnit.SECONDS);
+    try {
+      for (ConnectionFlow flow : List.copyOf(flows)) {
+        flow.tick(now);
+      }
+    } finally {
+      ticking = !flows.isEmpty();
+      if (ticking) {
+        loop.schedule(this::tick, TICK_SECONDS, TimeUnit.SECONDS);
+      }
     }
   }
 
@@ -101,9 +104,13 @@ public final class Worker {
   public CompletableFuture<List<ConnectionRecord>> snapshot() {
     CompletableFuture<List<ConnectionRecord>> answer = new CompletableFuture<>();
     loop.execute(() -> {
-      List<ConnectionRecord> records = new ArrayList<>(flows.size());
-      flows.forEach(flow -> records.add(flow.currentRecord()));
-      answer.complete(records);
+      try {
+        List<ConnectionRecord> records = new ArrayList<>(flows.size());
+        flows.forEach(flow -> records.add(flow.currentRecord()));
+        answer.complete(records);
+      } catch (RuntimeException e) {
+        answer.completeExceptionally(e); // whoever waits must not wait for ever
+      }
     });
     return answer;
   }
@@ -112,12 +119,16 @@ public final class Worker {
   public CompletableFuture<Void> endAll(Predicate<ServedPod> ofPod) {
     CompletableFuture<Void> done = new CompletableFuture<>();
     loop.execute(() -> {
-      for (ConnectionFlow flow : List.copyOf(flows)) {
-        if (ofPod.test(flow.pod())) {
-          flow.drain();
+      try {
+        for (ConnectionFlow flow : List.copyOf(flows)) {
+          if (ofPod.test(flow.pod())) {
+            flow.drain();
+          }
         }
+        done.complete(null);
+      } catch (RuntimeException e) {
+        done.completeExceptionally(e);
       }
-      done.complete(null);
     });
     return done;
   }

@@ -8,6 +8,7 @@ import io.netty.channel.ChannelInboundHandlerAdapter;
 import io.netty.channel.socket.ChannelInputShutdownEvent;
 import io.netty.channel.socket.ChannelInputShutdownReadComplete;
 import io.netty.channel.socket.DuplexChannel;
+import io.netty.channel.uring.IoUringSocketChannel;
 import io.netty.util.ReferenceCountUtil;
 import io.tailwater.agent.traffic.Grade;
 import org.slf4j.Logger;
@@ -19,12 +20,16 @@ import org.slf4j.LoggerFactory;
 public final class CopyRelay extends Relay {
   private static final Logger LOG = LoggerFactory.getLogger(CopyRelay.class);
 
+  private final Direction fromClient;
+  private final Direction fromUpstream;
   private boolean showFirst;
   private int openDirections = 2;
 
   public CopyRelay(
       Channel client, Channel upstream, RelayObserver observer, long idleNanos, long now) {
     super(client, upstream, observer, idleNanos, now);
+    this.fromClient = new Direction(client, upstream, true);
+    this.fromUpstream = new Direction(upstream, client, false);
   }
 
   @Override
@@ -35,9 +40,8 @@ public final class CopyRelay extends Relay {
   @Override
   public void start(ByteBuf readAhead, boolean show, boolean clientInputRead) {
     showFirst = show;
-    Direction fromClient = new Direction(client, upstream, true);
     client.pipeline().addLast(fromClient);
-    upstream.pipeline().addLast(new Direction(upstream, client, false));
+    upstream.pipeline().addLast(fromUpstream);
     if (readAhead.isReadable()) {
       int length = readAhead.readableBytes();
       upstream
@@ -49,9 +53,9 @@ public final class CopyRelay extends Relay {
     if (clientInputRead) {
       fromClient.inputEnded();
     } else {
-      client.read();
+      fromClient.ask();
     }
-    upstream.read();
+    fromUpstream.ask();
   }
 
   @Override
@@ -73,13 +77,16 @@ public final class CopyRelay extends Relay {
   private final class Direction extends ChannelInboundHandlerAdapter {
     private final Channel from;
     private final Channel to;
-    private final boolean fromClient;
+    private final boolean isClient;
     private boolean done;
 
-    Direction(Channel from, Channel to, boolean fromClient) {
+    /// A read was asked for and has not come yet.
+    private boolean asked;
+
+    Direction(Channel from, Channel to, boolean isClient) {
       this.from = from;
       this.to = to;
-      this.fromClient = fromClient;
+      this.isClient = isClient;
     }
 
     @Override
@@ -89,35 +96,47 @@ public final class CopyRelay extends Relay {
         return;
       }
       moved();
-      if (fromClient && showFirst) {
+      if (isClient && showFirst) {
         showFirst = false;
         observer.firstClientBytes(bytes);
       }
       int length = bytes.readableBytes();
-      to.write(bytes).addListener(written -> account(written.isSuccess(), length, fromClient));
+      to.write(bytes).addListener(written -> account(written.isSuccess(), length, isClient));
     }
 
     @Override
     public void channelReadComplete(ChannelHandlerContext ctx) {
       to.flush();
-      if (!isOver() && !done && to.isWritable()) {
-        from.read();
+      boolean unasked = !asked;
+      asked = false;
+      if (isOver() || done) {
+        return;
       }
+      // Netty reads by itself when the peer has sent a FIN or a reset. On io_uring it reads all
+      // there
+      // is and stops just before what it was for, and would not learn of a reset while we wait.
+      if (to.isWritable() || (unasked && from instanceof IoUringSocketChannel)) {
+        ask();
+      }
+    }
+
+    private void ask() {
+      asked = true;
+      from.read();
     }
 
     @Override
     public void channelWritabilityChanged(ChannelHandlerContext ctx) {
       // `from` can take bytes again: ask the other side for some
       if (from.isWritable() && !isOver()) {
-        to.read();
+        (isClient ? fromUpstream : fromClient).ask();
       }
     }
 
     @Override
     public void userEventTriggered(ChannelHandlerContext ctx, Object event) {
       if (event instanceof ChannelInputShutdownEvent) {
-        from.read(); // bytes may still be waiting in the socket; the next event says that there are
-        // none
+        ask(); // bytes may still be waiting in the socket; the next event says that there are none
       } else if (event instanceof ChannelInputShutdownReadComplete) {
         inputEnded();
       }
@@ -136,7 +155,7 @@ public final class CopyRelay extends Relay {
                   .shutdownOutput()
                   .addListener(shut -> {
                     if (!shut.isSuccess()) {
-                      end(new RelayEnd.Reset(!fromClient));
+                      end(new RelayEnd.Reset(!isClient));
                     } else if (--openDirections == 0) {
                       end(new RelayEnd.Finished());
                     }
@@ -146,12 +165,12 @@ public final class CopyRelay extends Relay {
     @Override
     public void channelInactive(ChannelHandlerContext ctx) {
       // Netty closes a channel by itself only after a failure; an orderly end comes as an event.
-      end(new RelayEnd.Reset(fromClient));
+      end(new RelayEnd.Reset(isClient));
     }
 
     @Override
     public void exceptionCaught(ChannelHandlerContext ctx, Throwable failure) {
-      end(new RelayEnd.Reset(fromClient));
+      end(new RelayEnd.Reset(isClient));
       if (!isConnectionLoss(failure)) {
         LOG.error("relay failed", failure);
       }

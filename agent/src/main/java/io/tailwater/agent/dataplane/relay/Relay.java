@@ -36,7 +36,13 @@ public abstract sealed class Relay permits CopyRelay, SpliceRelay {
   /// Who moves the bytes.
   public abstract Grade grade();
 
-  /// Lets go of what the kind of relay holds; channels are closed by the caller.
+  /// Closes both channels.
+  void closeChannels() {
+    client.close();
+    upstream.close();
+  }
+
+  /// Lets go of what the kind of relay holds, after the channels are closed.
   abstract void release();
 
   /// Payload bytes from client to upstream that were handed to the upstream's kernel socket.
@@ -74,26 +80,28 @@ public abstract sealed class Relay permits CopyRelay, SpliceRelay {
       return;
     }
     over = true;
-    release();
     if (!(end instanceof RelayEnd.Finished)) {
-      reset(client);
-      reset(upstream);
-    } else {
-      client.close();
-      upstream.close();
+      resetOnClose(client);
+      resetOnClose(upstream);
     }
+    closeChannels();
+    release();
     observer.ended(end);
   }
 
   /// Closes with RST instead of FIN.
   public static void reset(Channel channel) {
+    resetOnClose(channel);
+    channel.close();
+  }
+
+  private static void resetOnClose(Channel channel) {
     if (channel.isOpen()) {
       try {
         channel.config().setOption(ChannelOption.SO_LINGER, 0);
       } catch (io.netty.channel.ChannelException _) {
         // the peer has reset it already: there is nobody to tell
       }
-      channel.close();
     }
   }
 

@@ -2,6 +2,8 @@ package io.tailwater.agent.dataplane.relay;
 
 import io.netty.buffer.ByteBuf;
 import io.netty.channel.Channel;
+import io.netty.channel.ChannelHandlerContext;
+import io.netty.channel.ChannelInboundHandlerAdapter;
 import io.netty.channel.IoEvent;
 import io.netty.channel.IoEventLoop;
 import io.netty.channel.IoRegistration;
@@ -10,10 +12,14 @@ import io.netty.channel.epoll.EpollIoHandle;
 import io.netty.channel.epoll.EpollIoOps;
 import io.netty.channel.unix.FileDescriptor;
 import io.netty.channel.unix.UnixChannel;
+import io.netty.util.ReferenceCountUtil;
 import io.tailwater.agent.traffic.Grade;
 import io.tailwater.iptables.libc.Errno;
 import io.tailwater.iptables.libc.Syscalls;
+import java.util.ArrayDeque;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /// Lets the kernel move the bytes with splice(2), socket to pipe to socket, on epoll. The channels
 /// are taken off their loop and their descriptors are watched here instead, level-triggered: an
@@ -22,6 +28,8 @@ import org.jspecify.annotations.Nullable;
 /// A pipe is held only while bytes are in it. Where the receiving socket takes no more, the
 /// direction keeps its pipe (at most 64 KiB), stops reading, and waits for EPOLLOUT.
 public final class SpliceRelay extends Relay {
+  private static final Logger LOG = LoggerFactory.getLogger(SpliceRelay.class);
+
   /// Bytes moved for one event before others get their turn: 1 MiB, some 300 microseconds.
   private static final int BURST = 1 << 20;
 
@@ -32,6 +40,7 @@ public final class SpliceRelay extends Relay {
   private final Side clientSide;
   private final Side upstreamSide;
   private boolean showFirst;
+  private int heldByNetty = 2;
 
   public SpliceRelay(
       Channel client,
@@ -53,44 +62,85 @@ public final class SpliceRelay extends Relay {
 
   @Override
   public void start(ByteBuf readAhead, boolean show, boolean clientInputRead) {
+    // From Netty's hands into ours. It lets go in a task of the loop. Until then it reads by itself
+    // when a FIN or a reset comes, though nobody asked it to: those bytes are caught.
+    client.pipeline().addLast(new Catcher(clientSide));
+    upstream.pipeline().addLast(new Catcher(upstreamSide));
     showFirst = show;
-    int length = readAhead.readableBytes();
-    if (length == 0) {
+    if (readAhead.isReadable()) {
+      clientSide.early.add(readAhead);
+      clientSide.drain(); // at once: the hello need not wait for the change of hands
+    } else {
       readAhead.release();
-      takeOver();
-      return;
     }
-    upstream
-        .writeAndFlush(readAhead)
-        .addListener(written -> {
-          if (isOver()) {
-            return;
-          }
-          if (!written.isSuccess()) {
-            end(new RelayEnd.Reset(false));
-            return;
-          }
-          sent += length;
-          moved();
-          takeOver();
-        });
+    if (!isOver()) {
+      client.deregister().addListener(_ -> letGo());
+      upstream.deregister().addListener(_ -> letGo());
+    }
   }
 
-  /// From Netty's hands into ours. Nothing is lost in between: bytes wait in the sockets, and a
-  /// level-triggered registration tells of them.
-  private void takeOver() {
-    client
-        .deregister()
-        .addListener(_ ->
-            upstream.deregister().addListener(_ -> watchBoth((IoEventLoop) client.eventLoop())));
-  }
-
-  private void watchBoth(IoEventLoop loop) {
-    if (isOver()) {
+  /// Called once for each channel.
+  private void letGo() {
+    if (--heldByNetty > 0 || isOver()) {
       return;
     }
+    // A channel that was closed meanwhile has no descriptor any more: its number may be another's.
+    if (!client.isOpen() || !upstream.isOpen()) {
+      end(new RelayEnd.Reset(!client.isOpen()));
+      return;
+    }
+    IoEventLoop loop = (IoEventLoop) client.eventLoop();
     clientSide.watch(loop);
     upstreamSide.watch(loop);
+    clientSide.drainCaught();
+    upstreamSide.drainCaught();
+  }
+
+  /// Keeps what Netty still reads of one channel.
+  private final class Catcher extends ChannelInboundHandlerAdapter {
+    private final Side side;
+
+    Catcher(Side side) {
+      this.side = side;
+    }
+
+    @Override
+    public void channelRead(ChannelHandlerContext ctx, Object message) {
+      if (!(message instanceof ByteBuf bytes) || isOver()) {
+        ReferenceCountUtil.release(message);
+        return;
+      }
+      if (side.isClient && showFirst) {
+        showFirst = false;
+        observer.firstClientBytes(bytes);
+      }
+      side.early.add(bytes);
+    }
+
+    @Override
+    public void channelInactive(ChannelHandlerContext ctx) {
+      end(new RelayEnd.Reset(side.isClient));
+    }
+
+    @Override
+    public void exceptionCaught(ChannelHandlerContext ctx, Throwable failure) {
+      if (!isConnectionLoss(failure)) {
+        LOG.error("relay failed", failure);
+      }
+      end(new RelayEnd.Reset(side.isClient));
+    }
+  }
+
+  @Override
+  void closeChannels() {
+    if (heldByNetty > 0) {
+      super.closeChannels();
+    } else {
+      // Netty has let go: only the descriptors are left. Closing them first takes them off epoll
+      // too.
+      client.unsafe().closeForcibly();
+      upstream.unsafe().closeForcibly();
+    }
   }
 
   @Override
@@ -104,6 +154,10 @@ public final class SpliceRelay extends Relay {
     private final UnixChannel channel;
     private final int fd;
     private final boolean isClient;
+
+    /// What Netty has read of this socket: goes to the other side before anything from the pipe.
+    private final ArrayDeque<ByteBuf> early = new ArrayDeque<>(1);
+
     private @Nullable IoRegistration registration;
     private EpollIoOps interest = EpollIoOps.EPOLLIN;
     private PipePool.@Nullable Pipe pipe;
@@ -132,7 +186,7 @@ public final class SpliceRelay extends Relay {
             if (isOver()) {
               registration.cancel();
             } else {
-              registration.submit(interest);
+              submit();
             }
           });
     }
@@ -149,6 +203,8 @@ public final class SpliceRelay extends Relay {
         }
         pipe = null;
       }
+      early.forEach(ByteBuf::release);
+      early.clear();
     }
 
     @Override
@@ -186,9 +242,8 @@ public final class SpliceRelay extends Relay {
         end(new RelayEnd.Reset(isClient));
       } else if (registration != null) {
         // Both directions of this socket are shut while bytes for the other side are on their way.
-        // The level would tell of it
-        // for ever: stop watching; when the other side takes bytes again, wanting to read adds the
-        // descriptor anew.
+        // The level would tell of it for ever: stop watching; when the other side takes bytes
+        // again, wanting to read adds the descriptor anew (RearmingEpoll).
         registration.submit(EpollIoOps.NONE);
       }
     }
@@ -200,17 +255,17 @@ public final class SpliceRelay extends Relay {
       }
       int budget = BURST;
       while (budget > 0 && !isOver()) {
-        if (inPipe == 0 && !inputEnded) {
+        if (nothingHeld() && !inputEnded) {
           int got = fill();
           if (got < 0) {
             return; // over, or nothing there
           }
           budget -= Math.max(got, 1);
         }
-        if (inPipe > 0 && !drain()) {
+        if (!nothingHeld() && !drain()) {
           return; // over, or the other side is full
         }
-        if (inPipe == 0) {
+        if (nothingHeld()) {
           if (inputEnded) {
             passOnFin();
             return;
@@ -221,6 +276,10 @@ public final class SpliceRelay extends Relay {
         }
       }
       idlePipe();
+    }
+
+    private boolean nothingHeld() {
+      return inPipe == 0 && early.isEmpty();
     }
 
     private void idlePipe() {
@@ -261,26 +320,32 @@ public final class SpliceRelay extends Relay {
       return -1;
     }
 
-    /// Returns whether the pipe is empty now.
+    private void drainCaught() {
+      if (!early.isEmpty() && !isOver()) {
+        drain();
+      }
+    }
+
+    /// Returns whether nothing is held any more.
     private boolean drain() {
       Side to = other();
-      while (inPipe > 0) {
-        long n = Syscalls.splice(pipe.readEnd(), to.fd, inPipe, FLAGS);
-        if (n > 0) {
-          inPipe -= (int) n;
-          if (isClient) {
-            sent += n;
-          } else {
-            received += n;
-          }
-        } else if (n == -Errno.EAGAIN) {
-          want(reading(false));
-          to.want(to.writing(true));
-          return false;
-        } else if (n != -Errno.EINTR) {
-          end(new RelayEnd.Reset(!isClient));
+      while (!early.isEmpty()) {
+        ByteBuf bytes = early.element();
+        long n = write(bytes, to.fd);
+        if (!delivered(n, to)) {
           return false;
         }
+        bytes.skipBytes((int) Math.max(n, 0));
+        if (!bytes.isReadable()) {
+          early.remove().release();
+        }
+      }
+      while (inPipe > 0) {
+        long n = Syscalls.splice(pipe.readEnd(), to.fd, inPipe, FLAGS);
+        if (!delivered(n, to)) {
+          return false;
+        }
+        inPipe -= (int) Math.max(n, 0);
       }
       if (to.interest.contains(EpollIoOps.EPOLLOUT)) {
         to.want(to.writing(false));
@@ -290,14 +355,52 @@ public final class SpliceRelay extends Relay {
       return true;
     }
 
+    private long write(ByteBuf bytes, int fd) {
+      int length = bytes.readableBytes();
+      if (bytes.hasMemoryAddress()) {
+        return Syscalls.write(fd, bytes.memoryAddress() + bytes.readerIndex(), length);
+      }
+      ByteBuf direct = channel.alloc().directBuffer(length);
+      try {
+        direct.writeBytes(bytes, bytes.readerIndex(), length);
+        return Syscalls.write(fd, direct.memoryAddress(), length);
+      } finally {
+        direct.release();
+      }
+    }
+
+    /// Counts what a call gave to the other side; false where it cannot go on now.
+    private boolean delivered(long n, Side to) {
+      if (n > 0) {
+        if (isClient) {
+          sent += n;
+        } else {
+          received += n;
+        }
+        return true;
+      }
+      if (n == -Errno.EAGAIN) {
+        want(reading(false));
+        to.want(to.writing(true));
+        return false;
+      }
+      if (n == -Errno.EINTR) {
+        return true;
+      }
+      end(new RelayEnd.Reset(!isClient));
+      return false;
+    }
+
     private void passOnFin() {
       if (finPassedOn) {
         return;
       }
       finPassedOn = true;
       idlePipe();
-      want(reading(false));
       Side to = other();
+      if (!to.finPassedOn) {
+        want(reading(false)); // else it is over
+      }
       long shut = Syscalls.shutdown(to.fd, Syscalls.SHUT_WR);
       if (shut < 0 && shut != -Errno.ENOTCONN) {
         end(new RelayEnd.Reset(!isClient));
@@ -318,9 +421,13 @@ public final class SpliceRelay extends Relay {
     private void want(EpollIoOps wanted) {
       if (wanted.value() != interest.value()) {
         interest = wanted;
-        if (registration != null && registration.isValid()) {
-          registration.submit(wanted.value() == 0 ? EpollIoOps.EPOLLERR : wanted);
-        }
+        submit();
+      }
+    }
+
+    private void submit() {
+      if (registration != null && registration.isValid()) {
+        registration.submit(interest.value() == 0 ? EpollIoOps.EPOLLERR : interest);
       }
     }
 

@@ -3,7 +3,6 @@ package io.tailwater.agent.dataplane.transport;
 import io.netty.channel.Channel;
 import io.netty.channel.IoHandlerFactory;
 import io.netty.channel.ServerChannel;
-import io.netty.channel.epoll.EpollIoHandler;
 import io.netty.channel.epoll.EpollServerSocketChannel;
 import io.netty.channel.epoll.EpollSocketChannel;
 import io.netty.channel.socket.SocketChannel;
@@ -21,12 +20,12 @@ public final class EpollTransport implements Transport {
 
   @Override
   public IoHandlerFactory ioHandlers() {
-    return EpollIoHandler.newFactory();
+    return RearmingEpoll.factory();
   }
 
   @Override
   public ServerChannel listener(StandardProtocolFamily family) {
-    return new EpollServerSocketChannel(netty(family));
+    return UnixSocketOptions.keepAlive(new EpollServerSocketChannel(netty(family)));
   }
 
   @Override

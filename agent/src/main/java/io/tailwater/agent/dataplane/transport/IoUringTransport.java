@@ -13,6 +13,18 @@ import java.util.Optional;
 
 /// io_uring: copies only. Many container platforms forbid it, so it is used where it is asked for.
 public final class IoUringTransport implements Transport {
+  private static final String POLL_MULTISHOT = "io.netty.iouring.pollAddMultishotEnabled";
+
+  static {
+    // Before Netty's classes are initialised. With multishot polls Netty 4.2.18 can wait for ever
+    // for
+    // a FIN: POLLRDHUP makes it read by itself, up to the FIN and no further; the poll has told of
+    // the FIN by then and, being edge-triggered, never tells again. One-shot polls look anew.
+    if (System.getProperty(POLL_MULTISHOT) == null) {
+      System.setProperty(POLL_MULTISHOT, "false");
+    }
+  }
+
   /// Whether kernel and platform allow it; otherwise why not.
   public static Optional<String> unavailable() {
     if (IoUring.isAvailable()) {
@@ -38,7 +50,7 @@ public final class IoUringTransport implements Transport {
 
   @Override
   public ServerChannel listener(StandardProtocolFamily family) {
-    return TailwaterIoUring.listener(EpollTransport.netty(family));
+    return UnixSocketOptions.keepAlive(TailwaterIoUring.listener(EpollTransport.netty(family)));
   }
 
   @Override

@@ -23,7 +23,7 @@ import org.jspecify.annotations.Nullable;
 /// is by queue one way and by tasks on the loop the other way.
 public final class SocketMaker implements AutoCloseable {
   /// Sockets kept for the busiest pod; each costs one descriptor.
-  private static final int MOST_READY = 16;
+  private static final int MOST_READY = 32;
 
   /// How long a store may go unused before it is emptied.
   private static final long KEEP_SECONDS = 5;
@@ -142,12 +142,13 @@ public final class SocketMaker implements AutoCloseable {
   private void make(Order order) {
     List<SocketChannel> made = new ArrayList<>(order.count());
     RuntimeException failure = null;
-    for (int i = 0; i < order.count() && failure == null; i++) {
-      try {
-        made.add(order.key().place().socket(order.key().family()));
-      } catch (RuntimeException e) {
-        failure = e;
-      }
+    try {
+      order.key().place().sockets(order.key().family(), order.count(), made);
+    } catch (RuntimeException e) {
+      failure = e;
+    } catch (Throwable e) {
+      // Netty throws I/O failures undeclared, and without this thread nothing is dialled any more
+      failure = new IllegalStateException(e.toString(), e);
     }
     RuntimeException why = failure;
     try {

@@ -3,6 +3,7 @@ package io.tailwater.agent.dataplane.transport;
 import io.netty.channel.ServerChannel;
 import io.netty.channel.socket.SocketChannel;
 import java.net.StandardProtocolFamily;
+import java.util.List;
 
 /// Where the sockets for a pod are born, and what they carry: the only difference between the
 /// capture modes on the data path. Called on platform threads that are neither loops nor virtual:
@@ -11,10 +12,12 @@ public interface SocketPlace {
   /// A listening socket of the pod, not bound yet.
   ServerChannel listener();
 
-  /// A socket to dial from, not connected yet.
+  /// Makes sockets to dial from, not connected yet, with keep-alive, and adds them to `made` one by
+  /// one: when it throws, those in the list are good. Several at once, because entering a namespace
+  /// costs more than a socket.
   ///
   /// @throws RuntimeException when the namespace is gone or descriptors have run out
-  SocketChannel socket(StandardProtocolFamily family);
+  void sockets(StandardProtocolFamily family, int count, List<SocketChannel> made);
 
   /// Whether the pod can speak IPv6 at all.
   boolean hasIpv6();

@@ -29,7 +29,17 @@ final class UnixSocketOptions {
   private static final RawUnixChannelOption ORIGINAL_DST6 =
       new RawUnixChannelOption("IP6T_SO_ORIGINAL_DST", 41, 80, 28);
 
+  /// SOL_SOCKET 1, SO_KEEPALIVE 9: Netty knows it for connected sockets only.
+  private static final IntegerUnixChannelOption SO_KEEPALIVE =
+      new IntegerUnixChannelOption("SO_KEEPALIVE", 1, 9);
+
   private UnixSocketOptions() {}
+
+  /// Accepted sockets inherit it (tcp(7)), so that it costs nothing for each of them.
+  static <C extends Channel> C keepAlive(C listener) {
+    listener.config().setOption(SO_KEEPALIVE, 1);
+    return listener;
+  }
 
   static void mark(Channel socket, int mark) {
     socket.config().setOption(SO_MARK, mark);
