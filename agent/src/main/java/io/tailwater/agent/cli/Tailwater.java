@@ -1,5 +1,6 @@
 package io.tailwater.agent.cli;
 
+import io.tailwater.agent.admin.LogLevels;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 
@@ -9,12 +10,28 @@ import picocli.CommandLine.Command;
     name = "tailwater",
     description = "Egress control by name for the pods of a Kubernetes node.",
     mixinStandardHelpOptions = true,
-    subcommands = {RunCommand.class, CheckCommand.class, ExplainCommand.class, TestCommand.class})
+    subcommands = {
+      RunCommand.class,
+      CheckCommand.class,
+      ExplainCommand.class,
+      TestCommand.class,
+      RulesCommand.class,
+      PreflightCommand.class,
+      ClustersCommand.class,
+      ConnectionsCommand.class,
+      PodsCommand.class,
+      InventoryCommand.class,
+      DenialsCommand.class,
+      LogLevelCommand.class,
+      DrainCommand.class,
+      VersionCommand.class
+    })
 public final class Tailwater {
-  private Tailwater() {}
+  Tailwater() {}
 
   /// Runs one command and ends the process with its exit code.
   public static void main(String[] args) {
+    LogLevels.install();
     System.exit(new CommandLine(new Tailwater()).execute(args));
   }
 }

@@ -3,7 +3,6 @@ package io.tailwater.agent.dataplane.account;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.EgressMode;
-import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.agent.traffic.Refusal;
@@ -31,7 +30,7 @@ public final class Denials {
   public record Denial(
       PodRef pod,
       String shownName,
-      Optional<HostName> name,
+      Preface preface,
       OriginalDst dst,
       Refusal reason,
       EgressMode mode,
@@ -49,16 +48,6 @@ public final class Denials {
   void add(ConnectionRecord c, Refusal reason, EgressMode mode, String detail, Instant now) {
     Preface preface = c.preface();
     String shown = AccessRecord.name(preface).orElse("");
-    Optional<HostName> name =
-        switch (preface) {
-          case Preface.Tls tls -> Optional.of(tls.sni());
-          case Preface.Http http -> http.host();
-          case Preface.MalformedTls _,
-              Preface.TlsWithoutName _,
-              Preface.Opaque _,
-              Preface.Silent _ ->
-              Optional.empty();
-        };
     PodRef pod = c.pod().ref();
     Key key = new Key(shown, c.dst(), reason, mode);
     Optional<ResourceRef> resource = c.decision().flatMap(Denials::resource);
@@ -71,7 +60,7 @@ public final class Denials {
           new Denial(
               pod,
               shown,
-              name,
+              preface,
               c.dst(),
               reason,
               mode,

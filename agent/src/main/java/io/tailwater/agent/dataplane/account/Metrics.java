@@ -19,7 +19,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.function.LongSupplier;
 import java.util.function.Supplier;
@@ -38,7 +38,7 @@ public final class Metrics {
   private final ConcurrentHashMap<DenialLabels, LongAdder> denials = new ConcurrentHashMap<>();
   private final ConcurrentHashMap<DenialLabels, LongAdder> failures = new ConcurrentHashMap<>();
   private final LongAdder socketsOpen = new LongAdder();
-  private final List<Added> added = new CopyOnWriteArrayList<>();
+  private final Map<String, Added> added = new ConcurrentSkipListMap<>();
   private final CollectorRegistry registry = new CollectorRegistry(true);
   private final String version;
 
@@ -66,22 +66,27 @@ public final class Metrics {
 
   /// Adds a counter that another room keeps. `name` is without `_total`.
   public void counter(String name, String help, LongSupplier value) {
-    added.add(new Added(true, name, help, List.of(), () -> Map.of(List.of(), value.getAsLong())));
+    add(new Added(true, name, help, List.of(), () -> Map.of(List.of(), value.getAsLong())));
   }
 
   /// Adds a gauge that another room keeps.
   public void gauge(String name, String help, LongSupplier value) {
-    added.add(new Added(false, name, help, List.of(), () -> Map.of(List.of(), value.getAsLong())));
+    add(new Added(false, name, help, List.of(), () -> Map.of(List.of(), value.getAsLong())));
   }
 
   /// Adds counters with one label. `name` is without `_total`; the label's values must be few.
   public void counters(String name, String help, String label, Supplier<Map<String, Long>> values) {
-    added.add(new Added(true, name, help, List.of(label), () -> oneLabel(values.get())));
+    add(new Added(true, name, help, List.of(label), () -> oneLabel(values.get())));
   }
 
   /// Adds gauges with one label, whose values must be few.
   public void gauges(String name, String help, String label, Supplier<Map<String, Long>> values) {
-    added.add(new Added(false, name, help, List.of(label), () -> oneLabel(values.get())));
+    add(new Added(false, name, help, List.of(label), () -> oneLabel(values.get())));
+  }
+
+  /// The same name again replaces.
+  private void add(Added one) {
+    added.put(one.name(), one);
   }
 
   private static Map<List<String>, Long> oneLabel(Map<String, Long> values) {
@@ -164,7 +169,7 @@ public final class Metrics {
     failures.forEach(
         (k, v) -> failed.addMetric(List.of(k.namespace(), k.reason().code()), v.doubleValue()));
     out.add(failed);
-    added.forEach(a -> out.add(family(a)));
+    added.values().forEach(a -> out.add(family(a)));
     // As ztunnel: a family without a sample is left out.
     out.removeIf(f -> f.samples.isEmpty());
     return out;

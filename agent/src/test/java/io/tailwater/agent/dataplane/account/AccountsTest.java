@@ -5,7 +5,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.EgressMode;
-import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.agent.traffic.Refusal;
 import java.io.ByteArrayOutputStream;
@@ -146,10 +145,7 @@ class AccountsTest {
         .containsExactlyInAnyOrder(
             org.assertj.core.groups.Tuple.tuple("example.org", 2L),
             org.assertj.core.groups.Tuple.tuple("other.example.org", 1L));
-    assertThat(accounts.denials().all().getFirst().name())
-        .isPresent()
-        .get()
-        .isInstanceOf(HostName.class);
+    assertThat(accounts.denials().all().getFirst().preface()).isInstanceOf(Preface.Tls.class);
   }
 
   @Test

@@ -1,0 +1,184 @@
+package io.tailwater.agent.admin;
+
+import com.fasterxml.jackson.core.JsonGenerator;
+import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.agent.dataplane.upstream.Cluster;
+import io.tailwater.agent.dataplane.upstream.Clusters;
+import io.tailwater.agent.dataplane.upstream.Endpoint;
+import io.tailwater.agent.traffic.ClientAddress;
+import java.io.IOException;
+import java.net.InetSocketAddress;
+
+/// `/clusters`, as Envoy prints it, line for line: scripts grep it. Envoy v1.3x,
+/// `source/server/admin/clusters_handler.cc`.
+final class ClustersPage {
+  /// Istio sets the thresholds of the default priority to this: none.
+  private static final long UNLIMITED = 4294967295L;
+
+  /// Envoy's own for the high priority, which nothing uses.
+  private static final long ENVOY_DEFAULT = 1024;
+
+  private static final long ENVOY_RETRIES = 3;
+
+  private final Clusters clusters;
+
+  ClustersPage(Clusters clusters) {
+    this.clusters = clusters;
+    // Istio has both always.
+    clusters.cluster(Decision.BLACK_HOLE);
+    clusters.cluster(Decision.PASSTHROUGH);
+  }
+
+  Response page(Request request) {
+    return request.json() ? Response.json(json()) : Response.text(text());
+  }
+
+  String text() {
+    StringBuilder out = new StringBuilder();
+    for (Cluster cluster : clusters.all()) {
+      String name = TextTable.clean(cluster.name());
+      line(out, name, "observability_name", name);
+      priority(out, name, "default_priority", UNLIMITED, UNLIMITED);
+      priority(out, name, "high_priority", ENVOY_DEFAULT, ENVOY_RETRIES);
+      line(out, name, "added_via_api", true);
+      for (Endpoint endpoint : cluster.endpoints()) {
+        endpoint(out, name, cluster, endpoint);
+      }
+    }
+    return out.toString();
+  }
+
+  private static void priority(
+      StringBuilder out, String cluster, String priority, long limit, long retries) {
+    line(out, cluster, priority + "::max_connections", limit);
+    line(out, cluster, priority + "::max_pending_requests", limit);
+    line(out, cluster, priority + "::max_requests", limit);
+    line(out, cluster, priority + "::max_retries", retries);
+  }
+
+  private static void endpoint(StringBuilder out, String name, Cluster cluster, Endpoint e) {
+    String prefix = name + "::" + text(e.address());
+    line(out, prefix, "cx_active", e.cxActive());
+    line(out, prefix, "cx_connect_fail", e.cxConnectFail());
+    line(out, prefix, "cx_total", e.cxTotal());
+    line(out, prefix, "rq_active", e.rqActive());
+    line(out, prefix, "rq_error", e.rqError());
+    line(out, prefix, "rq_success", e.rqSuccess());
+    line(out, prefix, "rq_timeout", e.rqTimeout());
+    line(out, prefix, "rq_total", e.rqTotal());
+    line(out, prefix, "hostname", TextTable.clean(hostname(cluster, e)));
+    line(out, prefix, "health_flags", "healthy");
+    line(out, prefix, "weight", 1);
+    line(out, prefix, "region", "");
+    line(out, prefix, "zone", "");
+    line(out, prefix, "sub_zone", "");
+    line(out, prefix, "canary", false);
+    line(out, prefix, "priority", 0);
+    line(out, prefix, "success_rate", -1);
+    line(out, prefix, "local_origin_success_rate", -1);
+  }
+
+  private static void line(StringBuilder out, String prefix, String key, Object value) {
+    out.append(prefix).append("::").append(key).append("::").append(value).append('\n');
+  }
+
+  private static String text(InetSocketAddress address) {
+    return new ClientAddress(address.getAddress(), address.getPort()).toString();
+  }
+
+  /// As Envoy: with the port where a dynamic forward proxy found the name, without where it is
+  /// configured, nothing for an address that the client dialled.
+  private static String hostname(Cluster cluster, Endpoint e) {
+    if (cluster.name().equals(Decision.PASSTHROUGH)) {
+      return "";
+    }
+    return cluster.name().contains("||*.")
+        ? e.hostname() + ":" + e.address().getPort()
+        : e.hostname();
+  }
+
+  String json() {
+    return JsonText.of(json -> {
+      json.writeStartObject();
+      json.writeArrayFieldStart("cluster_statuses");
+      for (Cluster cluster : clusters.all()) {
+        json.writeStartObject();
+        json.writeStringField("name", cluster.name());
+        json.writeBooleanField("added_via_api", true);
+        json.writeArrayFieldStart("host_statuses");
+        for (Endpoint endpoint : cluster.endpoints()) {
+          host(json, cluster, endpoint);
+        }
+        json.writeEndArray();
+        json.writeObjectFieldStart("circuit_breakers");
+        json.writeArrayFieldStart("thresholds");
+        thresholds(json, false, UNLIMITED, UNLIMITED);
+        thresholds(json, true, ENVOY_DEFAULT, ENVOY_RETRIES);
+        json.writeEndArray();
+        json.writeEndObject();
+        json.writeStringField("observability_name", cluster.name());
+        json.writeEndObject();
+      }
+      json.writeEndArray();
+      json.writeEndObject();
+    });
+  }
+
+  private static void thresholds(JsonGenerator json, boolean high, long limit, long retries)
+      throws IOException {
+    json.writeStartObject();
+    if (high) {
+      json.writeStringField("priority", "HIGH");
+    }
+    json.writeNumberField("max_connections", limit);
+    json.writeNumberField("max_pending_requests", limit);
+    json.writeNumberField("max_requests", limit);
+    json.writeNumberField("max_retries", retries);
+    json.writeEndObject();
+  }
+
+  private static void host(JsonGenerator json, Cluster cluster, Endpoint e) throws IOException {
+    json.writeStartObject();
+    json.writeObjectFieldStart("address");
+    json.writeObjectFieldStart("socket_address");
+    json.writeStringField("address", e.address().getAddress().getHostAddress());
+    json.writeNumberField("port_value", e.address().getPort());
+    json.writeEndObject();
+    json.writeEndObject();
+    json.writeArrayFieldStart("stats");
+    stat(json, false, e.cxConnectFail(), "cx_connect_fail");
+    stat(json, false, e.cxTotal(), "cx_total");
+    stat(json, false, e.rqError(), "rq_error");
+    stat(json, false, e.rqSuccess(), "rq_success");
+    stat(json, false, e.rqTimeout(), "rq_timeout");
+    stat(json, false, e.rqTotal(), "rq_total");
+    stat(json, true, e.cxActive(), "cx_active");
+    stat(json, true, e.rqActive(), "rq_active");
+    json.writeEndArray();
+    json.writeObjectFieldStart("health_status");
+    json.writeStringField("eds_health_status", "HEALTHY");
+    json.writeEndObject();
+    json.writeNumberField("weight", 1);
+    String hostname = hostname(cluster, e);
+    if (!hostname.isEmpty()) {
+      json.writeStringField("hostname", hostname);
+    }
+    json.writeObjectFieldStart("locality");
+    json.writeEndObject();
+    json.writeEndObject();
+  }
+
+  /// As protobuf prints it: zero has no value, COUNTER has no type, 64 bits are a string.
+  private static void stat(JsonGenerator json, boolean gauge, long value, String name)
+      throws IOException {
+    json.writeStartObject();
+    if (gauge) {
+      json.writeStringField("type", "GAUGE");
+    }
+    if (value != 0) {
+      json.writeStringField("value", Long.toString(value));
+    }
+    json.writeStringField("name", name);
+    json.writeEndObject();
+  }
+}

@@ -1,0 +1,305 @@
+package io.tailwater.agent.cli;
+
+import io.tailwater.agent.config.AgentConfig;
+import io.tailwater.agent.config.AgentConfigReader;
+import io.tailwater.agent.config.ConfigProblem;
+import io.tailwater.agent.control.capture.CaptureConfig;
+import io.tailwater.agent.control.istio.MeshSettings;
+import io.tailwater.agent.traffic.EgressMode;
+import io.tailwater.iptables.apply.InstallReport;
+import io.tailwater.iptables.apply.IptablesTools;
+import io.tailwater.iptables.apply.IptablesVariant;
+import io.tailwater.iptables.apply.Processes;
+import io.tailwater.iptables.apply.RulesException;
+import io.tailwater.iptables.apply.TrafficRules;
+import io.tailwater.iptables.libc.Errno;
+import io.tailwater.iptables.libc.SyscallException;
+import io.tailwater.iptables.netns.NetnsException;
+import io.tailwater.iptables.rule.CapturePlan;
+import io.tailwater.iptables.rule.Drift;
+import io.tailwater.iptables.rule.EarlierConnections;
+import io.tailwater.iptables.rule.IpFamily;
+import io.tailwater.iptables.rule.Ipv6;
+import io.tailwater.iptables.rule.UdpPolicy;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+import picocli.CommandLine.TypeConversionException;
+
+/// `rules`: the capture rules of one namespace. 0 fine, 1 they differ or could not be changed, 2
+/// bad usage, 3 a privilege or program is missing.
+@Command(
+    name = "rules",
+    description = {
+      "The capture rules of one namespace: show what they would be, apply, verify or remove them.",
+      "Rules without an agent refuse what the pod sends; `remove` is the way out."
+    },
+    footer = {
+      "%nExample: tailwater rules show",
+      "         tailwater rules verify --netns /run/netns/ratings --config agent.yaml"
+    },
+    mixinStandardHelpOptions = true)
+final class RulesCommand implements Callable<Integer> {
+  /// What to do.
+  enum Action {
+    show,
+    apply,
+    verify,
+    remove
+  }
+
+  @Spec private @Nullable CommandSpec spec;
+
+  @Parameters(paramLabel = "show|apply|verify|remove", description = "What to do.")
+  private Action action = Action.show;
+
+  @Option(
+      names = "--netns",
+      paramLabel = "PATH",
+      description = "The network namespace, such as /run/netns/ratings.")
+  private @Nullable Path netns;
+
+  @Option(
+      names = "--config",
+      paramLabel = "FILE",
+      description = "The agent's configuration, for what it says of capture.")
+  private @Nullable Path config;
+
+  @Option(
+      names = "--backend",
+      paramLabel = "BACKEND",
+      description = "auto, iptables-nft or iptables-legacy (default: as configured).")
+  private String backend = "";
+
+  @Option(names = "--mode", paramLabel = "MODE", defaultValue = "in-pod", description = "in-pod.")
+  private String mode = "in-pod";
+
+  @Option(names = "--no-dns", description = "Do not capture DNS, which is not built yet anyway.")
+  @SuppressWarnings("UnusedVariable")
+  private boolean noDns; // so it changes nothing
+
+  @Option(names = "--no-ipv6", description = "Refuse IPv6 instead of capturing it.")
+  private boolean noIpv6;
+
+  @Option(names = "--inbound", description = "With inbound capture (show only: not built yet).")
+  private boolean inbound;
+
+  @Option(
+      names = {"-o", "--output"},
+      paramLabel = "FORMAT",
+      defaultValue = "text",
+      description = "text or json.")
+  private OutputFormat output = OutputFormat.text;
+
+  @Override
+  public Integer call() {
+    if (!mode.equals("in-pod")) {
+      throw usage(
+          mode.equals("node")
+              ? "--mode node is not built yet; write in-pod"
+              : "--mode must be in-pod, not \"" + mode + "\"");
+    }
+    if (inbound && action != Action.show) {
+      throw usage("--inbound is not built yet: nothing would listen; only `show` takes it");
+    }
+    try {
+      new Backend().convert(backend.isEmpty() ? "auto" : backend);
+    } catch (TypeConversionException e) {
+      throw usage("--backend " + e.getMessage());
+    }
+    Optional<AgentConfig> agent = Optional.empty();
+    if (config != null) {
+      AgentConfigReader.Loaded loaded = AgentConfigReader.read(config, System.getenv());
+      for (ConfigProblem problem : loaded.problems()) {
+        err().println(problem);
+      }
+      err().flush();
+      if (loaded.config().isEmpty()) {
+        return 2;
+      }
+      agent = loaded.config();
+    }
+    CapturePlan plan = plan(agent);
+    if (action == Action.show) {
+      return show(plan);
+    }
+    if (netns == null) {
+      throw usage("--netns is missing: name the namespace, such as /run/netns/ratings");
+    }
+    try {
+      return change(plan, netns, agent);
+    } catch (NetnsException e) {
+      return failed(e, 1);
+    } catch (SyscallException e) {
+      return failed(e, e.errno() == Errno.EPERM || e.errno() == Errno.EACCES ? 3 : 1);
+    } catch (RulesException e) {
+      return failed(e, lacksSomething(String.valueOf(e.getMessage())) ? 3 : 1);
+    }
+  }
+
+  private static boolean lacksSomething(String message) {
+    return message.contains("ermission denied")
+        || message.contains("not permitted")
+        || message.startsWith("No usable ");
+  }
+
+  private int failed(RuntimeException e, int code) {
+    err().println("tailwater rules: " + e.getMessage());
+    err().flush();
+    return code;
+  }
+
+  private int change(CapturePlan plan, Path namespace, Optional<AgentConfig> agent) {
+    Processes processes = new Processes();
+    TrafficRules rules =
+        new TrafficRules(IptablesTools.detect(forced(agent), processes), processes);
+    return switch (action) {
+      case apply -> report(rules.install(namespace, plan));
+      case remove -> report(rules.remove(namespace));
+      case verify, show -> drift(namespace, rules.verify(namespace, plan));
+    };
+  }
+
+  private Optional<IptablesVariant> forced(Optional<AgentConfig> agent) {
+    if (!backend.isEmpty()) {
+      return new Backend().convert(backend);
+    }
+    return switch (agent.map(a -> a.capture().backend()).orElse(CaptureConfig.Backend.AUTO)) {
+      case AUTO, NFT -> Optional.empty();
+      case IPTABLES_NFT -> Optional.of(IptablesVariant.NFT);
+      case IPTABLES_LEGACY -> Optional.of(IptablesVariant.LEGACY);
+    };
+  }
+
+  /// As the agent would plan it for a pod whose namespace no resource singles out.
+  private CapturePlan plan(Optional<AgentConfig> agent) {
+    boolean closed =
+        agent
+            .map(a ->
+                a.egress().mode() == EgressMode.ENFORCE
+                    && a.mesh().outboundTrafficPolicy()
+                        == MeshSettings.OutboundTrafficPolicy.REGISTRY_ONLY)
+            .orElse(false);
+    UdpPolicy udp =
+        switch (agent.map(a -> a.capture().udp()).orElse(CaptureConfig.Udp.AUTO)) {
+          case ALL -> UdpPolicy.ALL;
+          case OFF -> UdpPolicy.OFF;
+          case AUTO -> closed ? UdpPolicy.QUIC : UdpPolicy.OFF;
+        };
+    CapturePlan plan =
+        CapturePlan.egress()
+            .withUdp(udp)
+            .withEarlier(closed ? EarlierConnections.CUT : EarlierConnections.SPARED);
+    if (noIpv6) {
+      plan = plan.withIpv6(Ipv6.REFUSE);
+    }
+    return inbound ? plan.withInbound(CapturePlan.Inbound.STANDARD) : plan;
+  }
+
+  private int show(CapturePlan plan) {
+    String text = TrafficRules.show(plan);
+    if (output == OutputFormat.json) {
+      out()
+          .println(
+              Printed.json(json -> {
+                json.writeStartObject();
+                json.writeStringField("rules", text);
+                json.writeEndObject();
+              }));
+    } else {
+      out().print(text);
+    }
+    out().flush();
+    return 0;
+  }
+
+  private int report(InstallReport report) {
+    if (output == OutputFormat.json) {
+      out()
+          .println(
+              Printed.json(json -> {
+                json.writeStartObject();
+                json.writeStringField("netns", report.netns().toString());
+                json.writeStringField("backend", report.variant().toString());
+                json.writeArrayFieldStart("families");
+                for (Map.Entry<IpFamily, InstallReport.Outcome> e : report.families().entrySet()) {
+                  json.writeStartObject();
+                  json.writeStringField("family", e.getKey().toString());
+                  json.writeStringField(
+                      "state", e.getValue().state().name().toLowerCase(Locale.ROOT));
+                  json.writeStringField("detail", e.getValue().detail());
+                  json.writeEndObject();
+                }
+                json.writeEndArray();
+                json.writeEndObject();
+              }));
+    } else {
+      out().println(report);
+    }
+    out().flush();
+    return 0;
+  }
+
+  private int drift(Path namespace, Drift drift) {
+    String state =
+        switch (drift) {
+          case Drift.None _ -> "as wanted";
+          case Drift.NotInstalled _ -> "not installed";
+          case Drift.Missing _ -> "incomplete";
+          case Drift.Changed _ -> "changed";
+        };
+    List<String> what =
+        switch (drift) {
+          case Drift.None _, Drift.NotInstalled _ -> List.of();
+          case Drift.Missing(List<String> lines) -> lines;
+          case Drift.Changed(List<String> lines) -> lines;
+        };
+    if (output == OutputFormat.json) {
+      out()
+          .println(
+              Printed.json(json -> {
+                json.writeStartObject();
+                json.writeStringField("netns", namespace.toString());
+                json.writeStringField("state", state);
+                json.writeArrayFieldStart("differences");
+                for (String line : what) {
+                  json.writeString(line);
+                }
+                json.writeEndArray();
+                json.writeEndObject();
+              }));
+    } else {
+      out().println(namespace + ": " + state);
+      what.forEach(line -> out().println("  " + line));
+    }
+    out().flush();
+    return drift instanceof Drift.None ? 0 : 1;
+  }
+
+  private PrintWriter out() {
+    return command().commandLine().getOut();
+  }
+
+  private PrintWriter err() {
+    return command().commandLine().getErr();
+  }
+
+  private CommandSpec command() {
+    return Optional.ofNullable(spec).orElseThrow();
+  }
+
+  private ParameterException usage(String message) {
+    return new ParameterException(command().commandLine(), message);
+  }
+}
