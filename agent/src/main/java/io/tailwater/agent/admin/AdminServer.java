@@ -77,11 +77,15 @@ public final class AdminServer implements AutoCloseable {
         "tailwater_policy_generation",
         "How often policy was compiled; grows with each change.",
         () -> in.routes().get().generation());
-    metrics.gauges("tailwater_pods", "Pods by how far their capture is.", "state", () -> {
-      Map<String, Long> states = new TreeMap<>();
-      in.pods().status().forEach(s -> states.merge(s.state(), 1L, Long::sum));
-      return states;
-    });
+    metrics.gauges(
+        "tailwater_pods",
+        "Pods by how far their capture is.",
+        "state",
+        () -> {
+          Map<String, Long> states = new TreeMap<>();
+          in.pods().status().forEach(s -> states.merge(s.state(), 1L, Long::sum));
+          return states;
+        });
     metrics.gauge("tailwater_dns_hosts", "Names in the cache.", in.dns()::numHosts);
     for (String name : in.dns().counters().keySet()) {
       String plain = name.startsWith("dns_") ? name.substring("dns_".length()) : name;
