@@ -68,7 +68,7 @@ public final class AdminServer implements AutoCloseable {
     }
   }
 
-  /// What the rooms count themselves, on the metrics page.
+  /// What the rooms know themselves, on the metrics page. The node adds what it made.
   private static void count(AdminInputs in) {
     Metrics metrics = in.accounts().metrics();
     metrics.gauge(
@@ -86,14 +86,6 @@ public final class AdminServer implements AutoCloseable {
           in.pods().status().forEach(s -> states.merge(s.state(), 1L, Long::sum));
           return states;
         });
-    metrics.gauge("tailwater_dns_hosts", "Names in the cache.", in.dns()::numHosts);
-    for (String name : in.dns().counters().keySet()) {
-      String plain = name.startsWith("dns_") ? name.substring("dns_".length()) : name;
-      metrics.counter(
-          "tailwater_dns_" + plain,
-          "Envoy's counter " + name + " of the name cache.",
-          () -> Optional.ofNullable(in.dns().counters().get(name)).orElse(0L));
-    }
   }
 
   private HttpServer open(String key, int connections) {

@@ -2,21 +2,28 @@ package io.tailwater.agent.cli;
 
 import io.tailwater.iptables.apply.IptablesVariant;
 import java.util.Optional;
-import picocli.CommandLine.ITypeConverter;
-import picocli.CommandLine.TypeConversionException;
+import picocli.CommandLine;
+import picocli.CommandLine.ParameterException;
 
-/// Reads `--backend`; empty is auto.
-final class Backend implements ITypeConverter<Optional<IptablesVariant>> {
-  @Override
-  public Optional<IptablesVariant> convert(String text) {
+/// Reads `--backend`.
+final class Backend {
+  private Backend() {}
+
+  /// Empty is auto.
+  ///
+  /// @throws ParameterException when it is none, or not built yet
+  static Optional<IptablesVariant> read(CommandLine line, String text) {
     return switch (text) {
       case "auto" -> Optional.empty();
       case "iptables-nft" -> Optional.of(IptablesVariant.NFT);
       case "iptables-legacy" -> Optional.of(IptablesVariant.LEGACY);
-      case "nft" -> throw new TypeConversionException("nft is not built yet");
+      case "nft" ->
+          throw new ParameterException(
+              line, "--backend nft is not built yet; write auto, iptables-nft or iptables-legacy");
       default ->
-          throw new TypeConversionException(
-              "must be auto, iptables-nft or iptables-legacy, not \"" + text + "\"");
+          throw new ParameterException(
+              line,
+              "--backend must be auto, iptables-nft or iptables-legacy, not \"" + text + "\"");
     };
   }
 }

@@ -1,6 +1,5 @@
 package io.tailwater.agent.cli;
 
-import io.tailwater.iptables.apply.IptablesVariant;
 import io.tailwater.iptables.apply.Preflight;
 import io.tailwater.iptables.apply.Preflight.Finding;
 import io.tailwater.iptables.apply.Processes;
@@ -10,6 +9,7 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -28,9 +28,8 @@ final class PreflightCommand implements Callable<Integer> {
       names = "--backend",
       paramLabel = "BACKEND",
       defaultValue = "auto",
-      converter = Backend.class,
-      description = "auto, iptables-nft or iptables-legacy.")
-  private Optional<IptablesVariant> backend = Optional.empty();
+      description = "auto, iptables-nft or iptables-legacy (default: ${DEFAULT-VALUE}).")
+  private String backend = "auto";
 
   @Option(
       names = {"-o", "--output"},
@@ -41,8 +40,9 @@ final class PreflightCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    List<Finding> findings = new Preflight(new Processes(), backend).run();
-    PrintWriter out = Optional.ofNullable(spec).orElseThrow().commandLine().getOut();
+    CommandLine line = Optional.ofNullable(spec).orElseThrow().commandLine();
+    List<Finding> findings = new Preflight(new Processes(), Backend.read(line, backend)).run();
+    PrintWriter out = line.getOut();
     boolean missing = findings.stream().anyMatch(f -> f.state() == Finding.State.MISSING);
     if (output == OutputFormat.json) {
       out.println(json(findings));

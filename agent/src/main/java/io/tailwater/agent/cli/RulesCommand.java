@@ -35,7 +35,6 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
-import picocli.CommandLine.TypeConversionException;
 
 /// `rules`: the capture rules of one namespace. 0 fine, 1 they differ or could not be changed, 2
 /// bad usage, 3 a privilege or program is missing.
@@ -113,11 +112,8 @@ final class RulesCommand implements Callable<Integer> {
     if (inbound && action != Action.show) {
       throw usage("--inbound is not built yet: nothing would listen; only `show` takes it");
     }
-    try {
-      new Backend().convert(backend.isEmpty() ? "auto" : backend);
-    } catch (TypeConversionException e) {
-      throw usage("--backend " + e.getMessage());
-    }
+    Optional<IptablesVariant> asked =
+        Backend.read(command().commandLine(), backend.isEmpty() ? "auto" : backend);
     Optional<AgentConfig> agent = Optional.empty();
     if (config != null) {
       AgentConfigReader.Loaded loaded = AgentConfigReader.read(config, System.getenv());
@@ -138,7 +134,7 @@ final class RulesCommand implements Callable<Integer> {
       throw usage("--netns is missing: name the namespace, such as /run/netns/ratings");
     }
     try {
-      return change(plan, netns, agent);
+      return change(plan, netns, backend.isEmpty() ? configured(agent) : asked);
     } catch (NetnsException e) {
       return failed(e, 1);
     } catch (SyscallException e) {
@@ -160,10 +156,9 @@ final class RulesCommand implements Callable<Integer> {
     return code;
   }
 
-  private int change(CapturePlan plan, Path namespace, Optional<AgentConfig> agent) {
+  private int change(CapturePlan plan, Path namespace, Optional<IptablesVariant> forced) {
     Processes processes = new Processes();
-    TrafficRules rules =
-        new TrafficRules(IptablesTools.detect(forced(agent), processes), processes);
+    TrafficRules rules = new TrafficRules(IptablesTools.detect(forced, processes), processes);
     return switch (action) {
       case apply -> report(rules.install(namespace, plan));
       case remove -> report(rules.remove(namespace));
@@ -171,10 +166,7 @@ final class RulesCommand implements Callable<Integer> {
     };
   }
 
-  private Optional<IptablesVariant> forced(Optional<AgentConfig> agent) {
-    if (!backend.isEmpty()) {
-      return new Backend().convert(backend);
-    }
+  private static Optional<IptablesVariant> configured(Optional<AgentConfig> agent) {
     return switch (agent.map(a -> a.capture().backend()).orElse(CaptureConfig.Backend.AUTO)) {
       case AUTO, NFT -> Optional.empty();
       case IPTABLES_NFT -> Optional.of(IptablesVariant.NFT);

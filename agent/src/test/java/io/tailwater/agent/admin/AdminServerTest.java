@@ -530,8 +530,7 @@ class AdminServerTest {
     assertThat(text.body())
         .contains("tailwater_connections_open 0.0\n")
         .contains("tailwater_pods{state=\"captured\",} 1.0\n")
-        .contains("tailwater_policy_generation 7.0\n")
-        .contains("tailwater_dns_query_attempt_total 0.0\n");
+        .contains("tailwater_policy_generation 7.0\n");
     assertThat(open.head()).contains("application/openmetrics-text");
     assertThat(open.body()).endsWith("# EOF\n");
     assertThat(send(metrics, request("GET", "/clusters", "x")).status()).isEqualTo(404);

@@ -158,11 +158,18 @@ class AskCommandsTest {
         "rules show --backend pf",
         "rules apply",
         "rules apply --inbound --netns /run/netns/x",
-        "rules paint"
+        "rules paint",
+        "preflight --backend nft"
       })
-  void wrongUsageOfRulesIsExitCode2(String command) {
+  void wrongUsageIsExitCode2(String command) {
     assertThat(run(command.split(" "))).isEqualTo(2);
     assertThat(err.toString()).isNotEmpty();
+  }
+
+  @Test
+  void preflightLooksAtThisMachine() {
+    assertThat(run("preflight", "-o", "json")).isIn(0, 3);
+    assertThat(out.toString()).contains("\"what\" : \"CAP_NET_ADMIN\"");
   }
 
   @Test
