@@ -34,6 +34,17 @@ public final class TailwaterIoUring {
         : new Listener(LinuxSocket.newSocketStream(six));
   }
 
+  /// Makes a channel that waits for POLLOUT try to write again. On the channel's loop.
+  public static void tryWritingAgain(IoUringSocketChannel channel) {
+    if (channel.isRegistered()) {
+      AbstractIoUringChannel.AbstractUringUnsafe unsafe =
+          (AbstractIoUringChannel.AbstractUringUnsafe) channel.unsafe();
+      unsafe.handle(
+          channel.registration(),
+          new IoUringIoEvent(Native.POLLOUT, 0, Native.IORING_OP_POLL_ADD, 0L));
+    }
+  }
+
   private static final class Listener extends AbstractIoUringServerChannel {
     private final IoUringServerSocketChannelConfig config =
         new IoUringServerSocketChannelConfig(this);

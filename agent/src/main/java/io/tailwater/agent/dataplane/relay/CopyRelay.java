@@ -5,12 +5,15 @@ import io.netty.buffer.Unpooled;
 import io.netty.channel.Channel;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
+import io.netty.channel.ChannelOutboundBuffer;
 import io.netty.channel.socket.ChannelInputShutdownEvent;
 import io.netty.channel.socket.ChannelInputShutdownReadComplete;
 import io.netty.channel.socket.DuplexChannel;
 import io.netty.channel.uring.IoUringSocketChannel;
+import io.netty.channel.uring.TailwaterIoUring;
 import io.netty.util.ReferenceCountUtil;
 import io.tailwater.agent.traffic.Grade;
+import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -19,6 +22,9 @@ import org.slf4j.LoggerFactory;
 /// mark, 64 KiB) are in memory per direction.
 public final class CopyRelay extends Relay {
   private static final Logger LOG = LoggerFactory.getLogger(CopyRelay.class);
+
+  /// How long bytes for a half-closed, slow peer may wait on io_uring.
+  private static final long NUDGE_MILLIS = 40;
 
   private final Direction fromClient;
   private final Direction fromUpstream;
@@ -80,6 +86,8 @@ public final class CopyRelay extends Relay {
     private final boolean isClient;
     private boolean done;
 
+    private boolean nudging;
+
     /// A read was asked for and has not come yet.
     private boolean asked;
 
@@ -107,6 +115,7 @@ public final class CopyRelay extends Relay {
     @Override
     public void channelReadComplete(ChannelHandlerContext ctx) {
       to.flush();
+      opposite().nudge();
       boolean unasked = !asked;
       asked = false;
       if (isOver() || done) {
@@ -120,6 +129,36 @@ public final class CopyRelay extends Relay {
       }
     }
 
+    private Direction opposite() {
+      return isClient ? fromUpstream : fromClient;
+    }
+
+    /// Seen on Linux 6.18 with Netty 4.2.18: once the input of a socket is shut, io_uring does not
+    /// tell any more that it can be written to again, and what is queued for a slow peer would lie
+    /// there until the idle timeout. So it is tried now and then.
+    private void nudge() {
+      if (done && !nudging && from instanceof IoUringSocketChannel socket && hasQueued(socket)) {
+        nudging = true;
+        socket
+            .eventLoop()
+            .schedule(
+                () -> {
+                  nudging = false;
+                  if (!isOver()) {
+                    TailwaterIoUring.tryWritingAgain(socket);
+                    nudge();
+                  }
+                },
+                NUDGE_MILLIS,
+                TimeUnit.MILLISECONDS);
+      }
+    }
+
+    private static boolean hasQueued(Channel channel) {
+      ChannelOutboundBuffer queued = channel.unsafe().outboundBuffer();
+      return queued != null && !queued.isEmpty();
+    }
+
     private void ask() {
       asked = true;
       from.read();
@@ -129,7 +168,7 @@ public final class CopyRelay extends Relay {
     public void channelWritabilityChanged(ChannelHandlerContext ctx) {
       // `from` can take bytes again: ask the other side for some
       if (from.isWritable() && !isOver()) {
-        (isClient ? fromUpstream : fromClient).ask();
+        opposite().ask();
       }
     }
 
@@ -148,6 +187,7 @@ public final class CopyRelay extends Relay {
       }
       done = true;
       moved();
+      nudge();
       // The empty write completes after all bytes before it.
       to.writeAndFlush(Unpooled.EMPTY_BUFFER)
           .addListener(_ ->
