@@ -3,6 +3,9 @@ package io.tailwater.agent.node;
 import io.netty.channel.EventLoop;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.netty.util.concurrent.DefaultThreadFactory;
+import io.tailwater.agent.admin.AdminInputs;
+import io.tailwater.agent.admin.AdminServer;
+import io.tailwater.agent.admin.BuildInfo;
 import io.tailwater.agent.config.AgentConfig;
 import io.tailwater.agent.control.capture.CaptureConfig;
 import io.tailwater.agent.control.capture.CaptureLoop;
@@ -23,6 +26,7 @@ import io.tailwater.agent.dataplane.flow.Admission;
 import io.tailwater.agent.dataplane.flow.Stages;
 import io.tailwater.agent.dataplane.flow.Worker;
 import io.tailwater.agent.dataplane.flow.Workers;
+import io.tailwater.agent.dataplane.resolve.AddressFilter;
 import io.tailwater.agent.dataplane.resolve.DnsCache;
 import io.tailwater.agent.dataplane.resolve.ResolveStats;
 import io.tailwater.agent.dataplane.resolve.StandardAddressFilter;
@@ -73,6 +77,7 @@ public final class Agent implements AutoCloseable {
   private final CaptureLoop capture;
   private final PodSource pods;
   private final Thread housekeeper;
+  private final AdminServer admin;
   private volatile boolean closed;
 
   private Agent(AgentConfig config) {
@@ -91,25 +96,16 @@ public final class Agent implements AutoCloseable {
     PolicyCompiler compiler = new PolicyCompiler(config.mesh(), config.egress());
     this.routes = new CurrentRoutes(compiler.compile(ResourceSet.EMPTY).table());
     this.accessLog = openLog(config);
-    this.accounts = new Accounts(new Metrics("unknown"), accessLog, routes);
-    accounts
-        .metrics()
-        .counters(
-            "tailwater_dns",
-            "What the cache of names did, under Envoy's names.",
-            "event",
-            resolver.stats()::counters);
-    accounts
-        .metrics()
-        .gauge("tailwater_dns_hosts", "Names in the cache.", resolver.stats()::numHosts);
+    this.accounts = new Accounts(new Metrics(BuildInfo.read().version()), accessLog, routes);
     this.inventoryFile = new InventoryFile(accounts.inventory(), config.stateDir());
+    AddressFilter filter = new StandardAddressFilter(ownAddresses);
     Admission admission = new Admission(config.limits(), descriptorLimit());
     Stages stages =
         new Stages(
             config.limits(),
             admission,
             routes,
-            new Candidates(resolver, new StandardAddressFilter(ownAddresses)),
+            new Candidates(resolver, filter),
             clusters,
             accounts,
             highestGrade(config, transport));
@@ -125,6 +121,20 @@ public final class Agent implements AutoCloseable {
     this.policy = new PolicyFeed(sources(config), compiler, routes, this::published);
     this.pods = new ListedPods(config.pods());
     this.housekeeper = Thread.ofVirtual().name("tailwater-housekeeping").unstarted(this::keepHouse);
+    this.admin =
+        AdminServer.start(
+            new AdminInputs(
+                config,
+                BuildInfo.read(),
+                clusters,
+                workers,
+                capture,
+                accounts,
+                routes,
+                resolver.stats(),
+                readiness::pending,
+                new Draining(),
+                new ExplainPage(capture, routes, resolver, filter)));
   }
 
   /// Starts everything; returns when every listed pod has been tried once.
@@ -267,7 +277,7 @@ public final class Agent implements AutoCloseable {
     housekeeper.interrupt();
     pods.close();
     capture.leave(how);
-    capture.close();
+    admin.close();
     workers.endAll();
     policy.close();
     workers.all().forEach(Worker::close);
@@ -275,6 +285,33 @@ public final class Agent implements AutoCloseable {
     resolver.close();
     inventoryFile.close();
     accessLog.close();
+  }
+
+  /// `drain`: pods are let go of, and what they have open goes on until it ends by itself.
+  private final class Draining implements AdminInputs.Drain {
+    private boolean begun;
+
+    @Override
+    public synchronized void begin(boolean uninstall) {
+      if (begun) {
+        return;
+      }
+      begun = true;
+      LOG.info("draining{}", uninstall ? ", and removing every rule" : "");
+      var _ = readiness.hold("drained");
+      Thread.ofVirtual()
+          .name("tailwater-drain")
+          .start(() -> {
+            pods.close();
+            capture.leave(
+                uninstall ? CaptureLoop.Leave.UNINSTALL : CaptureLoop.Leave.AS_CONFIGURED);
+          });
+    }
+
+    @Override
+    public synchronized boolean draining() {
+      return begun;
+    }
   }
 
   /// Something that the agent cannot do without is missing.

@@ -167,7 +167,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     if (known != null) {
       // In the same namespace the rules stay meanwhile: nothing passes unseen while the pod is
       // taken over under its new description.
-      release(known, !known.spec.netns().equals(spec.netns()));
+      release(known, !known.spec.netns().equals(spec.netns()), true);
     }
     pods.put(spec.ref(), new CapturedPod(spec));
   }
@@ -175,7 +175,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   private void unwanted(PodRef ref) {
     CapturedPod known = pods.remove(ref);
     if (known != null) {
-      release(known, true);
+      release(known, true, true);
       publish();
     }
   }
@@ -188,7 +188,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
               "pod {}: the namespace at {} is gone; waiting for it",
               pod.spec.ref(),
               pod.spec.netns());
-          release(pod, false);
+          release(pod, false, true);
           pod.nextTryNanos = now;
           pod.become(
               CapturedPod.State.PENDING, "the namespace at " + pod.spec.netns() + " is gone");
@@ -370,8 +370,9 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     pod.nextTryNanos = now + Math.min(wait, pace.longestRetryNanos());
   }
 
-  /// Lets go of a pod. `removeRules` is false where its namespace is gone.
-  private void release(CapturedPod pod, boolean removeRules) {
+  /// Lets go of a pod. `removeRules` is false where its namespace is gone or rules shall stay.
+  /// Connections may go on without listener and rules.
+  private void release(CapturedPod pod, boolean removeRules, boolean endConnections) {
     NetworkNamespace namespace = pod.namespace;
     if (removeRules && namespace != null) { // also where an agent before us has left some
       try {
@@ -380,10 +381,10 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
         LOG.error("pod {}: its rules could not be removed: {}", pod.spec.ref(), e.getMessage());
       }
     }
-    letGo(pod);
+    letGo(pod, endConnections);
   }
 
-  private void letGo(CapturedPod pod) {
+  private void letGo(CapturedPod pod, boolean endConnections) {
     pod.installed = null;
     if (pod.listener != null) {
       pod.listener.close();
@@ -391,7 +392,9 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     }
     ServedPod served = pod.served;
     if (served != null) {
-      workers.endAll(served);
+      if (endConnections) {
+        workers.endAll(served);
+      }
       workers.all().forEach(worker -> worker.forget(served));
       pod.served = null;
     }
@@ -410,13 +413,13 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     UNINSTALL
   }
 
-  /// Lets go of all pods and ends the thread. Any thread but the capture thread; blocks until done.
-  /// A second call does nothing.
+  /// Lets go of all pods and ends the thread; their connections go on. Any thread but the capture
+  /// thread; blocks until done. A second call does nothing.
   public void leave(Leave how) {
     tasks.add(() -> {
       for (CapturedPod pod : pods.values()) {
         try {
-          release(pod, how == Leave.UNINSTALL || opensOnLeave(pod.served));
+          release(pod, how == Leave.UNINSTALL || opensOnLeave(pod.served), false);
         } catch (Exception e) {
           LOG.error("pod {}: it could not be let go of", pod.spec.ref(), e);
         }
