@@ -38,7 +38,7 @@ public final class AdminServer implements AutoCloseable {
     count(in);
     Instant started = Instant.now();
     EnvoyPages envoy = new EnvoyPages(in, started);
-    ClustersPage clusters = new ClustersPage(in.clusters());
+    ClustersPage clusters = new ClustersPage(in.clusters(), in.routes());
     StatsPage stats =
         new StatsPage(in.clusters(), in.dns(), in.live(), envoy::listenerCount, started);
     OwnPages own = new OwnPages(in);

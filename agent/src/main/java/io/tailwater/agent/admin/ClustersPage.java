@@ -1,13 +1,17 @@
 package io.tailwater.agent.admin;
 
 import com.fasterxml.jackson.core.JsonGenerator;
+import io.tailwater.agent.dataplane.route.CurrentRoutes;
 import io.tailwater.agent.dataplane.route.Decision;
-import io.tailwater.agent.dataplane.upstream.Cluster;
 import io.tailwater.agent.dataplane.upstream.Clusters;
 import io.tailwater.agent.dataplane.upstream.Endpoint;
 import io.tailwater.agent.traffic.ClientAddress;
 import java.io.IOException;
 import java.net.InetSocketAddress;
+import java.util.List;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
 
 /// `/clusters`, as Envoy prints it, line for line: scripts grep it. Envoy v1.3x,
 /// `source/server/admin/clusters_handler.cc`.
@@ -21,9 +25,11 @@ final class ClustersPage {
   private static final long ENVOY_RETRIES = 3;
 
   private final Clusters clusters;
+  private final CurrentRoutes routes;
 
-  ClustersPage(Clusters clusters) {
+  ClustersPage(Clusters clusters, CurrentRoutes routes) {
     this.clusters = clusters;
+    this.routes = routes;
     // Istio has both always.
     clusters.cluster(Decision.BLACK_HOLE);
     clusters.cluster(Decision.PASSTHROUGH);
@@ -33,16 +39,24 @@ final class ClustersPage {
     return request.json() ? Response.json(json()) : Response.text(text());
   }
 
+  /// Those that carried something and those that policy knows, by name.
+  private SortedMap<String, List<Endpoint>> all() {
+    SortedMap<String, List<Endpoint>> all = new TreeMap<>();
+    routes.get().configured().forEach(c -> all.put(c.cluster(), List.of()));
+    clusters.all().forEach(c -> all.put(c.name(), c.endpoints()));
+    return all;
+  }
+
   String text() {
     StringBuilder out = new StringBuilder();
-    for (Cluster cluster : clusters.all()) {
-      String name = TextTable.clean(cluster.name());
+    for (Map.Entry<String, List<Endpoint>> cluster : all().entrySet()) {
+      String name = TextTable.clean(cluster.getKey());
       line(out, name, "observability_name", name);
       priority(out, name, "default_priority", UNLIMITED, UNLIMITED);
       priority(out, name, "high_priority", ENVOY_DEFAULT, ENVOY_RETRIES);
       line(out, name, "added_via_api", true);
-      for (Endpoint endpoint : cluster.endpoints()) {
-        endpoint(out, name, cluster, endpoint);
+      for (Endpoint endpoint : cluster.getValue()) {
+        endpoint(out, name, endpoint);
       }
     }
     return out.toString();
@@ -56,7 +70,7 @@ final class ClustersPage {
     line(out, cluster, priority + "::max_retries", retries);
   }
 
-  private static void endpoint(StringBuilder out, String name, Cluster cluster, Endpoint e) {
+  private static void endpoint(StringBuilder out, String name, Endpoint e) {
     String prefix = name + "::" + text(e.address());
     line(out, prefix, "cx_active", e.cxActive());
     line(out, prefix, "cx_connect_fail", e.cxConnectFail());
@@ -66,7 +80,7 @@ final class ClustersPage {
     line(out, prefix, "rq_success", e.rqSuccess());
     line(out, prefix, "rq_timeout", e.rqTimeout());
     line(out, prefix, "rq_total", e.rqTotal());
-    line(out, prefix, "hostname", TextTable.clean(hostname(cluster, e)));
+    line(out, prefix, "hostname", TextTable.clean(hostname(name, e)));
     line(out, prefix, "health_flags", "healthy");
     line(out, prefix, "weight", 1);
     line(out, prefix, "region", "");
@@ -88,26 +102,24 @@ final class ClustersPage {
 
   /// As Envoy: with the port where a dynamic forward proxy found the name, without where it is
   /// configured, nothing for an address that the client dialled.
-  private static String hostname(Cluster cluster, Endpoint e) {
-    if (cluster.name().equals(Decision.PASSTHROUGH)) {
+  private static String hostname(String cluster, Endpoint e) {
+    if (cluster.equals(Decision.PASSTHROUGH)) {
       return "";
     }
-    return cluster.name().contains("||*.")
-        ? e.hostname() + ":" + e.address().getPort()
-        : e.hostname();
+    return cluster.contains("||*.") ? e.hostname() + ":" + e.address().getPort() : e.hostname();
   }
 
   String json() {
     return JsonText.of(json -> {
       json.writeStartObject();
       json.writeArrayFieldStart("cluster_statuses");
-      for (Cluster cluster : clusters.all()) {
+      for (Map.Entry<String, List<Endpoint>> cluster : all().entrySet()) {
         json.writeStartObject();
-        json.writeStringField("name", cluster.name());
+        json.writeStringField("name", cluster.getKey());
         json.writeBooleanField("added_via_api", true);
         json.writeArrayFieldStart("host_statuses");
-        for (Endpoint endpoint : cluster.endpoints()) {
-          host(json, cluster, endpoint);
+        for (Endpoint endpoint : cluster.getValue()) {
+          host(json, cluster.getKey(), endpoint);
         }
         json.writeEndArray();
         json.writeObjectFieldStart("circuit_breakers");
@@ -116,7 +128,7 @@ final class ClustersPage {
         thresholds(json, true, ENVOY_DEFAULT, ENVOY_RETRIES);
         json.writeEndArray();
         json.writeEndObject();
-        json.writeStringField("observability_name", cluster.name());
+        json.writeStringField("observability_name", cluster.getKey());
         json.writeEndObject();
       }
       json.writeEndArray();
@@ -137,7 +149,7 @@ final class ClustersPage {
     json.writeEndObject();
   }
 
-  private static void host(JsonGenerator json, Cluster cluster, Endpoint e) throws IOException {
+  private static void host(JsonGenerator json, String cluster, Endpoint e) throws IOException {
     json.writeStartObject();
     json.writeObjectFieldStart("address");
     json.writeObjectFieldStart("socket_address");

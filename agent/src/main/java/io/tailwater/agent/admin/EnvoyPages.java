@@ -4,7 +4,6 @@ import com.fasterxml.jackson.core.JsonGenerator;
 import io.tailwater.agent.control.capture.CapturedPods;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.RouteTable;
-import io.tailwater.agent.dataplane.upstream.Cluster;
 import java.io.IOException;
 import java.time.Duration;
 import java.time.Instant;
@@ -12,6 +11,8 @@ import java.time.temporal.ChronoUnit;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.SortedSet;
+import java.util.TreeSet;
 
 /// The smaller pages of Envoy: `/ready`, `/server_info`, `/listeners`, `/config_dump`.
 final class EnvoyPages {
@@ -136,12 +137,15 @@ final class EnvoyPages {
     json.writeStringField("@type", TYPE + "admin.v3.ClustersConfigDump");
     json.writeStringField("version_info", version);
     json.writeArrayFieldStart("dynamic_active_clusters");
-    for (Cluster cluster : in.clusters().all()) {
+    SortedSet<String> names = new TreeSet<>();
+    in.clusters().all().forEach(c -> names.add(c.name()));
+    in.routes().get().configured().forEach(c -> names.add(c.cluster()));
+    for (String name : names) {
       json.writeStartObject();
       json.writeStringField("version_info", version);
       json.writeObjectFieldStart("cluster");
       json.writeStringField("@type", TYPE + "config.cluster.v3.Cluster");
-      json.writeStringField("name", cluster.name());
+      json.writeStringField("name", name);
       json.writeStringField(
           "connect_timeout", in.config().limits().connectTimeout().toMillis() / 1000.0 + "s");
       json.writeEndObject();
@@ -188,6 +192,19 @@ final class EnvoyPages {
     json.writeEndObject();
     json.writeObjectFieldStart("routes");
     json.writeNumberField("generation", table.generation());
+    json.writeArrayFieldStart("configured");
+    for (RouteTable.Configured c : table.configured()) {
+      json.writeStartObject();
+      json.writeStringField("cluster", c.cluster());
+      json.writeStringField("host", c.host());
+      json.writeNumberField("port", c.port());
+      json.writeStringField("protocol", c.protocol());
+      json.writeStringField("export_to", c.exportTo());
+      json.writeStringField("action", c.action());
+      json.writeStringField("resource", c.resource().toString());
+      json.writeEndObject();
+    }
+    json.writeEndArray();
     json.writeArrayFieldStart("pods");
     for (CapturedPods.Status s : in.pods().status()) {
       ClientView view = table.view(s.pod());

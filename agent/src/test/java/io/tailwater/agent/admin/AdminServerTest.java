@@ -29,6 +29,7 @@ import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.agent.traffic.Refusal;
+import io.tailwater.agent.traffic.ResourceRef;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.InetAddress;
@@ -179,6 +180,19 @@ class AdminServerTest {
           public ClientView view(Pod pod) {
             return view;
           }
+
+          @Override
+          public List<Configured> configured() {
+            return List.of(
+                new Configured(
+                    WIKIPEDIA,
+                    "*.wikipedia.org",
+                    443,
+                    "TLS",
+                    ".",
+                    "by-name",
+                    new ResourceRef("ServiceEntry", "default", "wikipedia")));
+          }
         });
   }
 
@@ -280,6 +294,13 @@ class AdminServerTest {
     traffic();
 
     golden("clusters.txt", admin("GET", "/clusters").body());
+  }
+
+  @Test
+  void aClusterThatNothingUsedYetIsThere() throws IOException {
+    assertThat(admin("GET", "/clusters").body())
+        .contains(WIKIPEDIA + "::observability_name::" + WIKIPEDIA);
+    assertThat(clusters.all()).noneMatch(c -> c.name().equals(WIKIPEDIA));
   }
 
   @Test
@@ -392,6 +413,7 @@ class AdminServerTest {
         .contains("\"name\": \"" + WIKIPEDIA + "\"")
         .contains("\"limits.connectionsPerPod\": \"5000\"")
         .contains("\"generation\": 7")
+        .contains("\"resource\": \"ServiceEntry/default/wikipedia\"")
         .contains("\"registry_only\": true");
   }
 

@@ -1,5 +1,6 @@
 package io.tailwater.agent.control.istio;
 
+import io.tailwater.agent.dataplane.route.Action;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.DestinationPolicy;
@@ -13,8 +14,10 @@ import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.HostPattern;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Pod;
+import io.tailwater.agent.traffic.Refusal;
 import io.tailwater.agent.traffic.ResourceRef;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
@@ -84,6 +87,36 @@ final class CompiledRoutes implements RouteTable {
   @Override
   public long generation() {
     return generation;
+  }
+
+  @Override
+  public List<Configured> configured() {
+    List<Configured> out = new ArrayList<>();
+    for (Service service : services) {
+      for (Service.Port port : service.ports()) {
+        out.add(
+            new Configured(
+                "outbound|" + port.number() + "||" + service.host().text(),
+                service.host().text(),
+                port.number(),
+                port.protocol().name(),
+                service.visibility().show(),
+                word(port.action()),
+                service.ref()));
+      }
+    }
+    out.sort(Comparator.comparing(Configured::cluster).thenComparing(c -> c.resource().toString()));
+    return out;
+  }
+
+  private static String word(Action action) {
+    return switch (action) {
+      case Action.Go _ -> "forward";
+      case Action.ByName _ -> "by-name";
+      case Action.ToDialled _ -> "to-dialled";
+      case Action.CannotReach(_, Refusal why, _) -> why.code();
+      case Action.NotHonoured _ -> Refusal.NOT_SUPPORTED_YET.code();
+    };
   }
 
   @Override

@@ -4,6 +4,7 @@ import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Pod;
+import io.tailwater.agent.traffic.ResourceRef;
 import java.util.List;
 import java.util.Optional;
 
@@ -22,6 +23,22 @@ public interface RouteTable {
     ClientView view = view(pod);
     Preface read = view.ask(dst) == ClientView.Ask.PREFACE ? preface : new Preface.Silent();
     return new Explanation(view.decide(dst, read), List.of());
+  }
+
+  /// One port of one configured host, for people: `exportTo` as it was evaluated, `action` a word
+  /// of what is done.
+  record Configured(
+      String cluster,
+      String host,
+      int port,
+      String protocol,
+      String exportTo,
+      String action,
+      ResourceRef resource) {}
+
+  /// Everything that is configured, ordered by cluster and resource. For people.
+  default List<Configured> configured() {
+    return List.of();
   }
 
   /// What a connection to a port would be expected to speak, for those who only name a destination.
