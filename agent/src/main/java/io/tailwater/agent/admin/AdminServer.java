@@ -68,7 +68,7 @@ public final class AdminServer implements AutoCloseable {
     }
   }
 
-  /// What the rooms know themselves, on the metrics page. The node adds what it made.
+  /// What the rooms count themselves, on the metrics page.
   private static void count(AdminInputs in) {
     Metrics metrics = in.accounts().metrics();
     metrics.gauge(
@@ -86,6 +86,12 @@ public final class AdminServer implements AutoCloseable {
           in.pods().status().forEach(s -> states.merge(s.state(), 1L, Long::sum));
           return states;
         });
+    metrics.gauge("tailwater_dns_hosts", "Names in the cache.", in.dns()::numHosts);
+    metrics.counters(
+        "tailwater_dns_events",
+        "What the cache of names did, under Envoy's names.",
+        "event",
+        in.dns()::counters);
   }
 
   private HttpServer open(String key, int connections) {

@@ -78,6 +78,7 @@ public final class Agent implements AutoCloseable {
   private final PodSource pods;
   private final Thread housekeeper;
   private final AdminServer admin;
+  private final PolicyStats policyStats = new PolicyStats();
   private volatile boolean closed;
 
   private Agent(AgentConfig config) {
@@ -118,6 +119,7 @@ public final class Agent implements AutoCloseable {
             transport,
             workers,
             routes);
+    policyStats.register(accounts.metrics());
     this.policy = new PolicyFeed(sources(config), compiler, routes, this::published);
     this.pods = new ListedPods(config.pods());
     this.housekeeper = Thread.ofVirtual().name("tailwater-housekeeping").unstarted(this::keepHouse);
@@ -227,6 +229,7 @@ public final class Agent implements AutoCloseable {
   }
 
   private void published(PolicyCompiler.Compiled compiled, List<Problem> fresh) {
+    policyStats.published(compiled);
     for (Problem problem : fresh) {
       LOG.warn("{}", problem);
     }

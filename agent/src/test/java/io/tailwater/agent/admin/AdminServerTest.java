@@ -552,7 +552,8 @@ class AdminServerTest {
     assertThat(text.body())
         .contains("tailwater_connections_open 0.0\n")
         .contains("tailwater_pods{state=\"captured\",} 1.0\n")
-        .contains("tailwater_policy_generation 7.0\n");
+        .contains("tailwater_policy_generation 7.0\n")
+        .contains("tailwater_dns_events_total{event=\"dns_query_attempt\",} 0.0\n");
     assertThat(open.head()).contains("application/openmetrics-text");
     assertThat(open.body()).endsWith("# EOF\n");
     assertThat(send(metrics, request("GET", "/clusters", "x")).status()).isEqualTo(404);

@@ -1,0 +1,34 @@
+package io.tailwater.agent.node;
+
+import io.tailwater.agent.control.istio.PolicyCompiler;
+import io.tailwater.agent.control.source.Problem;
+import io.tailwater.agent.dataplane.account.Metrics;
+import java.util.Map;
+import java.util.concurrent.atomic.LongAdder;
+
+/// How loading policy went, for the metrics page. Written under the feed's lock, read by scrapes.
+final class PolicyStats {
+  private final LongAdder clean = new LongAdder();
+  private final LongAdder withErrors = new LongAdder();
+  private volatile long errors;
+  private volatile long warnings;
+
+  void register(Metrics metrics) {
+    metrics.counters(
+        "tailwater_policy_loads",
+        "How often policy was compiled; with errors, the resources that have them are left out.",
+        "result",
+        () -> Map.of("ok", clean.sum(), "errors", withErrors.sum()));
+    metrics.gauges(
+        "tailwater_policy_problems",
+        "Problems of the resources in force.",
+        "severity",
+        () -> Map.of("error", errors, "warning", warnings));
+  }
+
+  void published(PolicyCompiler.Compiled compiled) {
+    (compiled.hasErrors() ? withErrors : clean).increment();
+    errors = compiled.problems().stream().filter(Problem::isError).count();
+    warnings = compiled.problems().size() - errors;
+  }
+}
