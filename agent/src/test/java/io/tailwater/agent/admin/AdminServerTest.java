@@ -2,6 +2,7 @@ package io.tailwater.agent.admin;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.fail;
 
 import io.tailwater.agent.config.AgentConfig;
 import io.tailwater.agent.config.AgentConfigReader;
@@ -32,8 +33,10 @@ import io.tailwater.agent.traffic.Refusal;
 import io.tailwater.agent.traffic.ResourceRef;
 import java.io.IOException;
 import java.io.InputStream;
+import java.net.ConnectException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.ServerSocket;
 import java.net.Socket;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
@@ -50,8 +53,11 @@ import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentSkipListSet;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -558,6 +564,70 @@ class AdminServerTest {
     assertThat(open.body()).endsWith("# EOF\n");
     assertThat(send(metrics, request("GET", "/clusters", "x")).status()).isEqualTo(404);
     assertThat(send(metrics, request("POST", "/metrics", "x")).status()).isEqualTo(405);
+  }
+
+  /// The real thing, as Debian packages it.
+  @Test
+  void prometheusScrapesThePage() throws Exception {
+    boolean there =
+        Stream.of(System.getenv().getOrDefault("PATH", "").split(":"))
+            .anyMatch(folder -> Files.isExecutable(Path.of(folder, "prometheus")));
+    if (!there && "true".equals(System.getenv("CI"))) {
+      fail("prometheus is missing: apt-get install --no-install-recommends prometheus");
+    }
+    Assumptions.assumeTrue(there, "skipped: prometheus is missing (package prometheus)");
+    int port = ((InetSocketAddress) server.metricsAddress()).getPort();
+    Path config = dir.resolve("prometheus.yml");
+    Files.writeString(
+        config,
+        """
+        scrape_configs:
+          - job_name: tailwater
+            scrape_interval: 1s
+            static_configs: [{targets: ['127.0.0.1:%d']}]
+        """
+            .formatted(port));
+    int web;
+    try (ServerSocket free = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+      web = free.getLocalPort();
+    }
+    Process prometheus =
+        new ProcessBuilder(
+                "prometheus",
+                "--config.file=" + config,
+                "--storage.tsdb.path=" + dir.resolve("tsdb"),
+                "--web.listen-address=127.0.0.1:" + web)
+            .redirectErrorStream(true)
+            .redirectOutput(dir.resolve("prometheus.log").toFile())
+            .start();
+    try {
+      InetSocketAddress api = new InetSocketAddress(InetAddress.getLoopbackAddress(), web);
+      String query = request("GET", "/api/v1/query?query=istio_build", "localhost");
+      String answer = "";
+      Instant deadline = Instant.now().plusSeconds(60);
+      while (!answer.contains("\"component\":\"tailwater\"")
+          && Instant.now().isBefore(deadline)
+          && prometheus.isAlive()) {
+        try {
+          answer = send(api, query).body();
+        } catch (ConnectException _) {
+          // Not listening yet.
+        }
+        TimeUnit.MILLISECONDS.sleep(100);
+      }
+
+      assertThat(answer)
+          .as(Files.readString(dir.resolve("prometheus.log")))
+          .contains("\"component\":\"tailwater\"");
+      assertThat(send(api, request("GET", "/api/v1/targets", "localhost")).body())
+          .contains("\"health\":\"up\"")
+          .contains("\"lastError\":\"\"");
+    } finally {
+      prometheus.destroy();
+      if (!prometheus.waitFor(10, TimeUnit.SECONDS)) {
+        prometheus.destroyForcibly().waitFor();
+      }
+    }
   }
 
   @Test
