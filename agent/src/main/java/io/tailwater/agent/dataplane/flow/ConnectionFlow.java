@@ -191,7 +191,7 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
     stages.admission().endHandshake();
     phase = new Phase.Begun();
     if (preface instanceof Preface.Silent && clientInputShut) {
-      end(new Outcome.ClientGone(), false); // it closed without a word: nothing to carry
+      end(new Outcome.ClientGone(), true); // it closed without a word: nothing to carry
       return;
     }
     route(preface);

@@ -440,6 +440,9 @@ public final class SpliceRelay extends Relay {
           observer.firstClientBytes(peeked.writerIndex((int) n));
         } else if (n == 0) {
           showFirst = false;
+        } else if (n != -Errno.EAGAIN && n != -Errno.EINTR) {
+          // A socket tells its error once: the splice that follows would see a FIN.
+          end(new RelayEnd.Reset(isClient));
         }
       } finally {
         peeked.release();
