@@ -5,6 +5,7 @@ import io.tailwater.agent.dataplane.route.CurrentRoutes;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.upstream.Clusters;
 import io.tailwater.agent.dataplane.upstream.Endpoint;
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.ClientAddress;
 import java.io.IOException;
 import java.net.InetSocketAddress;
@@ -153,7 +154,7 @@ final class ClustersPage {
     json.writeStartObject();
     json.writeObjectFieldStart("address");
     json.writeObjectFieldStart("socket_address");
-    json.writeStringField("address", e.address().getAddress().getHostAddress());
+    json.writeStringField("address", AddressText.of(e.address().getAddress()));
     json.writeNumberField("port_value", e.address().getPort());
     json.writeEndObject();
     json.writeEndObject();

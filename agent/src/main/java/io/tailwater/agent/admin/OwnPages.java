@@ -8,6 +8,7 @@ import io.tailwater.agent.dataplane.account.Inventory;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.Suggestion;
 import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.ClientAddress;
 import io.tailwater.agent.traffic.PodRef;
@@ -140,7 +141,7 @@ final class OwnPages {
                 json.writeStringField("since", s.since().toString());
                 json.writeArrayFieldStart("ips");
                 for (InetAddress ip : s.pod().ips()) {
-                  json.writeString(ip.getHostAddress());
+                  json.writeString(AddressText.of(ip));
                 }
                 json.writeEndArray();
               }));

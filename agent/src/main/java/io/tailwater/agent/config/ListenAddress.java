@@ -1,7 +1,7 @@
 package io.tailwater.agent.config;
 
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.CidrBlock;
-import java.net.Inet6Address;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.file.Path;
@@ -18,8 +18,7 @@ public sealed interface ListenAddress {
 
     @Override
     public String toString() {
-      String host = address.getHostAddress();
-      return address instanceof Inet6Address ? "[" + host + "]:" + port : host + ":" + port;
+      return AddressText.of(address, port);
     }
   }
 

@@ -144,6 +144,6 @@ public record CidrBlock(InetAddress network, int prefix) {
 
   @Override
   public String toString() {
-    return network.getHostAddress() + "/" + prefix;
+    return AddressText.of(network) + "/" + prefix;
   }
 }

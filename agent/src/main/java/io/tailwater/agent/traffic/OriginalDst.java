@@ -1,6 +1,5 @@
 package io.tailwater.agent.traffic;
 
-import java.net.Inet6Address;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 
@@ -19,7 +18,6 @@ public record OriginalDst(InetAddress address, int port) {
 
   @Override
   public String toString() {
-    String host = address.getHostAddress();
-    return address instanceof Inet6Address ? "[" + host + "]:" + port : host + ":" + port;
+    return AddressText.of(address, port);
   }
 }

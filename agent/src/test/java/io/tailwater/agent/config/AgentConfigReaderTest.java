@@ -168,7 +168,7 @@ class AgentConfigReaderTest {
 
     assertThat(config.admin())
         .isEqualTo(new ListenAddress.Unix(Path.of("/run/tailwater/admin.sock")));
-    assertThat(config.metrics()).hasToString("[0:0:0:0:0:0:0:0]:25020");
+    assertThat(config.metrics()).hasToString("[::]:25020");
     assertThat(config.stateDir()).isEqualTo(Path.of("/etc/tailwater/state"));
     assertThat(config.mesh().outboundTrafficPolicy())
         .isEqualTo(OutboundTrafficPolicy.REGISTRY_ONLY);

@@ -8,6 +8,7 @@ import io.tailwater.agent.dataplane.route.Explanation;
 import io.tailwater.agent.dataplane.route.PolicyView;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.HostName;
@@ -260,7 +261,7 @@ final class CompiledRoutes implements RouteTable {
     boolean byAddress = !service.everywhere() && port.protocol().family() != Protocol.Family.HTTP;
     if (byAddress && service.addresses().stream().noneMatch(b -> b.contains(dst.address()))) {
       return "is bound to its addresses, and "
-          + dst.address().getHostAddress()
+          + AddressText.of(dst.address())
           + " is none of them ("
           + String.join(", ", service.addresses().stream().map(CidrBlock::toString).toList())
           + ")";

@@ -8,6 +8,7 @@ import io.tailwater.agent.dataplane.route.Suggestion;
 import io.tailwater.agent.dataplane.route.Target;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.AddressRule;
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.Grade;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
@@ -301,7 +302,7 @@ public record Prediction(
       List<String> reasons = new ArrayList<>();
       for (OriginalDst address : found) {
         reasons.add(
-            address.address().getHostAddress() + " " + filter.reason(address.address(), rule));
+            AddressText.of(address.address()) + " " + filter.reason(address.address(), rule));
         AddressRule excepted = new AddressRule(rule.scope(), List.of(whole(address.address())));
         if (filter.admits(address.address(), excepted)) {
           exceptable.add(address.address());

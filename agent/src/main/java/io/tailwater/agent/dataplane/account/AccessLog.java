@@ -1,5 +1,6 @@
 package io.tailwater.agent.dataplane.account;
 
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.PodRef;
 import java.io.ByteArrayOutputStream;
 import java.io.FileDescriptor;
@@ -94,7 +95,7 @@ public final class AccessLog implements AutoCloseable {
     Refused key =
         new Refused(
             c.pod().ref(),
-            AccessRecord.name(c.preface()).orElseGet(() -> c.dst().address().getHostAddress()));
+            AccessRecord.name(c.preface()).orElseGet(() -> AddressText.of(c.dst().address())));
     AtomicInteger told = refused.get(key);
     if (told == null) {
       if (refused.size() >= MAX_REFUSED) {

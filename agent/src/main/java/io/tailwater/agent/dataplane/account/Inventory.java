@@ -1,6 +1,7 @@
 package io.tailwater.agent.dataplane.account;
 
 import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.PodRef;
 import java.time.Instant;
 import java.util.Comparator;
@@ -85,8 +86,8 @@ public final class Inventory {
         };
     String name =
         c.preface() instanceof Preface.MalformedTls
-            ? c.dst().address().getHostAddress()
-            : AccessRecord.name(c.preface()).orElseGet(() -> c.dst().address().getHostAddress());
+            ? AddressText.of(c.dst().address())
+            : AccessRecord.name(c.preface()).orElseGet(() -> AddressText.of(c.dst().address()));
     return new Key(name, c.dst().port(), protocol);
   }
 

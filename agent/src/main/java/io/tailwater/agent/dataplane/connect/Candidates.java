@@ -5,6 +5,7 @@ import io.tailwater.agent.dataplane.resolve.Addresses;
 import io.tailwater.agent.dataplane.resolve.Resolver;
 import io.tailwater.agent.dataplane.route.Target;
 import io.tailwater.agent.traffic.AddressRule;
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.PodRef;
@@ -66,7 +67,7 @@ public final class Candidates {
       if (filter.admits(ip, rule)) {
         admitted.add(address);
       } else if (refused == null) {
-        refused = ip.getHostAddress() + " " + filter.reason(ip, rule);
+        refused = AddressText.of(ip) + " " + filter.reason(ip, rule);
       }
     }
     if (!admitted.isEmpty()) {

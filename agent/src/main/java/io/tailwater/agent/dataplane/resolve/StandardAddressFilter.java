@@ -1,6 +1,7 @@
 package io.tailwater.agent.dataplane.resolve;
 
 import io.tailwater.agent.traffic.AddressRule;
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.CidrBlock;
 import java.net.Inet4Address;
 import java.net.Inet6Address;
@@ -80,20 +81,20 @@ public final class StandardAddressFilter implements AddressFilter {
   public String reason(InetAddress address, AddressRule rule) {
     Refused refused = refused(address, rule, own.get());
     if (refused == null) {
-      throw new IllegalArgumentException(address.getHostAddress() + " is admitted");
+      throw new IllegalArgumentException(AddressText.of(address) + " is admitted");
     }
     InetAddress inner = refused.inner;
     String clause =
         inner == null
             ? refused.block.clause
-            : "stands for " + inner.getHostAddress() + ", which " + refused.block.clause;
+            : "stands for " + AddressText.of(inner) + ", which " + refused.block.clause;
     if (!refused.block.excepted) {
       return clause;
     }
     String exception =
         inner == null && address instanceof Inet6Address
-            ? address.getHostAddress() + "/128"
-            : (inner == null ? address : inner).getHostAddress() + "/32";
+            ? AddressText.of(address) + "/128"
+            : AddressText.of(inner == null ? address : inner) + "/32";
     return clause + "; the exception " + exception + " would admit it";
   }
 

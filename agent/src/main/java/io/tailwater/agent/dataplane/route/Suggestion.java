@@ -1,6 +1,7 @@
 package io.tailwater.agent.dataplane.route;
 
 import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Refusal;
@@ -105,7 +106,7 @@ public sealed interface Suggestion {
   private static String exception(List<InetAddress> filtered) {
     String blocks =
         filtered.stream()
-            .map(a -> a.getHostAddress() + "/" + a.getAddress().length * 8)
+            .map(a -> AddressText.of(a) + "/" + a.getAddress().length * 8)
             .distinct()
             .sorted()
             .collect(Collectors.joining(", "));

@@ -150,7 +150,7 @@ class StandardAddressFilterTest {
         "100.64.0.0 | 100.64.0.0/10",
         "100.127.255.255 | 100.64.0.0/10",
         "fc00::1 | fc00::/7",
-        "fd12:3456::1 | the exception fd12:3456:0:0:0:0:0:1/128 would",
+        "fd12:3456::1 | the exception fd12:3456::1/128 would",
         "fd00:ec2::253 | fc00::/7",
         "fec0::1 | fec0::/10",
         "::ffff:10.0.0.8 | stands for 10.0.0.8, which is in 10.0.0.0/8 (private); the exception"
