@@ -16,7 +16,7 @@ public record CidrBlock(InetAddress network, int prefix) {
     byte[] bytes = network.getAddress();
     if (prefix < 0 || prefix > bytes.length * 8) {
       throw new IllegalArgumentException(
-          "prefix /" + prefix + " does not fit " + network.getHostAddress());
+          "prefix /" + prefix + " does not fit " + AddressText.of(network));
     }
     network = withoutHostBits(bytes, prefix);
   }
