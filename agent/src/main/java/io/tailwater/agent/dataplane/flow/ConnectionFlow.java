@@ -27,6 +27,7 @@ import io.tailwater.agent.dataplane.sniff.Sniffed;
 import io.tailwater.agent.dataplane.upstream.Cluster;
 import io.tailwater.agent.dataplane.upstream.Endpoint;
 import io.tailwater.agent.traffic.AddressRule;
+import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.Grade;
 import io.tailwater.agent.traffic.Refusal;
 import java.net.InetSocketAddress;
@@ -351,7 +352,8 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
     client.pipeline().remove(this);
     ByteBuf readAhead = ahead;
     ahead = Unpooled.EMPTY_BUFFER;
-    boolean unread = record.preface() instanceof Preface.Silent;
+    // Where the mode is off, nothing is read, not even in passing.
+    boolean unread = record.preface() instanceof Preface.Silent && view.mode() != EgressMode.OFF;
     if (unread && readAhead.isReadable()) {
       firstClientBytes(readAhead);
       unread = false;
