@@ -1,12 +1,12 @@
 package io.tailwater.agent.cli;
 
-import io.tailwater.agent.config.AgentConfig;
 import io.tailwater.agent.config.AgentConfigReader;
 import io.tailwater.agent.config.ConfigProblem;
 import io.tailwater.agent.node.Agent;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicInteger;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -33,24 +33,41 @@ final class RunCommand implements Callable<Integer> {
     if (loaded.config().isEmpty()) {
       return 2;
     }
-    AgentConfig wanted = loaded.config().get();
     Agent agent;
     try {
-      agent = Agent.start(wanted);
+      agent = Agent.prepare(loaded.config().get());
     } catch (Agent.StartException e) {
-      System.err.println("tailwater: " + e.getMessage());
-      return 3;
+      String.valueOf(e.getMessage()).lines().forEach(l -> System.err.println("tailwater: " + l));
+      return switch (e.kind()) {
+        case MISSING -> 3;
+        case FAILED -> 1;
+      };
     }
-    CountDownLatch stopped = new CountDownLatch(1);
+    AtomicInteger exit = new AtomicInteger();
+    endWithTheProcess(agent, exit);
+    try {
+      agent.begin();
+    } catch (RuntimeException e) {
+      exit.set(1);
+      throw e;
+    }
+    new CountDownLatch(1).await();
+    return 0;
+  }
+
+  /// Set up before the first pod is touched: a signal that comes while the agent starts must not
+  /// leave rules without a listener. An agent that was asked to end and did has succeeded: the JVM
+  /// would say 143.
+  private static void endWithTheProcess(Agent agent, AtomicInteger exit) {
     Runtime.getRuntime()
         .addShutdownHook(
             Thread.ofPlatform()
                 .name("tailwater-shutdown")
                 .unstarted(() -> {
                   agent.close();
-                  stopped.countDown();
+                  System.out.flush();
+                  System.err.flush();
+                  Runtime.getRuntime().halt(exit.get());
                 }));
-    stopped.await();
-    return 0;
   }
 }

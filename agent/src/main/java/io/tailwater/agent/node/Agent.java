@@ -3,6 +3,7 @@ package io.tailwater.agent.node;
 import io.netty.channel.EventLoop;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.netty.util.concurrent.DefaultThreadFactory;
+import io.tailwater.agent.admin.AdminException;
 import io.tailwater.agent.admin.AdminInputs;
 import io.tailwater.agent.admin.AdminServer;
 import io.tailwater.agent.admin.BuildInfo;
@@ -39,7 +40,9 @@ import io.tailwater.agent.dataplane.upstream.Clusters;
 import io.tailwater.agent.traffic.Grade;
 import io.tailwater.iptables.apply.IptablesTools;
 import io.tailwater.iptables.apply.IptablesVariant;
+import io.tailwater.iptables.apply.Preflight;
 import io.tailwater.iptables.apply.Processes;
+import io.tailwater.iptables.apply.RulesException;
 import io.tailwater.iptables.apply.TrafficRules;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import java.io.IOException;
@@ -83,6 +86,7 @@ public final class Agent implements AutoCloseable {
 
   private Agent(AgentConfig config) {
     this.config = config;
+    requireEssentials(config);
     // Netty would read every interface of the node to make ids unique that nobody reads.
     System.setProperty("io.netty.machineId", "02:00:00:00:00:00:00:01");
     NetworkNamespace.warmUp();
@@ -114,8 +118,7 @@ public final class Agent implements AutoCloseable {
     this.capture =
         new CaptureLoop(
             config.capture(),
-            new TrafficRules(
-                IptablesTools.detect(forced(config.capture()), new Processes()), new Processes()),
+            new TrafficRules(tools(config), new Processes()),
             transport,
             workers,
             routes);
@@ -124,7 +127,7 @@ public final class Agent implements AutoCloseable {
     this.pods = new ListedPods(config.pods());
     this.housekeeper = Thread.ofVirtual().name("tailwater-housekeeping").unstarted(this::keepHouse);
     this.admin =
-        AdminServer.start(
+        listen(
             new AdminInputs(
                 config,
                 BuildInfo.read(),
@@ -143,12 +146,22 @@ public final class Agent implements AutoCloseable {
   ///
   /// @throws StartException with what is missing and what to do
   public static Agent start(AgentConfig config) {
-    Agent agent = new Agent(config);
+    Agent agent = prepare(config);
     agent.begin();
     return agent;
   }
 
-  private void begin() {
+  /// Makes everything and touches no pod yet. What is to end the agent can be set up before
+  /// [#begin], so that no pod is left with rules and without a listener.
+  ///
+  /// @throws StartException with what is missing and what to do
+  public static Agent prepare(AgentConfig config) {
+    return new Agent(config);
+  }
+
+  /// Takes the pods; returns when every listed one has been tried once.
+  public void begin() {
+    sayWhatIsNotCaptured(config);
     policy.start();
     capture.start();
     pods.start(capture::accept);
@@ -157,11 +170,56 @@ public final class Agent implements AutoCloseable {
     housekeeper.start();
   }
 
+  private static void sayWhatIsNotCaptured(AgentConfig config) {
+    if (config.pods().isEmpty()) {
+      LOG.warn("no pods are listed: nothing is captured; list them under pods:");
+    }
+    if (config.sources().isEmpty()) {
+      LOG.warn(
+          "no sources of policy: every destination is unknown ({})",
+          config.mesh().outboundTrafficPolicy());
+    }
+    LOG.info("DNS: not captured; inbound: not captured");
+  }
+
+  /// Without these no pod could be captured, and each would fail with an error of its own.
+  private static void requireEssentials(AgentConfig config) {
+    if (config.pods().isEmpty()) {
+      return;
+    }
+    List<String> missing =
+        new Preflight(new Processes(), forced(config.capture()))
+            .essentials().stream()
+                .filter(finding -> finding.state() == Preflight.Finding.State.MISSING)
+                .map(f -> f.what() + ": " + f.found() + ". " + f.whatToDo())
+                .toList();
+    if (!missing.isEmpty()) {
+      throw new StartException(StartException.Kind.MISSING, String.join("\n", missing));
+    }
+  }
+
+  private static IptablesTools tools(AgentConfig config) {
+    try {
+      return IptablesTools.detect(forced(config.capture()), new Processes());
+    } catch (RulesException e) {
+      throw new StartException(StartException.Kind.MISSING, String.valueOf(e.getMessage()));
+    }
+  }
+
+  private static AdminServer listen(AdminInputs inputs) {
+    try {
+      return AdminServer.start(inputs);
+    } catch (AdminException e) {
+      throw new StartException(StartException.Kind.FAILED, String.valueOf(e.getMessage()));
+    }
+  }
+
   private static AccessLog openLog(AgentConfig config) {
     try {
       return AccessLog.open(config.accessLog());
     } catch (IOException e) {
       throw new StartException(
+          StartException.Kind.FAILED,
           "accessLog.path: cannot be opened: "
               + e.getMessage()
               + "; name a file that can be written");
@@ -175,6 +233,7 @@ public final class Agent implements AutoCloseable {
         IoUringTransport.unavailable()
             .ifPresent(why -> {
               throw new StartException(
+                  StartException.Kind.MISSING,
                   "transport: io_uring cannot be used here ("
                       + why
                       + "); set transport: epoll or auto");
@@ -317,10 +376,26 @@ public final class Agent implements AutoCloseable {
     }
   }
 
-  /// Something that the agent cannot do without is missing.
+  /// The agent cannot start.
   public static final class StartException extends RuntimeException {
-    public StartException(String message) {
+    /// Why it cannot.
+    public enum Kind {
+      /// A privilege, program or kernel feature is missing.
+      MISSING,
+      /// Something is in the way: an address that is taken, a file that cannot be written.
+      FAILED
+    }
+
+    private final Kind kind;
+
+    /// @param message what, and what to do, a line for each thing
+    public StartException(Kind kind, String message) {
       super(message);
+      this.kind = kind;
+    }
+
+    public Kind kind() {
+      return kind;
     }
   }
 }

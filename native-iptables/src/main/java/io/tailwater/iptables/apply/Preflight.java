@@ -81,6 +81,14 @@ public final class Preflight {
     }
   }
 
+  /// Only what is needed and can be seen without starting a program: for an agent that starts.
+  public List<Finding> essentials() {
+    List<Finding> findings = new ArrayList<>();
+    capabilities(findings);
+    findings.add(program("nsenter", "util-linux"));
+    return List.copyOf(findings);
+  }
+
   /// All findings, the good ones too, in a fixed order.
   public List<Finding> run() {
     List<Finding> findings = new ArrayList<>();
