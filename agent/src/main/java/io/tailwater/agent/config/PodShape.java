@@ -3,6 +3,7 @@ package io.tailwater.agent.config;
 import io.tailwater.agent.control.capture.PodSpec;
 import io.tailwater.agent.control.source.Nearest;
 import io.tailwater.agent.control.source.YamlValue;
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.PodRef;
 import java.net.InetAddress;
@@ -34,8 +35,7 @@ final class PodShape implements Shape<PodSpec> {
           Path::toString);
 
   private static final Shape<List<InetAddress>> IPS =
-      Shape.listOf(
-          Shape.parsed("an address", CidrBlock::parseAddress, InetAddress::getHostAddress));
+      Shape.listOf(Shape.parsed("an address", CidrBlock::parseAddress, AddressText::of));
 
   /// A label's value may be empty.
   private static final Shape<Map<String, String>> LABELS =

@@ -30,18 +30,12 @@ class FaultsTest {
   static void start() {
     world = World.build();
     blackHole = world.lab.addHost("black-hole", "198.51.100.66");
-    world
-        .lab
-        .exec(blackHole, "iptables", "-A", "INPUT", "-p", "tcp", "-j", "DROP")
-        .orThrow();
+    world.lab.exec(blackHole, "iptables", "-A", "INPUT", "-p", "tcp", "-j", "DROP").orThrow();
     world.dns.point("hole.wikipedia.org", "198.51.100.66");
     // The DNS server's host is up and nobody listens on 443 there.
     world.dns.point("refusing.wikipedia.org", world.nameserver.v4());
     Path policies = world.policies(MainJobTest.POLICIES);
-    TcpServer.start(
-        world.lab,
-        world.web,
-        Map.of(25, Behaviour.ECHO));
+    TcpServer.start(world.lab, world.web, Map.of(25, Behaviour.ECHO));
     agent =
         RunningAgent.start(
             world,
@@ -97,7 +91,9 @@ class FaultsTest {
 
   @Test
   void garbageIsResetAndNeverPassedOn() {
-    for (String bytes : List.of("\u0016\u0003\u0001\u0000\u0005hello", "\u0000\u0001\u0002\u0003", "SSH-2.0-x\r\n")) {
+    for (String bytes :
+        List.of(
+            "\u0016\u0003\u0001\u0000\u0005hello", "\u0000\u0001\u0002\u0003", "SSH-2.0-x\r\n")) {
       try (PodSocket client = PodSocket.connect(world.ratings, World.v4("en.wikipedia.org"), 443)) {
         client.send(bytes);
         assertThat(client.end(SOON)).isEqualTo(PodSocket.End.RESET);
@@ -112,7 +108,8 @@ class FaultsTest {
     client.send("some\n");
     assertThat(client.readLine(SOON)).isEqualTo("some");
     client.reset();
-    assertThat(agent.awaitAccess("cluster=\"outbound|25||mail.example.net\"", "reset by the client"))
+    assertThat(
+            agent.awaitAccess("cluster=\"outbound|25||mail.example.net\"", "reset by the client"))
         .contains("bytes_sent=5");
   }
 
@@ -154,7 +151,13 @@ class FaultsTest {
       }
     }
     World.await(
-        () -> "descriptors " + agent.descriptors() + ", threads " + agent.threads() + "; idle were " + idle,
+        () ->
+            "descriptors "
+                + agent.descriptors()
+                + ", threads "
+                + agent.threads()
+                + "; idle were "
+                + idle,
         () -> agent.descriptors() <= idle.get(0) && agent.threads() <= idle.get(1));
   }
 

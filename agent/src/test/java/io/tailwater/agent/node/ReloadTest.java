@@ -84,17 +84,26 @@ class ReloadTest {
     assertThat(reaches(world.ratings, "example.org")).isFalse();
     Path file = policies.resolve("more.yaml");
     World.write(file, entry("default", "example", "example.org"));
-    World.await(() -> "example.org is allowed\n" + agent.log(), () -> reaches(world.ratings, "example.org"));
+    World.await(
+        () -> "example.org is allowed\n" + agent.log(),
+        () -> reaches(world.ratings, "example.org"));
     Files.delete(file);
-    World.await(() -> "example.org is refused\n" + agent.log(), () -> !reaches(world.ratings, "example.org"));
+    World.await(
+        () -> "example.org is refused\n" + agent.log(),
+        () -> !reaches(world.ratings, "example.org"));
   }
 
   @Test
   void aFileThatBecomesBadIsReportedWithItsLineAndTheLastGoodPolicyStays() throws IOException {
     Path file = policies.resolve("fragile.yaml");
-    World.write(file, entry("default", "fragile", "as-dialled.example.net").replace("DNS", "STATIC\n  endpoints: [{address: 198.51.100.22}]"));
-    World.await(() -> "the entry is in force", () -> reaches(world.ratings, "as-dialled.example.net"));
-    World.write(file, "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: [\n");
+    World.write(
+        file,
+        entry("default", "fragile", "as-dialled.example.net")
+            .replace("DNS", "STATIC\n  endpoints: [{address: 198.51.100.22}]"));
+    World.await(
+        () -> "the entry is in force", () -> reaches(world.ratings, "as-dialled.example.net"));
+    World.write(
+        file, "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: [\n");
     World.await(
         () -> "the bad file is reported\n" + agent.log(),
         () -> agent.log().lines().anyMatch(l -> l.matches(".*fragile\\.yaml:\\d+.*")));
@@ -105,7 +114,8 @@ class ReloadTest {
 
   @Test
   void aSwappedSymbolicLinkIsNoticed() throws IOException {
-    World.await(() -> "the first version is in force", () -> reaches(world.reviews, "edition.cnn.com"));
+    World.await(
+        () -> "the first version is in force", () -> reaches(world.reviews, "edition.cnn.com"));
     Path mount = world.lab.folder().resolve("mount");
     version(mount, "v2", "static.example.net");
     Files.createSymbolicLink(mount.resolve("..new"), Path.of("v2"));

@@ -1,5 +1,6 @@
 package io.tailwater.agent.dataplane.resolve;
 
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.HostName;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -235,9 +236,7 @@ public final class DnsjavaLookup implements Lookup {
   }
 
   private static String text(InetSocketAddress server) {
-    String host = server.getAddress().getHostAddress();
-    boolean six = server.getAddress() instanceof Inet6Address;
-    return "DNS server " + (six ? "[" + host + "]" : host) + ":" + server.getPort();
+    return "DNS server " + AddressText.of(server.getAddress(), server.getPort());
   }
 
   private static int type(Family family) {

@@ -1,5 +1,6 @@
 package io.tailwater.agent.dataplane.upstream;
 
+import io.tailwater.agent.traffic.AddressText;
 import java.net.InetSocketAddress;
 import java.util.Collection;
 import java.util.Comparator;
@@ -52,7 +53,7 @@ public final class Cluster {
     return all.stream()
         .sorted(
             Comparator.comparing(Endpoint::hostname)
-                .thenComparing(e -> e.address().getAddress().getHostAddress())
+                .thenComparing(e -> AddressText.of(e.address().getAddress()))
                 .thenComparingInt(e -> e.address().getPort()))
         .toList();
   }
