@@ -18,6 +18,10 @@ import org.junit.jupiter.api.Test;
 /// Policy that changes while the agent runs. Each test has files and names of its own.
 @NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter"})
 class ReloadTest {
+  /// Without the entry for a name that a test here brings itself.
+  private static final String POLICIES =
+      MainJobTest.POLICIES.replace("as-dialled.example.net", "elsewhere.example.net");
+
   private static World world;
   private static Path policies;
   private static RunningAgent agent;
@@ -25,7 +29,7 @@ class ReloadTest {
   @BeforeAll
   static void start() throws IOException {
     world = World.build();
-    policies = world.policies(MainJobTest.POLICIES);
+    policies = world.policies(POLICIES);
     // As Kubernetes mounts a ConfigMap: the folder is a link to a link that is swapped.
     Path mount = world.lab.folder("mount");
     version(mount, "v1", "edition.cnn.com");
@@ -117,12 +121,12 @@ class ReloadTest {
     World.await(
         () -> "the first version is in force", () -> reaches(world.reviews, "edition.cnn.com"));
     Path mount = world.lab.folder().resolve("mount");
-    version(mount, "v2", "static.example.net");
+    version(mount, "v2", "example.org");
     Files.createSymbolicLink(mount.resolve("..new"), Path.of("v2"));
     Files.move(mount.resolve("..new"), mount.resolve("..data"), StandardCopyOption.ATOMIC_MOVE);
     World.await(
         () -> "the second version is in force\n" + agent.log(),
-        () -> reaches(world.reviews, "static.example.net"));
+        () -> reaches(world.reviews, "example.org"));
     assertThat(reaches(world.reviews, "edition.cnn.com")).isFalse();
   }
 
@@ -134,7 +138,7 @@ class ReloadTest {
       client.send("before\n");
       assertThat(client.readLine(Duration.ofSeconds(10))).isEqualTo("before");
       Path file = policies.resolve("policies.yaml");
-      World.write(file, MainJobTest.POLICIES.replace("[198.51.100.30]", "[198.51.100.31]"));
+      World.write(file, POLICIES.replace("[198.51.100.30]", "[198.51.100.31]"));
       World.await(
           () -> "the entry for the address is gone\n" + agent.log(),
           () -> {
@@ -144,7 +148,7 @@ class ReloadTest {
           });
       client.send("after\n");
       assertThat(client.readLine(Duration.ofSeconds(10))).isEqualTo("after");
-      World.write(file, MainJobTest.POLICIES);
+      World.write(file, POLICIES);
     }
   }
 }
