@@ -52,6 +52,8 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.SortedSet;
+import java.util.TreeSet;
 import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -137,7 +139,7 @@ public final class Agent implements AutoCloseable {
                 accounts,
                 routes,
                 resolver.stats(),
-                readiness::pending,
+                this::pending,
                 new Draining(),
                 new ExplainPage(capture, routes, resolver, filter)));
   }
@@ -326,6 +328,16 @@ public final class Agent implements AutoCloseable {
   @Override
   public void close() {
     stop(CaptureLoop.Leave.AS_CONFIGURED);
+  }
+
+  /// What readiness waits for: start-up, and every pod whose capture fails. A pod that is not there
+  /// yet holds nothing up.
+  private SortedSet<String> pending() {
+    SortedSet<String> pending = new TreeSet<>(readiness.pending());
+    capture.status().stream()
+        .filter(status -> status.state().equals("failing"))
+        .forEach(status -> pending.add("capture of " + status.pod().ref()));
+    return pending;
   }
 
   /// Stops, and with `UNINSTALL` removes every rule.

@@ -1,6 +1,7 @@
 package io.tailwater.agent.control.capture;
 
 import io.tailwater.agent.dataplane.accept.InterceptListener;
+import io.tailwater.agent.dataplane.accept.InterceptListener.ListenException;
 import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.agent.dataplane.flow.Workers;
 import io.tailwater.agent.dataplane.route.ClientView;
@@ -13,6 +14,7 @@ import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.iptables.apply.InstallReport;
 import io.tailwater.iptables.apply.RulesException;
 import io.tailwater.iptables.apply.TrafficRules;
+import io.tailwater.iptables.libc.Errno;
 import io.tailwater.iptables.libc.SyscallException;
 import io.tailwater.iptables.libc.Syscalls;
 import io.tailwater.iptables.netns.NamespaceAddresses;
@@ -207,8 +209,11 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     NetworkNamespace held = pod.namespace;
     try (NetworkNamespace found = NetworkNamespace.open(Path.of(pod.spec.netns()))) {
       return held != null && held.id().equals(found.id());
-    } catch (NetnsException _) {
-      return false;
+    } catch (NetnsException e) {
+      // Only what is not there is gone: out of descriptors or memory, nothing is known.
+      return e.getCause() instanceof SyscallException call
+          && call.errno() != Errno.ENOENT
+          && call.errno() != Errno.ENOTDIR;
     }
   }
 
@@ -228,12 +233,19 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     }
     ServedPod served = pod.served;
     if (pod.listener == null) {
-      pod.listener =
-          InterceptListener.open(
-              served.place(),
-              transport,
-              CapturePlan.OUTBOUND_PORT,
-              workers.all().stream().map(worker -> worker.lineFor(served)).toList());
+      try {
+        pod.listener =
+            InterceptListener.open(
+                served.place(),
+                transport,
+                CapturePlan.OUTBOUND_PORT,
+                workers.all().stream().map(worker -> worker.lineFor(served)).toList());
+      } catch (ListenException e) {
+        if (isClosed(served)) {
+          bringRules(pod, namespace, served, now); // without a listener they refuse
+        }
+        throw e;
+      }
     }
     bringRules(pod, namespace, served, now);
     pod.failures = 0;
@@ -284,7 +296,15 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
           pod.spec.ref(),
           e.getMessage(),
           without.ipv6());
-      return report(pod, without, rules.install(namespace, without));
+      try {
+        return report(pod, without, rules.install(namespace, without));
+      } catch (RulesException again) {
+        if (without.ipv6() == Ipv6.REFUSE) {
+          // Nothing can be said about IPv6 here: at least IPv4 does not pass uncaptured.
+          rules.install(namespace, without.withIpv6(Ipv6.UNTOUCHED));
+        }
+        throw again;
+      }
     }
   }
 

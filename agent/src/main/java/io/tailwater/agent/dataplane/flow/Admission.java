@@ -38,17 +38,25 @@ public final class Admission {
     pod.connections().decrementAndGet();
   }
 
-  /// Whether one more client may be waited for.
-  boolean beginHandshake() {
-    if (handshakes.incrementAndGet() > limits.pendingHandshakes()) {
-      handshakes.decrementAndGet();
+  /// Whether one more client of the pod may be waited for. One pod gets at most a quarter of what
+  /// all have (but 16), so that silent clients of one do not keep the others out.
+  boolean beginHandshake(ServedPod pod) {
+    int all = limits.pendingHandshakes();
+    int share = Math.max(all / 4, Math.min(all, 16));
+    if (pod.handshakes().incrementAndGet() > share) {
+      pod.handshakes().decrementAndGet();
+      return false;
+    }
+    if (handshakes.incrementAndGet() > all) {
+      endHandshake(pod);
       return false;
     }
     return true;
   }
 
-  void endHandshake() {
+  void endHandshake(ServedPod pod) {
     handshakes.decrementAndGet();
+    pod.handshakes().decrementAndGet();
   }
 
   /// Connections that live now.

@@ -67,6 +67,7 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
   private ByteBuf ahead = Unpooled.EMPTY_BUFFER;
   private boolean clientInputShut;
   private boolean clientInputRead;
+  private boolean tooLate;
   private @Nullable ScheduledFuture<?> deadline;
 
   /// Where the connection is, with what belongs to that stage alone.
@@ -107,6 +108,10 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
   // ---- begin
 
   void begin() {
+    guarded(this::take);
+  }
+
+  private void take() {
     String reached = stages.admission().admit(pod);
     stages.observer().accepted(record);
     worker.add(this);
@@ -128,7 +133,7 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
   // ---- sniff
 
   private void sniff() {
-    if (!stages.admission().beginHandshake()) {
+    if (!stages.admission().beginHandshake(pod)) {
       refuse(Refusal.LIMIT, "limits.pendingHandshakes is reached");
       return;
     }
@@ -189,7 +194,7 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
 
   private void sniffed(Preface preface) {
     cancelDeadline();
-    stages.admission().endHandshake();
+    stages.admission().endHandshake(pod);
     phase = new Phase.Begun();
     if (preface instanceof Preface.Silent && clientInputShut) {
       end(new Outcome.ClientGone(), true); // it closed without a word: nothing to carry
@@ -209,7 +214,11 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
         if (preface instanceof Preface.Silent && refusal.why() != Refusal.HELLO_TIMEOUT) {
           awaitName(refusal);
         } else {
-          refuse(refusal.why(), detailOf(preface));
+          // A part of a hello is malformed, but what is wrong with this one is that the rest did
+          // not
+          // come in time.
+          boolean late = tooLate && preface instanceof Preface.MalformedTls;
+          refuse(late ? Refusal.HELLO_TIMEOUT : refusal.why(), detailOf(preface));
         }
       }
       case Decision.Passthrough _ -> {
@@ -253,7 +262,7 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
             forward.target(),
             forward.addressRule(),
             client.eventLoop(),
-            found -> found(forward, found));
+            found -> guarded(() -> found(forward, found)));
   }
 
   private void found(Decision.Forward forward, Candidates.Found found) {
@@ -315,7 +324,8 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
               @Override
               public void connected(Channel upstream, InetSocketAddress address) {
                 record.upstream(address);
-                relay(upstream, cluster.endpoint(address, hostname, System.nanoTime()));
+                guarded(
+                    () -> relay(upstream, cluster.endpoint(address, hostname, System.nanoTime())));
               }
 
               @Override
@@ -396,7 +406,7 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
     phase = new Phase.Over();
     cancelDeadline();
     switch (last) {
-      case Phase.Sniffing _ -> stages.admission().endHandshake();
+      case Phase.Sniffing _ -> stages.admission().endHandshake(pod);
       case Phase.Dialling(Dial dial) -> dial.cancel();
       case Phase.Relaying(Relay relay, Endpoint endpoint) -> {
         account(relay);
@@ -426,6 +436,17 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
   }
 
   // ---- what may happen at any stage
+
+  /// For steps that Netty does not call as a handler: a defect ends this connection and gives back
+  /// what it holds, instead of leaving it open without anybody who cares.
+  private void guarded(Runnable step) {
+    try {
+      step.run();
+    } catch (RuntimeException e) {
+      LOG.error("connection {} of {} failed", record.id(), pod.pod().ref(), e);
+      refuse(Refusal.CONNECT_FAILED, "the agent failed, see its log");
+    }
+  }
 
   @Override
   public void userEventTriggered(ChannelHandlerContext ctx, Object event) {
@@ -471,7 +492,10 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
   }
 
   private void schedule(long millis) {
-    deadline = client.eventLoop().schedule(this::deadlinePassed, millis, TimeUnit.MILLISECONDS);
+    deadline =
+        client
+            .eventLoop()
+            .schedule(() -> guarded(this::deadlinePassed), millis, TimeUnit.MILLISECONDS);
   }
 
   private void cancelDeadline() {
@@ -484,9 +508,10 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
   private void deadlinePassed() {
     deadline = null;
     switch (phase) {
-      // A part of a hello is no name: whatever came, the client was too slow to say where it wants
-      // to go.
-      case Phase.Sniffing _ -> sniffed(new Preface.Silent());
+      case Phase.Sniffing(PrefaceSniffer sniffer) -> {
+        tooLate = true;
+        sniffed(sniffer.atEnd(ahead));
+      }
       case Phase.Naming(_, Decision.Refuse refusal) -> refuse(refusal.why(), "");
       case Phase.Begun _, Phase.Resolving _, Phase.Dialling _, Phase.Relaying _, Phase.Over _ -> {}
     }

@@ -11,6 +11,7 @@ public final class ServedPod {
   private final Pod pod;
   private final SocketPlace place;
   private final AtomicInteger connections = new AtomicInteger();
+  private final AtomicInteger handshakes = new AtomicInteger();
 
   /// Written by any loop: whoever notices a new table looks its view up; all find the same.
   private volatile CachedView cached;
@@ -34,6 +35,11 @@ public final class ServedPod {
   /// The pod's connections that live now.
   public AtomicInteger connections() {
     return connections;
+  }
+
+  /// Those whose first bytes are awaited now.
+  AtomicInteger handshakes() {
+    return handshakes;
   }
 
   /// The view of the table for this pod.

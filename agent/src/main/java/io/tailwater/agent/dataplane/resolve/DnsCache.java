@@ -843,8 +843,13 @@ public final class DnsCache implements Resolver, AutoCloseable {
       } else {
         stats.failed(timedOut);
       }
-      entry.publish(now, true);
-      release(answerNow(now));
+      Addresses said = new Addresses.Failed(Addresses.Failure.SERVER, "the resolver failed");
+      try {
+        entry.publish(now, true);
+        said = answerNow(now);
+      } finally {
+        release(said); // whoever waits must not wait for ever
+      }
     }
 
     private Addresses answerNow(long now) {
