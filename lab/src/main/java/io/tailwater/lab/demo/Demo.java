@@ -186,9 +186,10 @@ public final class Demo {
     Result result = scenario.node(program.toString(), "denials");
     boolean held =
         result.ok()
-            && result.stdout().contains("example.org")
-            && result.stdout().contains("kind: ServiceEntry")
-            && result.stdout().contains("ratings-v1");
+            && result.stdout().contains("default/ratings-v1 to example.org")
+            && result.stdout().contains("hosts: [\"example.org\"]")
+            && result.stdout().contains("other/reviews-v1 to edition.cnn.com")
+            && result.stdout().contains("hosts: [\"edition.cnn.com\"]");
     screen.expect(
         held, "denials shows both, and what would allow them", held ? "" : result.stderr().strip());
     screen.quote(result.stdout());
