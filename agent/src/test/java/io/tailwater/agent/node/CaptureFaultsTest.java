@@ -60,8 +60,9 @@ class CaptureFaultsTest {
   @Test
   void aCapturePortThatIsTakenIsSaidAndThePodIsTakenWhenItIsFree() {
     assertThat(agent.log()).contains("other/squatted").contains("15001");
-    // No rules without a listener: what the pod had goes on.
-    assertThat(world.lab.exec(world.reviews, "iptables-save").orThrow()).doesNotContain("REDIRECT");
+    // Whoever takes the port first must not open the pod by it: its rules are there all the same.
+    assertThat(world.lab.exec(world.reviews, "iptables-save").orThrow()).contains("REDIRECT");
+    assertThat(world.curlViaDecoy(world.reviews, "en.wikipedia.org").ok()).isFalse();
     squatter.close();
     agent.process().awaitOutput("pod other/squatted: captured", java.time.Duration.ofSeconds(40));
     assertThat(world.curlViaDecoy(world.reviews, "en.wikipedia.org").ok()).isTrue();
