@@ -162,6 +162,14 @@ class MainJobTest {
   }
 
   @Test
+  void anEntryWithoutResolutionStillNeverLeadsToTheMetadataAddress() {
+    String site = "as-dialled.example.net";
+    isReset(world.curlVia(world.ratings, site, "169.254.169.254"));
+    assertThat(agent.awaitAccess("original_dst=169.254.169.254:443"))
+        .contains("reason=\"address_filtered\"");
+  }
+
+  @Test
   void theCaseOfTheServerNameDoesNotMatter() {
     Result shout =
         world.lab.exec(

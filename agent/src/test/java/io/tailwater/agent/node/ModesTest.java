@@ -23,6 +23,7 @@ class ModesTest {
   @BeforeAll
   static void build() {
     world = World.build();
+    world.dns.point("inside.wikipedia.org", "10.1.2.3");
     policies = world.policies(MainJobTest.POLICIES);
   }
 
@@ -79,6 +80,14 @@ class ModesTest {
     }
 
     @Test
+    void aKnownNameWithAFilteredAddressIsRefused() {
+      Result curl =
+          world.curlVia(world.ratings, "inside.wikipedia.org", World.v4("en.wikipedia.org"));
+      assertThat(curl.stderr()).containsIgnoringCase("reset");
+      agent.awaitAccess("\"sni\":\"inside.wikipedia.org\"", "\"reason\":\"address_filtered\"");
+    }
+
+    @Test
     void aServerThatSpeaksFirstIsHeardAtOnce() {
       try (TcpServer mail = TcpServer.start(world.lab, world.web, Map.of(2525, Behaviour.BANNER))) {
         assertThat(mail.process().isAlive()).isTrue();
@@ -127,6 +136,18 @@ class ModesTest {
           .contains("\"would_block\":true")
           .contains("\"reason\":\"connection_closed\"")
           .contains("\"mode\":\"audit\"");
+    }
+
+    @Test
+    void auditSendsANameWithAFilteredAddressWhereItWasDialled() {
+      // The host there does not know the name and says so by TLS alert: the bytes arrived.
+      Result curl =
+          world.curlVia(world.ratings, "inside.wikipedia.org", World.v4("en.wikipedia.org"));
+      assertThat(curl.stderr()).contains("unrecognized name");
+      assertThat(agent.awaitAccess("\"sni\":\"inside.wikipedia.org\""))
+          .contains("\"would_block\":true")
+          .contains("\"reason\":\"address_filtered\"")
+          .contains("\"resolved_addr\":\"" + World.v4("en.wikipedia.org") + ":443\"");
     }
 
     @Test

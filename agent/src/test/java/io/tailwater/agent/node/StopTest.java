@@ -5,8 +5,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.tailwater.lab.NeedsRoot;
 import io.tailwater.lab.Place;
 import io.tailwater.lab.Result;
+import io.tailwater.lab.TcpServer;
+import io.tailwater.lab.TcpServer.Behaviour;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -64,6 +67,58 @@ class StopTest {
       rulesRemoved(pod);
     }
     assertThat(world.curlVia(world.ratings, site, World.v4(site)).ok()).isTrue();
+  }
+
+  @Test
+  void anAgentThatIsKilledLeavesThePodsClosedAndTheNextOneTakesOver() {
+    Path configuration = world.configuration(policies, CLOSED);
+    String site = "en.wikipedia.org";
+    try (RunningAgent agent = RunningAgent.start(world, configuration)) {
+      agent.process().signal("KILL");
+      agent.process().awaitExit(Duration.ofSeconds(10));
+      assertThat(world.curlVia(world.ratings, site, World.v4(site)).exit()).isEqualTo(7);
+    }
+    try (RunningAgent next = RunningAgent.start(world, configuration)) {
+      assertThat(world.curlViaDecoy(world.ratings, site).ok()).as(next.log()).isTrue();
+    }
+    for (Place pod : new Place[] {world.ratings, world.reviews}) {
+      rulesRemoved(pod);
+    }
+  }
+
+  @Test
+  void drainLetsGoOfThePodsAndWhatIsOpenGoesOn() {
+    Path configuration = world.configuration(policies, "");
+    try (TcpServer echo = TcpServer.start(world.lab, world.web, Map.of(2525, Behaviour.ECHO));
+        RunningAgent agent = RunningAgent.start(world, configuration);
+        PodSocket client = PodSocket.connect(world.ratings, World.v4("example.org"), 2525)) {
+      assertThat(echo.process().isAlive()).isTrue();
+      client.send("before\n");
+      assertThat(client.readLine(Duration.ofSeconds(10))).isEqualTo("before");
+      Result drain = RunningAgent.once(world, "drain");
+      assertThat(drain.exit()).as(drain.stdout() + drain.stderr()).isZero();
+      World.await(
+          () -> "the pods are let go of\n" + agent.log(),
+          () -> agent.page("15021/healthz/ready").stdout().contains("drained"));
+      client.send("after\n");
+      assertThat(client.readLine(Duration.ofSeconds(10))).isEqualTo("after");
+      assertThat(agent.stop()).as(agent.log()).isZero();
+    }
+    for (Place pod : new Place[] {world.ratings, world.reviews}) {
+      rulesRemoved(pod);
+    }
+  }
+
+  @Test
+  void drainWithUninstallRemovesEveryRule() {
+    try (RunningAgent agent = RunningAgent.start(world, world.configuration(policies, CLOSED))) {
+      assertThat(RunningAgent.once(world, "drain", "--uninstall").exit()).isZero();
+      World.await(
+          () -> "the rules are gone\n" + agent.log(),
+          () -> !rules(world.ratings).contains("REDIRECT"));
+      assertThat(agent.stop()).as(agent.log()).isZero();
+    }
+    assertThat(rules(world.ratings)).doesNotContain("TAILWATER");
   }
 
   @Test
