@@ -361,7 +361,9 @@ public final class Agent implements AutoCloseable {
     accessLog.close();
   }
 
-  /// `drain`: pods are let go of, and what they have open goes on until it ends by itself.
+  /// `drain`: pods are let go of, and what they have open goes on until it ends by itself. With
+  /// `uninstall` it may not: when the last redirecting rule of a namespace goes, the kernel stops
+  /// translating what it redirected.
   private final class Draining implements AdminInputs.Drain {
     private boolean begun;
 

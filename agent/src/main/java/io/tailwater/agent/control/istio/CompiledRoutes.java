@@ -226,7 +226,10 @@ final class CompiledRoutes implements RouteTable {
         name.isPresent()
             && service.host() instanceof HostPattern.Wildcard(HostName suffix)
             && suffix.equals(name.get());
-    boolean addressed = service.addresses().stream().anyMatch(b -> b.contains(dst.address()));
+    boolean addressed =
+        service.ports().stream()
+            .flatMap(p -> p.addresses().stream())
+            .anyMatch(b -> b.contains(dst.address()));
     Optional<Service.Port> port =
         service.ports().stream().filter(p -> p.number() == dst.port()).findFirst();
     if (!named && !apex && !addressed && (name.isPresent() || port.isEmpty())) {
@@ -258,12 +261,12 @@ final class CompiledRoutes implements RouteTable {
       OriginalDst dst,
       Preface preface,
       Decision decision) {
-    boolean byAddress = !service.everywhere() && port.protocol().family() != Protocol.Family.HTTP;
-    if (byAddress && service.addresses().stream().noneMatch(b -> b.contains(dst.address()))) {
+    boolean byAddress = !port.everywhere() && port.protocol().family() != Protocol.Family.HTTP;
+    if (byAddress && port.addresses().stream().noneMatch(b -> b.contains(dst.address()))) {
       return "is bound to its addresses, and "
           + AddressText.of(dst.address())
           + " is none of them ("
-          + String.join(", ", service.addresses().stream().map(CidrBlock::toString).toList())
+          + String.join(", ", port.addresses().stream().map(CidrBlock::toString).toList())
           + ")";
     }
     String mismatch = mismatch(port, preface);

@@ -148,7 +148,10 @@ final class NotYetHonoured {
         boolean mine = gateways.isEmpty() || gateways.contains("mesh");
         boolean other = !spec.items("tls").isEmpty() || !spec.items("tcp").isEmpty();
         if (mine && other) {
-          routes.add(new Routes(ref, texts(spec, "hosts"), exported(object, spec)));
+          List<String> hosts = texts(spec, "hosts");
+          // Without hosts it is no valid one, and what it was meant for is unknown: all.
+          routes.add(
+              new Routes(ref, hosts.isEmpty() ? List.of("*") : hosts, exported(object, spec)));
         }
       }
       case ISTIO + "/Sidecar" -> sidecars.add(scope(object, spec));
@@ -256,7 +259,7 @@ final class NotYetHonoured {
     if (host.equals("*")) {
       return true;
     }
-    return parse(host).map(outer -> contains(outer, inner)).orElse(false);
+    return parse(host).map(outer -> contains(outer, inner)).orElse(true); // unreadable: all
   }
 
   private static boolean contains(HostPattern outer, HostPattern inner) {
@@ -270,7 +273,8 @@ final class NotYetHonoured {
 
   private static boolean overlaps(String host, HostPattern other) {
     return host.equals("*")
-        || parse(host).map(h -> contains(h, other) || contains(other, h)).orElse(false);
+        // What cannot be read may mean anything: it governs more, never less.
+        || parse(host).map(h -> contains(h, other) || contains(other, h)).orElse(true);
   }
 
   private static Optional<HostPattern> parse(String host) {

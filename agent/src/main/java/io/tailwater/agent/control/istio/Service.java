@@ -23,21 +23,14 @@ import java.util.Set;
 /// One host of one namespace as clients see it: all ServiceEntries there that name it, merged as
 /// Istio merges them. Immutable.
 ///
-/// `everywhere` tells that at least one of them has no addresses: it is found by name or port at
-/// every address, and at `addresses` besides.
+/// Where a port is found belongs to the port: it comes from the entries that declare that port, so
+/// that one entry's port never spreads over another's addresses, or over all.
 ///
 /// The oldest entry decides. Others add their ports where resolution, labels, selector and exportTo
 /// agree with it, and their endpoints in any case.
 record Service(
-    HostPattern host,
-    ResourceRef ref,
-    Instant age,
-    Visibility visibility,
-    List<CidrBlock> addresses,
-    boolean everywhere,
-    List<Port> ports) {
+    HostPattern host, ResourceRef ref, Instant age, Visibility visibility, List<Port> ports) {
   Service {
-    addresses = List.copyOf(addresses);
     ports = List.copyOf(ports);
   }
 
@@ -54,8 +47,14 @@ record Service(
           .thenComparing(Service::namespace)
           .thenComparing((Service s) -> s.host.text());
 
-  /// A port with what is done for it.
-  record Port(int number, Protocol protocol, Action action) {}
+  /// A port with what is done for it. `everywhere` tells that one of its entries has no addresses:
+  /// it is found by name or port at every address, and at `addresses` besides.
+  record Port(
+      int number, Protocol protocol, Action action, List<CidrBlock> addresses, boolean everywhere) {
+    Port {
+      addresses = List.copyOf(addresses);
+    }
+  }
 
   String namespace() {
     return ref.namespace();
@@ -76,16 +75,20 @@ record Service(
     ServiceEntry lead = oldestFirst.getFirst();
     Visibility visibility = visibility(lead, context);
     Map<Integer, ServiceEntry> portOwner = new LinkedHashMap<>();
-    Set<CidrBlock> addresses = new LinkedHashSet<>();
-    boolean everywhere = false;
+    Map<Integer, Set<CidrBlock>> addresses = new LinkedHashMap<>();
+    Set<Integer> everywhere = new LinkedHashSet<>();
     List<CidrBlock> exceptions = new ArrayList<>(context.egress().allowedAddresses());
     for (ServiceEntry entry : oldestFirst) {
       if (!agrees(lead, visibility, entry, context)) {
         continue;
       }
-      entry.ports().forEach(p -> portOwner.putIfAbsent(p.number(), entry));
-      addresses.addAll(entry.addresses());
-      everywhere |= entry.addresses().isEmpty();
+      for (ServiceEntry.Port p : entry.ports()) {
+        portOwner.putIfAbsent(p.number(), entry);
+        addresses.computeIfAbsent(p.number(), _ -> new LinkedHashSet<>()).addAll(entry.addresses());
+        if (entry.addresses().isEmpty()) {
+          everywhere.add(p.number());
+        }
+      }
       exceptions.addAll(entry.allowedAddresses());
     }
     AddressRule rule = new AddressRule(scope(lead, host), exceptions);
@@ -97,11 +100,12 @@ record Service(
             new Port(
                 number,
                 port.protocol(),
-                action(host, lead, owner, port, oldestFirst, rule, context)));
+                action(host, lead, owner, port, oldestFirst, rule, context),
+                List.copyOf(addresses.getOrDefault(number, Set.of())),
+                everywhere.contains(number)));
       }
     });
-    return new Service(
-        host, lead.ref(), lead.age(), visibility, List.copyOf(addresses), everywhere, ports);
+    return new Service(host, lead.ref(), lead.age(), visibility, ports);
   }
 
   private static Visibility visibility(ServiceEntry entry, Context context) {
@@ -121,15 +125,15 @@ record Service(
     return entry.ports().stream().filter(p -> p.number() == number).findFirst();
   }
 
-  /// Who may own a name that the client chooses under an external wildcard is a stranger; who is
-  /// named in full, or listed as endpoint, is not.
+  /// The never list holds for every entry. Who may own a name that the client chooses under an
+  /// external wildcard is a stranger; who is named in full, or listed as endpoint, is not.
   static AddressRule.Scope scope(ServiceEntry entry, HostPattern host) {
-    boolean dynamic = entry.resolution() == ServiceEntry.Resolution.DYNAMIC_DNS;
-    if (entry.location() == ServiceEntry.Location.MESH_INTERNAL) {
-      return dynamic ? AddressRule.Scope.NEVER_LIST : AddressRule.Scope.UNFILTERED;
-    }
-    boolean clientPicks = dynamic || entry.resolution() == ServiceEntry.Resolution.NONE;
-    return host instanceof HostPattern.Wildcard && clientPicks
+    boolean clientPicks =
+        entry.resolution() == ServiceEntry.Resolution.DYNAMIC_DNS
+            || entry.resolution() == ServiceEntry.Resolution.NONE;
+    return entry.location() == ServiceEntry.Location.MESH_EXTERNAL
+            && host instanceof HostPattern.Wildcard
+            && clientPicks
         ? AddressRule.Scope.NEVER_LIST_AND_PRIVATE
         : AddressRule.Scope.NEVER_LIST;
   }

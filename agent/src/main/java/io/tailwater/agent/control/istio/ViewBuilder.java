@@ -127,13 +127,13 @@ final class ViewBuilder {
     PortRules rules = ports.computeIfAbsent(port.number(), _ -> new PortRules());
     switch (port.protocol().family()) {
       case HTTP -> http(rules.everywhere(), service, action);
-      case TLS -> tls(rules, service, action);
-      case TCP -> tcp(rules, service, action);
+      case TLS -> tls(rules, service, port, action);
+      case TCP -> tcp(rules, port, action);
       case UNSET -> {
-        if (service.everywhere()) {
+        if (port.everywhere()) {
           http(rules.everywhere(), service, action);
         }
-        tcp(rules, service, action);
+        tcp(rules, port, action);
       }
       case UDP -> {}
     }
@@ -145,11 +145,11 @@ final class ViewBuilder {
   }
 
   /// An address binds the service to it and stands for its name; a block only narrows.
-  private static void tls(PortRules rules, Service service, Action action) {
-    if (service.everywhere()) {
+  private static void tls(PortRules rules, Service service, Service.Port port, Action action) {
+    if (port.everywhere()) {
       rules.everywhere().tls.putIfAbsent(service.host(), action);
     }
-    for (CidrBlock block : service.addresses()) {
+    for (CidrBlock block : port.addresses()) {
       if (isOne(block)) {
         Rules at = rules.addresses.computeIfAbsent(block.network(), _ -> new Rules());
         if (at.anyTls == null && at.rest == null) {
@@ -165,11 +165,11 @@ final class ViewBuilder {
     }
   }
 
-  private static void tcp(PortRules rules, Service service, Action action) {
-    if (service.everywhere()) {
+  private static void tcp(PortRules rules, Service.Port port, Action action) {
+    if (port.everywhere()) {
       takeRest(rules.everywhere(), action);
     }
-    for (CidrBlock block : service.addresses()) {
+    for (CidrBlock block : port.addresses()) {
       if (isOne(block)) {
         Rules at = rules.addresses.computeIfAbsent(block.network(), _ -> new Rules());
         if (at.anyTls == null) {

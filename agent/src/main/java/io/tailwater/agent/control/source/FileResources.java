@@ -26,6 +26,8 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /// Resources out of a file, or of a folder with everything below it (`*.yaml`, `*.yml`, `*.json`,
 /// in the order of their paths; names with a leading dot are left out, as the `..data` folders of
@@ -38,6 +40,8 @@ import org.jspecify.annotations.Nullable;
 ///
 /// `read` and the watching thread are never used together: one thread at a time.
 public final class FileResources implements ResourceSource {
+  private static final Logger LOG = LoggerFactory.getLogger(FileResources.class);
+
   /// How often it looks.
   static final Duration INTERVAL = Duration.ofSeconds(1);
 
@@ -98,11 +102,17 @@ public final class FileResources implements ResourceSource {
       if (!now.equals(last)) {
         now = settle(now);
       }
-      last = now;
-      SourceSnapshot next = load(now);
-      if (!closed && !sameAs(current, next)) {
-        current = next;
-        listener.changed(next);
+      try {
+        SourceSnapshot next = load(now);
+        if (!closed && !sameAs(current, next)) {
+          listener.changed(next);
+          current = next;
+        }
+        last = now;
+      } catch (RuntimeException e) {
+        // Without this thread policy would stand still and nobody would know.
+        LOG.error(
+            "{}: a change could not be taken in, the policy before stays in force", name(), e);
       }
     }
   }

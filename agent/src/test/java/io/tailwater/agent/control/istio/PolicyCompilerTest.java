@@ -443,7 +443,7 @@ class PolicyCompilerTest {
             "a.example", AddressRule.Scope.NEVER_LIST,
             "x.b.example", AddressRule.Scope.NEVER_LIST_AND_PRIVATE,
             "x.c.example", AddressRule.Scope.NEVER_LIST,
-            "d.example", AddressRule.Scope.UNFILTERED,
+            "d.example", AddressRule.Scope.NEVER_LIST,
             "x.e.example", AddressRule.Scope.NEVER_LIST,
             "f.example", AddressRule.Scope.NEVER_LIST);
     expected.forEach((name, scope) ->
