@@ -32,7 +32,6 @@ class LauncherTest {
           "denials",
           "log-level",
           "drain",
-          "generate",
           "version");
 
   @Test
