@@ -62,7 +62,24 @@ public final class Processes implements CommandRunner {
       throw new CommandException(
           String.join(" ", command) + ": its output cannot be read: " + e, false);
     } finally {
-      process.destroyForcibly();
+      end(process);
+    }
+  }
+
+  /// Nothing of it is left when this returns, but for a program that the kernel does not let go of.
+  private static void end(Process process) {
+    if (!process.isAlive()) {
+      return;
+    }
+    process.destroyForcibly();
+    boolean interrupted = Thread.interrupted();
+    try {
+      process.waitFor(1, TimeUnit.SECONDS);
+    } catch (InterruptedException _) {
+      interrupted = true;
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
     }
   }
 
