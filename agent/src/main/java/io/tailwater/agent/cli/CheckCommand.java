@@ -72,23 +72,12 @@ final class CheckCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    List<Path> files = new ArrayList<>();
-    for (Path path : paths) {
-      try {
-        files.addAll(PolicyFiles.below(path));
-      } catch (IOException e) {
-        spec.commandLine().getErr().println("tailwater check: " + e.getMessage());
-        return 2;
-      }
-    }
+    Optional<List<Path>> files = PolicyFiles.of(spec, paths);
     if (files.isEmpty()) {
-      spec.commandLine()
-          .getErr()
-          .println("tailwater check: no *.yaml, *.yml or *.json file in " + paths);
       return 2;
     }
     Found found = new Found();
-    files.stream().distinct().forEach(found::read);
+    files.get().forEach(found::read);
     List<Problem> problems = found.finish();
     long errors = problems.stream().filter(Problem::isError).count();
     long warnings = problems.size() - errors;

@@ -2,6 +2,7 @@ package io.tailwater.agent.cli;
 
 import io.tailwater.agent.config.AgentConfig;
 import io.tailwater.agent.config.AgentConfigReader;
+import io.tailwater.agent.config.ListenAddress;
 import io.tailwater.agent.control.istio.Explain;
 import io.tailwater.agent.control.istio.PolicyCompiler;
 import io.tailwater.agent.control.istio.Prediction;
@@ -15,12 +16,7 @@ import io.tailwater.agent.dataplane.resolve.StandardAddressFilter;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.PodRef;
-import java.io.IOException;
-import java.io.InputStream;
 import java.io.PrintWriter;
-import java.net.ConnectException;
-import java.net.HttpURLConnection;
-import java.net.URI;
 import java.net.URLEncoder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -101,9 +97,10 @@ final class ExplainCommand implements Callable<Integer> {
   @Option(
       names = "--admin",
       paramLabel = "ADDRESS",
-      defaultValue = "127.0.0.1:15000",
-      description = "Where the running agent answers.")
-  private String admin = "";
+      defaultValue = "${env:TAILWATER_ADMIN:-127.0.0.1:15000}",
+      converter = AskCommand.Address.class,
+      description = "Where the running agent answers (default: ${DEFAULT-VALUE}).")
+  private ListenAddress admin;
 
   @Option(
       names = {"-o", "--output"},
@@ -119,7 +116,7 @@ final class ExplainCommand implements Callable<Integer> {
   ExplainCommand() {}
 
   @Override
-  public Integer call() throws IOException {
+  public Integer call() {
     if (sni != null && host != null) {
       return usage("--sni and --host exclude each other: a connection is TLS or plaintext HTTP");
     }
@@ -146,6 +143,9 @@ final class ExplainCommand implements Callable<Integer> {
     }
     return new PodRef(text.substring(0, slash), text.substring(slash + 1));
   }
+
+  private static final String NOTE =
+      "read from files: the node's own addresses are not known here, so none is refused as such";
 
   // ---- from files --------------------------------------------------------------------------
 
@@ -187,7 +187,7 @@ final class ExplainCommand implements Callable<Integer> {
     Explain.Answer answer = answer(compiled.table(), question, agent.dns());
     PrintWriter out = spec.commandLine().getOut();
     switch (output) {
-      case text -> out.print(Explain.text(answer));
+      case text -> out.print(Explain.text(answer, Optional.of(NOTE)));
       case json -> out.println(Explain.json(answer));
     }
     out.flush();
@@ -236,7 +236,7 @@ final class ExplainCommand implements Callable<Integer> {
 
   // ---- from the running agent --------------------------------------------------------------
 
-  private int askAgent() throws IOException {
+  private int askAgent() {
     StringBuilder query = new StringBuilder("from=" + encode(from) + "&to=" + encode(to));
     if (sni != null) {
       query.append("&sni=").append(encode(sni));
@@ -251,37 +251,26 @@ final class ExplainCommand implements Callable<Integer> {
     query
         .append("&format=")
         .append(output == OutputFormat.json || expect != null ? "json" : "text");
-    URI uri = URI.create("http://" + admin + "/explain?" + query);
-    HttpURLConnection connection = (HttpURLConnection) uri.toURL().openConnection();
-    connection.setConnectTimeout(5_000);
-    connection.setReadTimeout(15_000);
-    String body;
-    int status;
-    try {
-      status = connection.getResponseCode();
-      try (InputStream in =
-          status < 400 ? connection.getInputStream() : connection.getErrorStream()) {
-        body = in == null ? "" : new String(in.readAllBytes(), StandardCharsets.UTF_8);
+    return switch (new AdminClient(admin).get("/explain?" + query)) {
+      case AdminClient.Answer.Silence(String why) -> {
+        spec.commandLine()
+            .getErr()
+            .println("tailwater explain: " + why + ", or read files with --config");
+        yield 1;
       }
-    } catch (ConnectException _) {
-      spec.commandLine()
-          .getErr()
-          .println(
-              "tailwater explain: no agent answers at "
-                  + admin
-                  + "; start one, name it with --admin, or read files with --config");
-      return 1;
-    }
-    PrintWriter out = spec.commandLine().getOut();
-    if (status >= 400) {
-      spec.commandLine().getErr().println("tailwater explain: " + body.strip());
-      return status < 500 ? 2 : 1;
-    }
-    out.println(body.stripTrailing());
-    out.flush();
-    boolean passes =
-        body.contains("\"action\" : \"forward\"") || body.contains("\"action\" : \"passthrough\"");
-    return verdict(passes);
+      case AdminClient.Answer.Page(int status, String body) when status >= 400 -> {
+        spec.commandLine().getErr().println("tailwater explain: " + body.strip());
+        yield status < 500 ? 2 : 1;
+      }
+      case AdminClient.Answer.Page(_, String body) -> {
+        PrintWriter out = spec.commandLine().getOut();
+        out.println(body.stripTrailing());
+        out.flush();
+        yield verdict(
+            body.contains("\"action\" : \"forward\"")
+                || body.contains("\"action\" : \"passthrough\""));
+      }
+    };
   }
 
   private static String encode(String text) {

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -46,25 +47,12 @@ final class TestCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    List<Path> files = new ArrayList<>();
-    for (Path path : paths) {
-      try {
-        files.addAll(PolicyFiles.below(path));
-      } catch (IOException e) {
-        spec.commandLine().getErr().println("tailwater test: " + e.getMessage());
-        return 2;
-      }
-    }
+    Optional<List<Path>> files = PolicyFiles.of(spec, paths);
     if (files.isEmpty()) {
-      spec.commandLine()
-          .getErr()
-          .println(
-              "tailwater test: no *.yaml, *.yml or *.json file below "
-                  + String.join(", ", paths.stream().map(Path::toString).toList()));
       return 2;
     }
     Map<Path, List<PolicyTestRun.Failure>> results = new LinkedHashMap<>();
-    files.stream().distinct().forEach(file -> results.put(file, PolicyTestRun.run(file)));
+    files.get().forEach(file -> results.put(file, PolicyTestRun.run(file)));
     long failed = results.values().stream().filter(f -> !f.isEmpty()).count();
     PrintWriter out = spec.commandLine().getOut();
     switch (output) {

@@ -5,8 +5,16 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
+import java.net.StandardProtocolFamily;
+import java.net.UnixDomainSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.channels.SocketChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import picocli.CommandLine;
@@ -166,6 +174,118 @@ class PolicyCommandsTest {
         .contains("ServiceEntry/istio-system/wiki")
         .contains("outbound|443||*.wikipedia.org")
         .doesNotContain("dials");
+  }
+
+  @Test
+  void explainPromisesNoGradeAndNoFilterThatItDoesNotHave() throws IOException {
+    Path agent = agent();
+    Ran named =
+        run(
+            new ExplainCommand(),
+            "--from",
+            "default/ratings",
+            "--to",
+            "en.wikipedia.org:443",
+            "--config",
+            agent);
+    assertThat(named.out())
+        .containsPattern("grade +kernel possible .*this version: splice")
+        .contains("the node's own addresses are not known here");
+    write("policies/wiki.yaml", WIKI.replace("DYNAMIC_DNS", "NONE"));
+    Ran dialled =
+        run(
+            new ExplainCommand(),
+            "--from",
+            "default/ratings",
+            "--to",
+            "203.0.113.1:443",
+            "--sni",
+            "en.wikipedia.org",
+            "--config",
+            agent);
+    assertThat(dialled.out())
+        .containsPattern("grade +kernel possible \\(this version: splice\\): the client's own");
+    Ran json =
+        run(
+            new ExplainCommand(),
+            "--from",
+            "default/ratings",
+            "--to",
+            "203.0.113.1:443",
+            "--sni",
+            "en.wikipedia.org",
+            "--config",
+            agent,
+            "-o",
+            "json");
+    assertThat(json.out()).contains("\"grade\" : \"kernel\"").doesNotContain("own addresses");
+  }
+
+  @Test
+  void explainAsksTheAgentOverAUnixSocket() throws Exception {
+    Path socket = folder.resolve("s");
+    String page = "{\n  \"action\" : \"block\"\n}\n";
+    try (ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX)) {
+      server.bind(UnixDomainSocketAddress.of(socket));
+      CompletableFuture<String> asked = new CompletableFuture<>();
+      Thread.ofVirtual()
+          .start(() -> {
+            try (SocketChannel client = server.accept()) {
+              ByteBuffer in = ByteBuffer.allocate(4096);
+              while (!new String(in.array(), 0, in.position(), StandardCharsets.US_ASCII)
+                  .endsWith("\r\n\r\n")) {
+                if (client.read(in) < 0) {
+                  throw new IOException("the request ends early");
+                }
+              }
+              asked.complete(new String(in.array(), 0, in.position(), StandardCharsets.US_ASCII));
+              client.write(
+                  ByteBuffer.wrap(
+                      ("HTTP/1.1 200 OK\r\n\r\n" + page).getBytes(StandardCharsets.US_ASCII)));
+            } catch (IOException e) {
+              asked.completeExceptionally(e);
+            }
+          });
+      Ran ran =
+          run(
+              new ExplainCommand(),
+              "--from",
+              "shop/web",
+              "--to",
+              "203.0.113.1:443",
+              "--labels",
+              "app=web",
+              "--expect",
+              "allow",
+              "--admin",
+              "unix:" + socket);
+      assertThat(asked.get(10, TimeUnit.SECONDS))
+          .startsWith(
+              "GET /explain?from=shop%2Fweb&to=203.0.113.1%3A443&label=app%3Dweb&format=json HTTP");
+      assertThat(ran).isEqualTo(new Ran(1, page, ""));
+    }
+    Ran nobody =
+        run(
+            new ExplainCommand(),
+            "--from",
+            "shop/web",
+            "--to",
+            "203.0.113.1:443",
+            "--admin",
+            "unix:" + folder.resolve("none"));
+    assertThat(nobody.code()).isEqualTo(1);
+    assertThat(nobody.err()).contains("no agent answers at unix:").contains("--config");
+    assertThat(
+            run(
+                    new ExplainCommand(),
+                    "--from",
+                    "shop/web",
+                    "--to",
+                    "203.0.113.1:443",
+                    "--admin",
+                    "nowhere")
+                .code())
+        .isEqualTo(2);
   }
 
   @Test

@@ -144,6 +144,11 @@ public final class Explain {
 
   /// For people.
   public static String text(Answer answer) {
+    return text(answer, Optional.empty());
+  }
+
+  /// For people, with a note on what the answer does not take into account.
+  public static String text(Answer answer, Optional<String> note) {
     Prediction p = answer.prediction();
     StringBuilder out = new StringBuilder();
     out.append(answer.question().pod().ref())
@@ -160,12 +165,16 @@ public final class Explain {
       line(out, "looks up", join(p.upstreamHosts()));
     }
     p.upstreamAddresses().ifPresent(a -> line(out, "dials", join(a)));
-    p.grade().ifPresent(g -> line(out, "grade", g.text() + why(g)));
+    p.grade().ifPresent(g -> line(out, "grade", show(g)));
     if (p.action() == Prediction.Action.FORWARD
         && p.grade().isEmpty()
         && answer.preface() instanceof Preface.Tls) {
-      line(out, "grade", "kernel where one of its addresses is dialled, else splice");
+      line(
+          out,
+          "grade",
+          "kernel possible where one of its addresses is dialled, else splice" + THIS_VERSION);
     }
+    note.ifPresent(n -> line(out, "note", n));
     if (!p.considered().isEmpty()) {
       out.append("  considered\n");
       for (Explanation.Considered c : p.considered()) {
@@ -195,11 +204,17 @@ public final class Explain {
     return io.tailwater.agent.control.source.Problem.show(ref);
   }
 
-  private static String why(Grade grade) {
+  private static final String THIS_VERSION = " (this version: splice)";
+
+  /// The grade that the connection allows is more than what this version has.
+  private static String show(Grade grade) {
     return switch (grade) {
-      case KERNEL -> ": the client's own bytes, to the address that it dialled";
-      case SPLICE -> ": the client's own bytes, to another address than it dialled";
-      case COPY -> ": the agent changes the bytes";
+      case KERNEL ->
+          "kernel possible"
+              + THIS_VERSION
+              + ": the client's own bytes, to the address that it dialled";
+      case SPLICE -> "splice: the client's own bytes, to another address than it dialled";
+      case COPY -> "copy: the agent changes the bytes";
     };
   }
 

@@ -68,9 +68,9 @@ final class NotYetHonoured {
               "is not honoured yet: inbound connections are not captured"),
           Map.entry("/ConfigMap", ""));
 
-  private record Rule(ResourceRef ref, String host, Visibility visibility) {}
+  private record Rule(ResourceRef ref, Hosts host, Visibility visibility) {}
 
-  private record Routes(ResourceRef ref, List<String> hosts, Visibility visibility) {}
+  private record Routes(ResourceRef ref, List<Hosts> hosts, Visibility visibility) {}
 
   private record Scope(
       KubeObject object, Map<String, String> selector, boolean hasSelector, boolean registryOnly) {}
@@ -126,39 +126,38 @@ final class NotYetHonoured {
       says = "is not honoured yet: mesh settings come from the agent's own configuration";
     }
     if (!says.isEmpty()) {
-      problems.add(
-          new Problem(
-              Problem.Severity.WARNING,
-              object.file(),
-              object.line(),
-              Optional.of(object.key().ref()),
-              "",
-              says));
+      problems.add(Problem.of(Problem.Severity.WARNING, object, says));
     }
     YamlValue.Mapping spec = object.spec().orElse(EMPTY);
     ResourceRef ref = object.key().ref();
     switch (kind(object)) {
       case ISTIO + "/DestinationRule" -> {
-        if (spec.mapping("trafficPolicy").isPresent()) {
-          rules.add(new Rule(ref, spec.text("host").orElse("*"), exported(object, spec)));
+        if (spec.get("trafficPolicy").isPresent()) {
+          Hosts host = spec.text("host").map(Hosts::of).orElse(Hosts.ALL);
+          rules.add(new Rule(ref, host, exported(object, spec)));
         }
       }
       case ISTIO + "/VirtualService" -> {
-        List<String> gateways = texts(spec, "gateways");
+        List<String> gateways = texts(spec, "gateways").orElse(List.of());
         boolean mine = gateways.isEmpty() || gateways.contains("mesh");
-        boolean other = !spec.items("tls").isEmpty() || !spec.items("tcp").isEmpty();
-        if (mine && other) {
-          List<String> hosts = texts(spec, "hosts");
-          // Without hosts it is no valid one, and what it was meant for is unknown: all.
+        if (mine && (hasAny(spec, "tls") || hasAny(spec, "tcp"))) {
+          List<String> hosts = texts(spec, "hosts").orElse(List.of());
           routes.add(
-              new Routes(ref, hosts.isEmpty() ? List.of("*") : hosts, exported(object, spec)));
+              new Routes(
+                  ref,
+                  hosts.isEmpty() ? List.of(Hosts.ALL) : hosts.stream().map(Hosts::of).toList(),
+                  exported(object, spec)));
         }
       }
       case ISTIO + "/Sidecar" -> sidecars.add(scope(object, spec));
       case ISTIO + "/WorkloadEntry" -> address(spec.text("address"), ref);
       case "/Service" -> {
         address(spec.text("clusterIP"), ref);
-        texts(spec, "clusterIPs").forEach(ip -> address(Optional.of(ip), ref));
+        for (YamlValue item : spec.items("clusterIPs")) {
+          if (item instanceof YamlValue.Scalar ip) {
+            address(Optional.of(ip.text()), ref);
+          }
+        }
       }
       case "/Pod" -> {
         YamlValue.Mapping status = object.root().mapping("status").orElse(EMPTY);
@@ -177,25 +176,39 @@ final class NotYetHonoured {
       new YamlValue.Mapping(0, new java.util.LinkedHashMap<>());
 
   private static Visibility exported(KubeObject object, YamlValue.Mapping spec) {
-    return Visibility.of(texts(spec, "exportTo"), object.namespace(), List.of("*"));
+    List<String> to = texts(spec, "exportTo").orElse(List.of());
+    return Visibility.of(to, object.namespace(), List.of("*"));
   }
 
-  private static List<String> texts(YamlValue.Mapping map, String key) {
+  /// A list of texts, none where there is nothing; empty where something is no text, so that half a
+  /// list is never taken for the whole.
+  private static Optional<List<String>> texts(YamlValue.Mapping map, String key) {
     List<String> out = new ArrayList<>();
     for (YamlValue item : map.items(key)) {
-      if (item instanceof YamlValue.Scalar scalar) {
-        out.add(scalar.text());
+      if (!(item instanceof YamlValue.Scalar scalar) || item.isNull()) {
+        return Optional.empty();
       }
+      out.add(scalar.text());
     }
-    return out;
+    boolean readable = map.get(key).map(YamlValue.Sequence.class::isInstance).orElse(true);
+    return readable ? Optional.of(out) : Optional.empty();
+  }
+
+  /// Whether there is anything under a key but an empty list.
+  private static boolean hasAny(YamlValue.Mapping map, String key) {
+    return map.get(key)
+        .map(v -> !(v instanceof YamlValue.Sequence(_, List<YamlValue> items) && items.isEmpty()))
+        .orElse(false);
   }
 
   private static Scope scope(KubeObject object, YamlValue.Mapping spec) {
     Optional<YamlValue.Mapping> selector = spec.mapping("workloadSelector");
     Map<String, String> labels = selector.map(s -> s.texts("labels")).orElse(Map.of());
     boolean registryOnly =
-        spec.mapping("outboundTrafficPolicy")
-            .map(p -> !p.text("mode").orElse("REGISTRY_ONLY").equals("ALLOW_ANY"))
+        spec.get("outboundTrafficPolicy")
+            .map(p ->
+                !(p instanceof YamlValue.Mapping policy
+                    && policy.text("mode").orElse("").equals("ALLOW_ANY")))
             .orElse(false);
     return new Scope(object, labels, !labels.isEmpty(), registryOnly);
   }
@@ -241,47 +254,58 @@ final class NotYetHonoured {
               || ((rule.ref.namespace().equals(service.namespace())
                       || rule.ref.namespace().equals(rootNamespace))
                   && rule.visibility.covers(clientNamespace));
-      if (found && contains(rule.host, service.host())) {
+      if (found && rule.host.contain(service.host())) {
         return Optional.of(rule.ref);
       }
     }
     for (Routes route : routes) {
       if (route.visibility.covers(clientNamespace)
-          && route.hosts.stream().anyMatch(h -> overlaps(h, service.host()))) {
+          && route.hosts.stream().anyMatch(h -> h.overlap(service.host()))) {
         return Optional.of(route.ref);
       }
     }
     return Optional.empty();
   }
 
-  /// Whether every name of the service's host is one of `host` too.
-  private static boolean contains(String host, HostPattern inner) {
-    if (host.equals("*")) {
-      return true;
+  /// The names that a resource is about: the one name `text`, or with `below` every longer one that
+  /// ends with it, which also is how Istio reads a wildcard that begins inside a label
+  /// (`*example.com`).
+  private record Hosts(String text, boolean below) {
+    /// Every name.
+    static final Hosts ALL = new Hosts("", true);
+
+    /// What cannot be read is about every name.
+    static Hosts of(String host) {
+      boolean below = host.startsWith("*");
+      // The letter stands for what a wildcard leaves out of its first label.
+      String whole = below ? "x" + host.substring(1) : host;
+      return HostName.parse(whole) instanceof HostName.Parsed.Valid(HostName name, _)
+          ? new Hosts(name.text().substring(below ? 1 : 0), below)
+          : ALL;
     }
-    return parse(host).map(outer -> contains(outer, inner)).orElse(true); // unreadable: all
-  }
 
-  private static boolean contains(HostPattern outer, HostPattern inner) {
-    return switch (inner) {
-      case HostPattern.Exact(HostName name) -> outer.covers(name);
-      case HostPattern.Wildcard(HostName suffix) ->
-          outer instanceof HostPattern.Wildcard(HostName wide)
-              && (wide.equals(suffix) || outer.covers(suffix));
-    };
-  }
+    private static Hosts of(HostPattern host) {
+      return switch (host) {
+        case HostPattern.Exact(HostName name) -> new Hosts(name.text(), false);
+        case HostPattern.Wildcard(HostName suffix) -> new Hosts("." + suffix.text(), true);
+      };
+    }
 
-  private static boolean overlaps(String host, HostPattern other) {
-    return host.equals("*")
-        // What cannot be read may mean anything: it governs more, never less.
-        || parse(host).map(h -> contains(h, other) || contains(other, h)).orElse(true);
-  }
+    /// Whether every name of `inner` is among these.
+    boolean contain(HostPattern inner) {
+      return contain(of(inner));
+    }
 
-  private static Optional<HostPattern> parse(String host) {
-    boolean wildcard = host.startsWith("*.");
-    return HostName.parse(wildcard ? host.substring(2) : host)
-            instanceof HostName.Parsed.Valid(HostName name, _)
-        ? Optional.of(wildcard ? new HostPattern.Wildcard(name) : new HostPattern.Exact(name))
-        : Optional.empty();
+    private boolean contain(Hosts inner) {
+      return below
+          ? inner.text.endsWith(text) && (inner.below || inner.text.length() > text.length())
+          : equals(inner);
+    }
+
+    /// Whether a name of `other` is among these.
+    boolean overlap(HostPattern other) {
+      Hosts hosts = of(other);
+      return contain(hosts) || hosts.contain(this);
+    }
   }
 }

@@ -80,13 +80,7 @@ public final class PolicyCompiler {
       Optional<ServiceEntry> kept = Optional.ofNullable(lastGood.get(object.key()));
       if (result.entry.isEmpty() && kept.isPresent()) {
         problems.add(
-            new Problem(
-                Problem.Severity.WARNING,
-                object.file(),
-                object.line(),
-                Optional.of(object.key().ref()),
-                "",
-                "the last good version stays in force"));
+            Problem.of(Problem.Severity.WARNING, object, "the last good version stays in force"));
       }
       result
           .entry

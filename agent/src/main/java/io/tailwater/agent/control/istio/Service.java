@@ -23,8 +23,8 @@ import java.util.Set;
 /// One host of one namespace as clients see it: all ServiceEntries there that name it, merged as
 /// Istio merges them. Immutable.
 ///
-/// Where a port is found belongs to the port: it comes from the entries that declare that port, so
-/// that one entry's port never spreads over another's addresses, or over all.
+/// Where a port is found belongs to the port: it comes from the entries that declare that port for
+/// the same protocol, so that one entry's port never spreads over another's addresses, or over all.
 ///
 /// The oldest entry decides. Others add their ports where resolution, labels, selector and exportTo
 /// agree with it, and their endpoints in any case.
@@ -74,38 +74,42 @@ record Service(
   static Service merge(HostPattern host, List<ServiceEntry> oldestFirst, Context context) {
     ServiceEntry lead = oldestFirst.getFirst();
     Visibility visibility = visibility(lead, context);
-    Map<Integer, ServiceEntry> portOwner = new LinkedHashMap<>();
-    Map<Integer, Set<CidrBlock>> addresses = new LinkedHashMap<>();
-    Set<Integer> everywhere = new LinkedHashSet<>();
+    Map<Integer, List<ServiceEntry>> portOwners = new LinkedHashMap<>();
     List<CidrBlock> exceptions = new ArrayList<>(context.egress().allowedAddresses());
     for (ServiceEntry entry : oldestFirst) {
       if (!agrees(lead, visibility, entry, context)) {
         continue;
       }
       for (ServiceEntry.Port p : entry.ports()) {
-        portOwner.putIfAbsent(p.number(), entry);
-        addresses.computeIfAbsent(p.number(), _ -> new LinkedHashSet<>()).addAll(entry.addresses());
-        if (entry.addresses().isEmpty()) {
-          everywhere.add(p.number());
-        }
+        portOwners.computeIfAbsent(p.number(), _ -> new ArrayList<>(1)).add(entry);
       }
       exceptions.addAll(entry.allowedAddresses());
     }
     AddressRule rule = new AddressRule(scope(lead, host), exceptions);
     List<Port> ports = new ArrayList<>();
-    portOwner.forEach((number, owner) -> {
+    portOwners.forEach((number, owners) -> {
+      ServiceEntry owner = owners.getFirst();
       ServiceEntry.Port port = port(owner, number).orElseThrow();
       if (port.protocol() != Protocol.UDP) {
+        List<ServiceEntry> alike = owners.stream().filter(o -> sameTraffic(port, o)).toList();
         ports.add(
             new Port(
                 number,
                 port.protocol(),
                 action(host, lead, owner, port, oldestFirst, rule, context),
-                List.copyOf(addresses.getOrDefault(number, Set.of())),
-                everywhere.contains(number)));
+                alike.stream().flatMap(o -> o.addresses().stream()).distinct().toList(),
+                alike.stream().anyMatch(o -> o.addresses().isEmpty())));
       }
     });
     return new Service(host, lead.ref(), lead.age(), visibility, ports);
+  }
+
+  /// Whether an entry asks for the same as the port's owner: its addresses then widen nothing that
+  /// it does not open by itself.
+  private static boolean sameTraffic(ServiceEntry.Port port, ServiceEntry other) {
+    return port(other, port.number())
+        .filter(p -> p.protocol() == port.protocol() && p.targetPort().equals(port.targetPort()))
+        .isPresent();
   }
 
   private static Visibility visibility(ServiceEntry entry, Context context) {

@@ -38,6 +38,8 @@ import org.slf4j.LoggerFactory;
 /// file is not read half written. Where a document or file is bad, what was last good of it stays
 /// in force and the rest goes on.
 ///
+/// A listener that throws hears of the same change again at the next look.
+///
 /// `read` and the watching thread are never used together: one thread at a time.
 public final class FileResources implements ResourceSource {
   private static final Logger LOG = LoggerFactory.getLogger(FileResources.class);
@@ -90,29 +92,41 @@ public final class FileResources implements ResourceSource {
   private void watch(Listener listener, Seen first, SourceSnapshot loaded) {
     Seen last = first;
     SourceSnapshot current = loaded;
+    String failure = "";
     while (!closed) {
       LockSupport.parkNanos(INTERVAL.toNanos());
       if (closed) {
         return;
       }
-      Seen now = look();
-      if (now.equals(last) && !now.isRacy(System.currentTimeMillis() - INTERVAL.toMillis())) {
-        continue;
-      }
-      if (!now.equals(last)) {
-        now = settle(now);
-      }
       try {
+        Seen now = look();
+        boolean changed = !now.equals(last);
+        if (!changed
+            && failure.isEmpty()
+            && !now.isRacy(System.currentTimeMillis() - INTERVAL.toMillis())) {
+          continue;
+        }
+        if (changed) {
+          now = settle(now);
+        }
+        last = now;
         SourceSnapshot next = load(now);
         if (!closed && !sameAs(current, next)) {
           listener.changed(next);
           current = next;
         }
-        last = now;
+        failure = "";
       } catch (RuntimeException e) {
-        // Without this thread policy would stand still and nobody would know.
-        LOG.error(
-            "{}: a change could not be taken in, the policy before stays in force", name(), e);
+        // A defect behind one change must not end the watching: later changes would never come into
+        // force, and nobody would hear of it.
+        if (!failure.equals(e.toString())) {
+          LOG.error(
+              "{}: its change cannot be taken over, and is tried again; the last policy stays in"
+                  + " force",
+              path,
+              e);
+        }
+        failure = e.toString();
       }
     }
   }

@@ -27,6 +27,12 @@ public record Problem(
           .thenComparing(Problem::severity)
           .thenComparing(Problem::message);
 
+  /// What concerns an object as a whole, where its document begins.
+  public static Problem of(Severity severity, KubeObject object, String message) {
+    return new Problem(
+        severity, object.file(), object.line(), Optional.of(object.key().ref()), "", message);
+  }
+
   /// Whether it is an error.
   public boolean isError() {
     return severity == Severity.ERROR;

@@ -45,12 +45,9 @@ public final class ResourceSet {
         if (before != null && earlier != null) {
           boolean same = earlier.equals(source.source());
           problems.add(
-              new Problem(
+              Problem.of(
                   Problem.Severity.WARNING,
-                  object.file(),
-                  object.line(),
-                  Optional.of(object.key().ref()),
-                  "",
+                  object,
                   "replaces the one in "
                       + before.file()
                       + ":"

@@ -384,6 +384,56 @@ class PolicyCompilerTest {
   }
 
   @Test
+  void mergingLeavesEachPortTheAddressesOfItsOwnEntry() {
+    String bound =
+        """
+        ports: [{number: 5432, name: db, protocol: TCP}]
+        addresses: [10.20.0.0/16, 10.30.0.1]
+        resolution: NONE
+        """;
+    for (List<String> ages : List.of(List.of("01", "02"), List.of("02", "01"))) {
+      var compiled =
+          compile(
+              REGISTRY_ONLY,
+              ENFORCE,
+              aged("a", "bound", ages.get(0), bound),
+              aged("a", "free", ages.get(1), PORT443 + "resolution: NONE"));
+      assertThat(cluster(decide(compiled, "x", dst("10.20.1.1", 5432), new Preface.Silent())))
+          .isEqualTo("outbound|5432||api.example.com");
+      assertThat(decide(compiled, "x", dst("203.0.113.9", 5432), new Preface.Silent()))
+          .isInstanceOf(Decision.Refuse.class);
+      assertThat(cluster(decide(compiled, "x", "api.example.com")))
+          .isEqualTo("outbound|443||api.example.com");
+      assertThat(cluster(decide(compiled, "x", dst("10.20.1.1", 443), tls("api.example.com"))))
+          .isEqualTo("outbound|443||api.example.com");
+      assertThat(decide(compiled, "x", dst("10.30.0.1", 443), tls("other.example")))
+          .isInstanceOf(Decision.Refuse.class);
+    }
+  }
+
+  @Test
+  void samePortOfAnotherProtocolDoesNotLendItsAddresses() {
+    var compiled =
+        compile(
+            REGISTRY_ONLY,
+            ENFORCE,
+            aged(
+                "a",
+                "old",
+                "01",
+                """
+                ports: [{number: 443, name: tcp, protocol: TCP}]
+                addresses: [10.20.0.0/16]
+                resolution: NONE
+                """),
+            aged("a", "young", "02", PORT443 + "resolution: NONE"));
+    assertThat(decide(compiled, "x", dst("10.20.1.1", 443), new Preface.Opaque()))
+        .isInstanceOf(Decision.Forward.class);
+    assertThat(decide(compiled, "x", dst("203.0.113.9", 443), tls("other.example")))
+        .isInstanceOf(Decision.Refuse.class);
+  }
+
+  @Test
   void longestBlockTakesATcpConnection() {
     String tcp = "ports: [{number: 9000, name: tcp, protocol: TCP}]\nresolution: NONE\n";
     var compiled =
@@ -436,7 +486,13 @@ class PolicyCompilerTest {
                 "n", "c", "*.c.example", "resolution: STATIC\nendpoints: [{address: 10.0.0.1}]")
             + tlsEntry("n", "d", "d.example", "resolution: DNS\nlocation: MESH_INTERNAL")
             + tlsEntry("n", "e", "*.e.example", "resolution: DYNAMIC_DNS\nlocation: MESH_INTERNAL")
-            + tlsEntry("n", "f", "f.example", "resolution: NONE");
+            + tlsEntry("n", "f", "f.example", "resolution: NONE")
+            + tlsEntry("n", "g", "*.g.example", "resolution: NONE\nlocation: MESH_INTERNAL")
+            + tlsEntry(
+                "n",
+                "h",
+                "h.example",
+                "resolution: STATIC\nlocation: MESH_INTERNAL\nendpoints: [{address: 10.0.0.1}]");
     var compiled = compile(REGISTRY_ONLY, ENFORCE, entries);
     Map<String, AddressRule.Scope> expected =
         Map.of(
@@ -445,7 +501,9 @@ class PolicyCompilerTest {
             "x.c.example", AddressRule.Scope.NEVER_LIST,
             "d.example", AddressRule.Scope.NEVER_LIST,
             "x.e.example", AddressRule.Scope.NEVER_LIST,
-            "f.example", AddressRule.Scope.NEVER_LIST);
+            "f.example", AddressRule.Scope.NEVER_LIST,
+            "x.g.example", AddressRule.Scope.NEVER_LIST,
+            "h.example", AddressRule.Scope.NEVER_LIST);
     expected.forEach((name, scope) ->
         assertThat(((Decision.Forward) decide(compiled, "n", name)).addressRule().scope())
             .as(name)
@@ -637,6 +695,75 @@ class PolicyCompilerTest {
         compile(
             REGISTRY_ONLY, ENFORCE, WIKI, istio("VirtualService", "x", routes.formatted("http")));
     assertThat(decide(httpRoutes, "x", "en.wikipedia.org")).isInstanceOf(Decision.Forward.class);
+  }
+
+  @Test
+  void whatCannotBeReadOfAVirtualServiceGovernsMore() {
+    String tls = "tls: [{route: [{destination: {host: x.example}}]}]";
+    for (String spec :
+        List.of(
+            "{hosts: [\"*wikipedia.org\"], " + tls + "}",
+            "{hosts: [\"*pedia.org\"], " + tls + "}",
+            "{hosts: [\"*n.wikipedia.org\"], " + tls + "}",
+            "{hosts: [\"EN.wikipedia.org.\"], " + tls + "}",
+            "{" + tls + "}",
+            "{hosts: [], " + tls + "}",
+            "{hosts: en.wikipedia.org, " + tls + "}",
+            "{hosts: [\"other.example\", {a: b}], " + tls + "}",
+            "{hosts: [\"e*.wikipedia.org\"], " + tls + "}",
+            "{hosts: [en.wikipedia.org], tcp: {route: x}}",
+            "{hosts: [en.wikipedia.org], gateways: [g, {a: b}], " + tls + "}",
+            "{hosts: [en.wikipedia.org], exportTo: [y, {a: b}], " + tls + "}")) {
+      var compiled = compile(REGISTRY_ONLY, ENFORCE, WIKI, istio("VirtualService", "x", spec));
+      assertNotSupported(compiled, decide(compiled, "x", "en.wikipedia.org"), "VirtualService");
+    }
+    for (String host : List.of("*xwikipedia.org", "*example.com", "wikipedia.org")) {
+      var compiled =
+          compile(
+              REGISTRY_ONLY,
+              ENFORCE,
+              WIKI,
+              istio("VirtualService", "x", "{hosts: [\"" + host + "\"], " + tls + "}"));
+      assertThat(decide(compiled, "x", "en.wikipedia.org"))
+          .as(host)
+          .isInstanceOf(Decision.Forward.class);
+    }
+  }
+
+  @Test
+  void whatCannotBeReadOfADestinationRuleGovernsMore() {
+    for (String spec :
+        List.of(
+            "{host: \"*wikipedia.org\", trafficPolicy: {tls: {mode: SIMPLE}}}",
+            "{host: \"*pedia.org\", trafficPolicy: {tls: {mode: SIMPLE}}}",
+            "{host: \"en..wikipedia.org\", trafficPolicy: {tls: {mode: SIMPLE}}}",
+            "{host: [en.wikipedia.org], trafficPolicy: {tls: {mode: SIMPLE}}}",
+            "{trafficPolicy: {tls: {mode: SIMPLE}}}",
+            "{host: \"*.wikipedia.org\", trafficPolicy: [SIMPLE]}")) {
+      var compiled = compile(REGISTRY_ONLY, ENFORCE, WIKI, istio("DestinationRule", "x", spec));
+      assertNotSupported(compiled, decide(compiled, "x", "en.wikipedia.org"), "DestinationRule");
+    }
+    var other =
+        compile(
+            REGISTRY_ONLY,
+            ENFORCE,
+            WIKI,
+            istio(
+                "DestinationRule",
+                "x",
+                "{host: \"*xwikipedia.org\", trafficPolicy: {tls: {mode: SIMPLE}}}"));
+    assertThat(decide(other, "x", "en.wikipedia.org")).isInstanceOf(Decision.Forward.class);
+  }
+
+  @Test
+  void sidecarWhoseTrafficPolicyCannotBeReadMakesItRegistryOnly() {
+    var compiled =
+        compile(
+            MeshSettings.DEFAULTS,
+            ENFORCE,
+            WIKI,
+            istio("Sidecar", "istio-system", "{outboundTrafficPolicy: ALLOW_ANY}"));
+    assertThat(decide(compiled, "x", "unknown.example")).isInstanceOf(Decision.Refuse.class);
   }
 
   @Test

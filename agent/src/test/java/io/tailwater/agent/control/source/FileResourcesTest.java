@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -178,6 +179,27 @@ class FileResourcesTest {
       assertThat(names(next(queue))).containsExactly("two");
       write("q.yaml", entry("three"));
       assertThat(names(next(queue))).containsExactly("two", "three");
+    }
+  }
+
+  @Test
+  void watchingOutlivesAListenerThatThrowsAndTellsItAgain() throws Exception {
+    write("p.yaml", entry("one"));
+    BlockingQueue<SourceSnapshot> queue = new ArrayBlockingQueue<>(16);
+    AtomicInteger heard = new AtomicInteger();
+    try (FileResources source = new FileResources(folder)) {
+      source.start(snapshot -> {
+        if (heard.incrementAndGet() == 2) {
+          throw new IllegalStateException("cannot compile");
+        }
+        queue.add(snapshot);
+      });
+      assertThat(names(next(queue))).containsExactly("one");
+      write("p.yaml", entry("two"));
+      assertThat(names(next(queue))).containsExactly("two");
+      assertThat(heard).hasValue(3);
+      write("p.yaml", entry("three"));
+      assertThat(names(next(queue))).containsExactly("three");
     }
   }
 
