@@ -31,6 +31,11 @@ public final class Candidates {
     this.filter = filter;
   }
 
+  /// Whether the dialled address itself may be dialled under the rule.
+  public boolean admits(OriginalDst dst, AddressRule rule) {
+    return filter.admits(dst.address(), rule);
+  }
+
   /// What came out.
   public sealed interface Found {
     /// At least one, in the order in which they are to be tried.

@@ -20,13 +20,11 @@ import io.tailwater.agent.dataplane.relay.RelayObserver;
 import io.tailwater.agent.dataplane.relay.SpliceRelay;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.Decision;
-import io.tailwater.agent.dataplane.route.Target;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.dataplane.sniff.PrefaceSniffer;
 import io.tailwater.agent.dataplane.sniff.Sniffed;
 import io.tailwater.agent.dataplane.upstream.Cluster;
 import io.tailwater.agent.dataplane.upstream.Endpoint;
-import io.tailwater.agent.traffic.AddressRule;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.Grade;
 import io.tailwater.agent.traffic.Refusal;
@@ -221,15 +219,18 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
           refuse(late ? Refusal.HELLO_TIMEOUT : refusal.why(), detailOf(preface));
         }
       }
-      case Decision.Passthrough _ -> {
-        stages.observer().opened(record);
-        dial(
-            stages.clusters().cluster(Decision.PASSTHROUGH),
-            record.dst().toString(),
-            List.of(record.dst().socketAddress()));
-      }
+      case Decision.Passthrough _ -> pass();
       case Decision.Forward forward -> find(forward);
     }
+  }
+
+  /// To the dialled address.
+  private void pass() {
+    stages.observer().opened(record);
+    dial(
+        stages.clusters().cluster(Decision.PASSTHROUGH),
+        record.dst().toString(),
+        List.of(record.dst().socketAddress()));
   }
 
   private static String detailOf(Preface preface) {
@@ -276,37 +277,20 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
         dial(cluster, forward.upstreamHost(), addresses);
       }
       case Candidates.Found.None(Refusal why, String detail) -> {
-        if (why == Refusal.ADDRESS_FILTERED && forward.auditing() && dialledIsHarmless(forward)) {
+        // Audit lets a filtered name pass to the dialled address, but never to one that the filter
+        // refuses.
+        if (why == Refusal.ADDRESS_FILTERED
+            && forward.auditing()
+            && stages.candidates().admits(record.dst(), forward.addressRule())) {
           record.decision(
               new Decision.Passthrough(Optional.of(why), Optional.of(forward.resource())));
-          stages.observer().opened(record);
-          dial(
-              stages.clusters().cluster(Decision.PASSTHROUGH),
-              record.dst().toString(),
-              List.of(record.dst().socketAddress()));
+          pass();
           return;
         }
         cluster.noneHealthy();
         refuse(why, detail);
       }
     }
-  }
-
-  /// Audit lets a filtered name pass to the dialled address, but never to one that the filter
-  /// refuses.
-  private boolean dialledIsHarmless(Decision.Forward forward) {
-    boolean[] harmless = new boolean[1];
-    AddressRule rule = forward.addressRule();
-    stages
-        .candidates()
-        .find(
-            pod.pod().ref(),
-            record.dst(),
-            new Target.Dialled(record.dst().port()),
-            rule,
-            client.eventLoop(),
-            found -> harmless[0] = found instanceof Candidates.Found.Some);
-    return harmless[0];
   }
 
   // ---- dial
