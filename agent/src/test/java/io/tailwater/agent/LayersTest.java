@@ -37,6 +37,7 @@ class LayersTest {
           "dataplane.flow",
           "control.source",
           "control.istio",
+          "control.compile",
           "control.capture",
           "config",
           "admin",

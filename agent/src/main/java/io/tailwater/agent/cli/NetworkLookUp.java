@@ -1,6 +1,6 @@
 package io.tailwater.agent.cli;
 
-import io.tailwater.agent.control.istio.Prediction;
+import io.tailwater.agent.control.compile.Prediction;
 import io.tailwater.agent.dataplane.resolve.Addresses;
 import io.tailwater.agent.dataplane.resolve.DnsjavaLookup;
 import io.tailwater.agent.dataplane.resolve.Lookup;

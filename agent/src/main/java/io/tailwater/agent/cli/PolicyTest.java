@@ -1,9 +1,9 @@
 package io.tailwater.agent.cli;
 
+import io.tailwater.agent.control.compile.Explain;
+import io.tailwater.agent.control.compile.Prediction;
 import io.tailwater.agent.control.istio.EgressSettings;
-import io.tailwater.agent.control.istio.Explain;
 import io.tailwater.agent.control.istio.MeshSettings;
-import io.tailwater.agent.control.istio.Prediction;
 import io.tailwater.agent.control.istio.SettingsReader;
 import io.tailwater.agent.control.source.FieldReader;
 import io.tailwater.agent.control.source.FileResources;

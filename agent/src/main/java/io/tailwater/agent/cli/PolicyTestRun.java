@@ -1,7 +1,7 @@
 package io.tailwater.agent.cli;
 
-import io.tailwater.agent.control.istio.PolicyCompiler;
-import io.tailwater.agent.control.istio.Prediction;
+import io.tailwater.agent.control.compile.PolicyCompiler;
+import io.tailwater.agent.control.compile.Prediction;
 import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.control.source.ResourceSet;
 import io.tailwater.agent.control.source.SourceSnapshot;

@@ -4,7 +4,7 @@ import io.tailwater.agent.admin.AdminInputs;
 import io.tailwater.agent.admin.Request;
 import io.tailwater.agent.admin.Response;
 import io.tailwater.agent.control.capture.CapturedPods;
-import io.tailwater.agent.control.istio.Explain;
+import io.tailwater.agent.control.compile.Explain;
 import io.tailwater.agent.dataplane.resolve.AddressFilter;
 import io.tailwater.agent.dataplane.resolve.Addresses;
 import io.tailwater.agent.dataplane.resolve.Resolver;

@@ -1,6 +1,6 @@
 package io.tailwater.agent.node;
 
-import io.tailwater.agent.control.istio.PolicyCompiler;
+import io.tailwater.agent.control.compile.PolicyCompiler;
 import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.dataplane.account.Metrics;
 import java.util.Map;

@@ -9,7 +9,7 @@ import java.util.Map;
 import java.util.Optional;
 
 /// What is known of namespaces: their egress mode and their waypoint. Immutable.
-final class Namespaces {
+public final class Namespaces {
   /// Tightens the egress mode of a namespace.
   static final String EGRESS_MODE = "tailwater.io/egress-mode";
 
@@ -25,7 +25,7 @@ final class Namespaces {
   }
 
   /// Reads the `Namespace` objects. A bad label is reported and the last good one kept.
-  static Namespaces read(
+  public static Namespaces read(
       Iterable<KubeObject> objects,
       EgressSettings settings,
       Map<String, EgressMode> lastGood,
@@ -86,14 +86,14 @@ final class Namespaces {
   }
 
   /// The mode in force for the pods of a namespace.
-  EgressMode mode(String namespace) {
+  public EgressMode mode(String namespace) {
     EgressMode configured = settings.modeOf(namespace);
     EgressMode label = labelled.getOrDefault(namespace, EgressMode.OFF);
     return label.compareTo(configured) > 0 ? label : configured;
   }
 
   /// By what label an entry is bound to a waypoint, if it is: its own, else its namespace's.
-  Optional<String> waypointLabel(ServiceEntry entry) {
+  public Optional<String> waypointLabel(ServiceEntry entry) {
     String own = entry.labels().get(ServiceEntryReader.USE_WAYPOINT);
     if (own != null && !own.isEmpty()) {
       return isWaypoint(own)

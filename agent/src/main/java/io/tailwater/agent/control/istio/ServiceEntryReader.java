@@ -21,9 +21,9 @@ import java.util.regex.Pattern;
 
 /// Reads and validates a ServiceEntry with the rules of Istio's webhook and schema
 /// (`pkg/config/validation`), every problem at once. One use, one thread.
-final class ServiceEntryReader {
+public final class ServiceEntryReader {
   /// The label that binds an entry, Service or namespace to a waypoint.
-  static final String USE_WAYPOINT = "istio.io/use-waypoint";
+  public static final String USE_WAYPOINT = "istio.io/use-waypoint";
 
   /// Excepts blocks from the address filter for one entry of the root namespace.
   static final String ALLOW_ADDRESSES = "tailwater.io/allow-addresses";
@@ -64,7 +64,8 @@ final class ServiceEntryReader {
   }
 
   /// Reads one; empty when it has errors. `problems` collects errors and warnings.
-  static Optional<ServiceEntry> read(KubeObject object, String rootNamespace, Problems problems) {
+  public static Optional<ServiceEntry> read(
+      KubeObject object, String rootNamespace, Problems problems) {
     Problems own = problems.of(object.key().ref());
     int errorsBefore = errors(own);
     Optional<ServiceEntry> entry = new ServiceEntryReader(object, rootNamespace, own).read();

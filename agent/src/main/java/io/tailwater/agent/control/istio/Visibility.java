@@ -5,13 +5,14 @@ import java.util.List;
 import java.util.Set;
 
 /// Which client namespaces see a resource: Istio's `exportTo`, evaluated.
-record Visibility(boolean everyone, Set<String> namespaces) {
-  Visibility {
+public record Visibility(boolean everyone, Set<String> namespaces) {
+  public Visibility {
     namespaces = Set.copyOf(namespaces);
   }
 
   /// Evaluates an `exportTo`; an empty one means the mesh's default.
-  static Visibility of(List<String> exportTo, String ownNamespace, List<String> meshDefault) {
+  public static Visibility of(
+      List<String> exportTo, String ownNamespace, List<String> meshDefault) {
     Set<String> namespaces = new HashSet<>();
     for (String to : exportTo.isEmpty() ? meshDefault : exportTo) {
       switch (to) {
@@ -26,12 +27,12 @@ record Visibility(boolean everyone, Set<String> namespaces) {
     return new Visibility(false, namespaces);
   }
 
-  boolean covers(String clientNamespace) {
+  public boolean covers(String clientNamespace) {
     return everyone || namespaces.contains(clientNamespace);
   }
 
   /// For messages: "is not exported to shop (exportTo: ...)".
-  String show() {
+  public String show() {
     if (everyone) {
       return "*";
     }

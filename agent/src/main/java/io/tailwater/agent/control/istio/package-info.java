@@ -1,7 +1,6 @@
-/// What Istio's and Kubernetes' resources mean. In: one `ResourceSet`, the mesh's and the agent's
-/// settings. Out: an immutable `RouteTable` and every `Problem` found on the way. One writer:
-/// `PolicyCompiler` is used by one thread, everything that leaves it is immutable. Neighbours:
-/// `control.source` delivers the resources; `dataplane.route` holds what is decided with.
+/// What Istio's and Kubernetes' resources say, read and validated one by one. In: a `KubeObject`.
+/// Out: an immutable record of the resource and every `Problem` found in it. Neighbours:
+/// `control.source` delivers the objects; `control.compile` makes routes of what is read here.
 @NullMarked
 package io.tailwater.agent.control.istio;
 

@@ -2,6 +2,7 @@ package io.tailwater.agent.control.istio;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.tailwater.agent.control.compile.Policies;
 import io.tailwater.agent.control.source.Problem;
 import java.util.List;
 import java.util.stream.Stream;

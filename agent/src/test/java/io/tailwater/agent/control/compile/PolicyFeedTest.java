@@ -1,12 +1,13 @@
-package io.tailwater.agent.control.istio;
+package io.tailwater.agent.control.compile;
 
-import static io.tailwater.agent.control.istio.Policies.REGISTRY_ONLY;
-import static io.tailwater.agent.control.istio.Policies.cluster;
-import static io.tailwater.agent.control.istio.Policies.dst;
-import static io.tailwater.agent.control.istio.Policies.pod;
-import static io.tailwater.agent.control.istio.Policies.tls;
+import static io.tailwater.agent.control.compile.Policies.REGISTRY_ONLY;
+import static io.tailwater.agent.control.compile.Policies.cluster;
+import static io.tailwater.agent.control.compile.Policies.dst;
+import static io.tailwater.agent.control.compile.Policies.pod;
+import static io.tailwater.agent.control.compile.Policies.tls;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.tailwater.agent.control.istio.EgressSettings;
 import io.tailwater.agent.control.source.KubeObject;
 import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.control.source.Problems;

@@ -1,5 +1,8 @@
-package io.tailwater.agent.control.istio;
+package io.tailwater.agent.control.compile;
 
+import io.tailwater.agent.control.istio.MeshSettings;
+import io.tailwater.agent.control.istio.Namespaces;
+import io.tailwater.agent.control.istio.Protocol;
 import io.tailwater.agent.dataplane.route.Action;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.Decision;

@@ -1,4 +1,4 @@
-package io.tailwater.agent.control.istio;
+package io.tailwater.agent.control.compile;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;

@@ -1,18 +1,20 @@
-package io.tailwater.agent.control.istio;
+package io.tailwater.agent.control.compile;
 
-import static io.tailwater.agent.control.istio.Policies.REGISTRY_ONLY;
-import static io.tailwater.agent.control.istio.Policies.cluster;
-import static io.tailwater.agent.control.istio.Policies.compile;
-import static io.tailwater.agent.control.istio.Policies.decide;
-import static io.tailwater.agent.control.istio.Policies.dst;
-import static io.tailwater.agent.control.istio.Policies.http;
-import static io.tailwater.agent.control.istio.Policies.mode;
-import static io.tailwater.agent.control.istio.Policies.pod;
-import static io.tailwater.agent.control.istio.Policies.set;
-import static io.tailwater.agent.control.istio.Policies.tls;
-import static io.tailwater.agent.control.istio.Policies.tlsEntry;
+import static io.tailwater.agent.control.compile.Policies.REGISTRY_ONLY;
+import static io.tailwater.agent.control.compile.Policies.cluster;
+import static io.tailwater.agent.control.compile.Policies.compile;
+import static io.tailwater.agent.control.compile.Policies.decide;
+import static io.tailwater.agent.control.compile.Policies.dst;
+import static io.tailwater.agent.control.compile.Policies.http;
+import static io.tailwater.agent.control.compile.Policies.mode;
+import static io.tailwater.agent.control.compile.Policies.pod;
+import static io.tailwater.agent.control.compile.Policies.set;
+import static io.tailwater.agent.control.compile.Policies.tls;
+import static io.tailwater.agent.control.compile.Policies.tlsEntry;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.tailwater.agent.control.istio.EgressSettings;
+import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.Decision;

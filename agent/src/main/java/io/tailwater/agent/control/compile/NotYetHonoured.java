@@ -1,5 +1,7 @@
-package io.tailwater.agent.control.istio;
+package io.tailwater.agent.control.compile;
 
+import io.tailwater.agent.control.istio.MeshSettings;
+import io.tailwater.agent.control.istio.Visibility;
 import io.tailwater.agent.control.source.KubeObject;
 import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.control.source.ResourceSet;

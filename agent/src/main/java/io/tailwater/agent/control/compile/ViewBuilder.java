@@ -1,4 +1,4 @@
-package io.tailwater.agent.control.istio;
+package io.tailwater.agent.control.compile;
 
 import io.tailwater.agent.dataplane.route.Action;
 import io.tailwater.agent.dataplane.route.Decision;

@@ -1,4 +1,4 @@
-package io.tailwater.agent.control.istio;
+package io.tailwater.agent.control.compile;
 
 import io.tailwater.agent.dataplane.resolve.AddressFilter;
 import io.tailwater.agent.dataplane.resolve.Addresses;

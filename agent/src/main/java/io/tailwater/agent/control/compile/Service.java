@@ -1,5 +1,10 @@
-package io.tailwater.agent.control.istio;
+package io.tailwater.agent.control.compile;
 
+import io.tailwater.agent.control.istio.EgressSettings;
+import io.tailwater.agent.control.istio.MeshSettings;
+import io.tailwater.agent.control.istio.Protocol;
+import io.tailwater.agent.control.istio.ServiceEntry;
+import io.tailwater.agent.control.istio.Visibility;
 import io.tailwater.agent.dataplane.route.Action;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.Target;

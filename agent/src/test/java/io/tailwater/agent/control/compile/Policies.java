@@ -1,5 +1,7 @@
-package io.tailwater.agent.control.istio;
+package io.tailwater.agent.control.compile;
 
+import io.tailwater.agent.control.istio.EgressSettings;
+import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.control.source.KubeObject;
 import io.tailwater.agent.control.source.Problems;
 import io.tailwater.agent.control.source.ResourceSet;
@@ -20,8 +22,8 @@ import java.util.Map;
 import java.util.Optional;
 
 /// Builds policy out of YAML text and asks it, for tests.
-final class Policies {
-  static final MeshSettings REGISTRY_ONLY =
+public final class Policies {
+  public static final MeshSettings REGISTRY_ONLY =
       new MeshSettings(
           "istio-system",
           "cluster.local",
@@ -31,7 +33,7 @@ final class Policies {
   private Policies() {}
 
   /// One ServiceEntry with TLS on 443.
-  static String tlsEntry(String namespace, String name, String host, String more) {
+  public static String tlsEntry(String namespace, String name, String host, String more) {
     return """
     ---
     apiVersion: networking.istio.io/v1
@@ -45,7 +47,7 @@ final class Policies {
         .formatted(name, namespace, host, more.indent(2));
   }
 
-  static ResourceSet set(String... yaml) {
+  public static ResourceSet set(String... yaml) {
     Problems problems = new Problems("test.yaml");
     List<KubeObject> objects = new ArrayList<>();
     for (YamlDocument document : YamlDocument.readAll(String.join("\n---\n", yaml))) {
@@ -57,32 +59,33 @@ final class Policies {
     return ResourceSet.of(List.of(new SourceSnapshot("test", objects, problems.list())));
   }
 
-  static PolicyCompiler.Compiled compile(MeshSettings mesh, EgressSettings egress, String... yaml) {
+  public static PolicyCompiler.Compiled compile(
+      MeshSettings mesh, EgressSettings egress, String... yaml) {
     return new PolicyCompiler(mesh, egress).compile(set(yaml));
   }
 
-  static EgressSettings mode(EgressMode mode) {
+  public static EgressSettings mode(EgressMode mode) {
     return new EgressSettings(mode, Map.of(), List.of());
   }
 
-  static Pod pod(String namespace) {
+  public static Pod pod(String namespace) {
     return new Pod(new PodRef(namespace, "client"), "default", Map.of("app", "client"), List.of());
   }
 
-  static OriginalDst dst(String address, int port) {
+  public static OriginalDst dst(String address, int port) {
     return new OriginalDst(CidrBlock.parseAddress(address).orElseThrow(), port);
   }
 
-  static Preface tls(String name) {
+  public static Preface tls(String name) {
     return new Preface.Tls(HostName.of(name), false);
   }
 
-  static Preface http(String host) {
+  public static Preface http(String host) {
     return new Preface.Http(Optional.of(HostName.of(host)), Optional.empty(), false, "GET", "/");
   }
 
   /// Asks as the flow does: what is not asked for is not known.
-  static Decision decide(
+  public static Decision decide(
       PolicyCompiler.Compiled compiled, String namespace, OriginalDst dst, Preface preface) {
     ClientView view = compiled.table().view(pod(namespace));
     return view.decide(
@@ -90,12 +93,12 @@ final class Policies {
   }
 
   /// TLS to an address of no importance on port 443.
-  static Decision decide(PolicyCompiler.Compiled compiled, String namespace, String sni) {
+  public static Decision decide(PolicyCompiler.Compiled compiled, String namespace, String sni) {
     return decide(compiled, namespace, dst("203.0.113.250", 443), tls(sni));
   }
 
   /// The cluster that a decision counts under, or an empty text.
-  static String cluster(Decision decision) {
+  public static String cluster(Decision decision) {
     return decision.cluster().orElse("");
   }
 }

@@ -1,5 +1,11 @@
-package io.tailwater.agent.control.istio;
+package io.tailwater.agent.control.compile;
 
+import io.tailwater.agent.control.istio.EgressSettings;
+import io.tailwater.agent.control.istio.MeshSettings;
+import io.tailwater.agent.control.istio.Namespaces;
+import io.tailwater.agent.control.istio.Protocol;
+import io.tailwater.agent.control.istio.ServiceEntry;
+import io.tailwater.agent.control.istio.ServiceEntryReader;
 import io.tailwater.agent.control.source.KubeObject;
 import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.control.source.Problems;
