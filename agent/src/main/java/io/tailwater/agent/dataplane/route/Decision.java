@@ -33,9 +33,14 @@ public sealed interface Decision {
     }
   }
 
-  /// A configured destination: Istio's cluster name `outbound|PORT||HOST`, the service's host,
-  /// namespace and port.
-  record Destination(String cluster, String host, String namespace, int port) {}
+  /// A configured destination: Istio's cluster name `outbound|PORT|SUBSET|HOST`, the service's
+  /// host, namespace and port, and how connections to it are made.
+  record Destination(
+      String cluster, String host, String namespace, int port, ConnectionPolicy policy) {
+    public Destination(String cluster, String host, String namespace, int port) {
+      this(cluster, host, namespace, port, ConnectionPolicy.DEFAULT);
+    }
+  }
 
   /// Goes to the dialled address. `wouldBlock` is the reason for which enforcement would have
   /// refused it (audit mode).

@@ -1,0 +1,61 @@
+package io.tailwater.agent.dataplane.route;
+
+import java.time.Duration;
+import java.util.Optional;
+
+/// How connections to a destination are made and shared out: what a DestinationRule's
+/// `trafficPolicy` comes to for one port and subset, with Istio's defaults where it is silent.
+/// Complete and immutable; compiled beforehand.
+///
+/// @param tls TLS that the agent originates; empty where the client's bytes go on as they are
+/// @param limits what is carried at once
+/// @param connectTimeout for one dial; empty for the agent's own
+/// @param idleTimeout empty for the agent's own
+/// @param maxConnectionDuration after which a connection is ended, however busy
+/// @param keepAlive TCP keep-alive towards the destination
+/// @param balancing which endpoint takes a connection
+/// @param outlier when an endpoint rests
+public record ConnectionPolicy(
+    Optional<UpstreamTls> tls,
+    Limits limits,
+    Optional<Duration> connectTimeout,
+    Optional<Duration> idleTimeout,
+    Optional<Duration> maxConnectionDuration,
+    Optional<KeepAlive> keepAlive,
+    LoadBalancing balancing,
+    Optional<OutlierDetection> outlier) {
+  /// Nothing is configured: plaintext as it comes, no bounds, Istio's default balancing.
+  public static final ConnectionPolicy DEFAULT =
+      new ConnectionPolicy(
+          Optional.empty(),
+          Limits.NONE,
+          Optional.empty(),
+          Optional.empty(),
+          Optional.empty(),
+          Optional.empty(),
+          LoadBalancing.DEFAULT,
+          Optional.empty());
+
+  /// Istio's `connectionPool` as far as it bounds something. [#UNLIMITED] is no bound, as Envoy
+  /// shows it.
+  ///
+  /// @param maxConnections TCP connections to the destination
+  /// @param maxRequests HTTP requests at once (`http2MaxRequests`)
+  /// @param maxPendingRequests HTTP requests that wait for a connection (`http1MaxPendingRequests`)
+  /// @param maxRequestsPerConnection after which an HTTP connection is not used again; 0 is no
+  ///   bound
+  public record Limits(
+      long maxConnections,
+      long maxRequests,
+      long maxPendingRequests,
+      int maxRequestsPerConnection) {
+    /// Envoy's largest threshold.
+    public static final long UNLIMITED = 4_294_967_295L;
+
+    public static final Limits NONE = new Limits(UNLIMITED, UNLIMITED, UNLIMITED, 0);
+  }
+
+  /// Istio's `tcpKeepalive`; what is empty is the kernel's default.
+  public record KeepAlive(
+      Optional<Integer> probes, Optional<Duration> time, Optional<Duration> interval) {}
+}
