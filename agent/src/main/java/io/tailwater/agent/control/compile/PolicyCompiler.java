@@ -8,7 +8,6 @@ import io.tailwater.agent.control.istio.ServiceEntry;
 import io.tailwater.agent.control.istio.ServiceEntryReader;
 import io.tailwater.agent.control.source.KubeObject;
 import io.tailwater.agent.control.source.Problem;
-import io.tailwater.agent.control.source.Problems;
 import io.tailwater.agent.control.source.ResourceKey;
 import io.tailwater.agent.control.source.ResourceSet;
 import io.tailwater.agent.dataplane.route.RouteTable;
@@ -17,7 +16,6 @@ import io.tailwater.agent.traffic.HostPattern;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
-import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -33,13 +31,10 @@ import org.jspecify.annotations.Nullable;
 public final class PolicyCompiler {
   private final MeshSettings mesh;
   private final EgressSettings egress;
-  private IdentityHashMap<KubeObject, Parsed> parsed = new IdentityHashMap<>();
-  private Map<ResourceKey, ServiceEntry> lastGood = new HashMap<>();
+  private final ReadResources<ServiceEntry> entries;
   private final Map<String, EgressMode> lastModes = new HashMap<>();
   private long generation;
   private @Nullable CompiledRoutes last;
-
-  private record Parsed(Optional<ServiceEntry> entry, List<Problem> problems) {}
 
   /// What compiling came to: the table, and every problem of sources and resources, sorted.
   public record Compiled(RouteTable table, List<Problem> problems) {
@@ -56,6 +51,9 @@ public final class PolicyCompiler {
   public PolicyCompiler(MeshSettings mesh, EgressSettings egress) {
     this.mesh = mesh;
     this.egress = egress;
+    this.entries =
+        new ReadResources<>(
+            (object, problems) -> ServiceEntryReader.read(object, mesh.rootNamespace(), problems));
   }
 
   /// Compiles. The set's own problems are among the result's.
@@ -63,48 +61,16 @@ public final class PolicyCompiler {
     List<Problem> problems = new ArrayList<>(set.problems());
     Namespaces namespaces =
         Namespaces.read(set.ofKind("", "Namespace"), egress, lastModes, problems);
-    List<ServiceEntry> entries = entries(set, problems);
+    List<ServiceEntry> read =
+        entries.of(set.ofKind("networking.istio.io", "ServiceEntry"), problems);
     NotYetHonoured rest = NotYetHonoured.read(set, mesh, problems);
-    List<Service> services = services(entries, namespaces);
-    for (ServiceEntry entry : entries) {
+    List<Service> services = services(read, namespaces);
+    for (ServiceEntry entry : read) {
       warnOfEntry(entry, namespaces, set, problems);
     }
     CompiledRoutes table = new CompiledRoutes(++generation, mesh, namespaces, services, rest, last);
     last = table;
     return new Compiled(table, problems);
-  }
-
-  private List<ServiceEntry> entries(ResourceSet set, List<Problem> problems) {
-    IdentityHashMap<KubeObject, Parsed> now = new IdentityHashMap<>();
-    Map<ResourceKey, ServiceEntry> good = new HashMap<>();
-    List<ServiceEntry> out = new ArrayList<>();
-    for (KubeObject object : set.ofKind("networking.istio.io", "ServiceEntry")) {
-      @Nullable Parsed known = parsed.get(object);
-      Parsed result = known != null ? known : parse(object);
-      now.put(object, result);
-      problems.addAll(result.problems);
-      Optional<ServiceEntry> kept = Optional.ofNullable(lastGood.get(object.key()));
-      if (result.entry.isEmpty() && kept.isPresent()) {
-        problems.add(
-            Problem.of(Problem.Severity.WARNING, object, "the last good version stays in force"));
-      }
-      result
-          .entry
-          .or(() -> kept)
-          .ifPresent(entry -> {
-            out.add(entry);
-            good.put(object.key(), entry);
-          });
-    }
-    parsed = now;
-    lastGood = good;
-    return out;
-  }
-
-  private Parsed parse(KubeObject object) {
-    Problems problems = new Problems(object.file());
-    Optional<ServiceEntry> entry = ServiceEntryReader.read(object, mesh.rootNamespace(), problems);
-    return new Parsed(entry, problems.list());
   }
 
   private record HostOf(String namespace, HostPattern host) {}
