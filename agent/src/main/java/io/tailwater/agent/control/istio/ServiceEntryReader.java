@@ -17,7 +17,6 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.regex.Pattern;
 
 /// Reads and validates a ServiceEntry with the rules of Istio's webhook and schema
 /// (`pkg/config/validation`), every problem at once. One use, one thread.
@@ -32,12 +31,6 @@ public final class ServiceEntryReader {
   private static final int MAX_ADDRESSES = 256;
   private static final int MAX_PORTS = 256;
   private static final int MAX_ENDPOINTS = 4096;
-  private static final Set<String> API_VERSIONS = Set.of("v1", "v1beta1", "v1alpha3");
-
-  private static final Pattern PORT_NAME =
-      Pattern.compile("[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?");
-  private static final Pattern LABEL_PART =
-      Pattern.compile("[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?");
 
   private static final Map<String, ServiceEntry.Location> LOCATIONS =
       byName(ServiceEntry.Location.values());
@@ -66,32 +59,12 @@ public final class ServiceEntryReader {
   /// Reads one; empty when it has errors. `problems` collects errors and warnings.
   public static Optional<ServiceEntry> read(
       KubeObject object, String rootNamespace, Problems problems) {
-    Problems own = problems.of(object.key().ref());
-    int errorsBefore = errors(own);
-    Optional<ServiceEntry> entry = new ServiceEntryReader(object, rootNamespace, own).read();
-    return errors(own) > errorsBefore ? Optional.empty() : entry;
-  }
-
-  private static int errors(Problems problems) {
-    return (int) problems.list().stream().filter(p -> p.isError()).count();
+    return IstioFields.read(
+        object, problems, own -> new ServiceEntryReader(object, rootNamespace, own).read());
   }
 
   private Optional<ServiceEntry> read() {
-    FieldReader top = new FieldReader(object.root(), "", problems);
-    top.ignore("kind", "metadata", "status");
-    top.string("apiVersion")
-        .ifPresent(v -> {
-          if (!API_VERSIONS.contains(v.substring(v.indexOf('/') + 1))) {
-            top.error(
-                "apiVersion",
-                "\"" + v + "\" is no version of ServiceEntry; use networking.istio.io/v1");
-          }
-        });
-    Optional<FieldReader> specReader = top.mapping("spec");
-    if (!top.has("spec")) {
-      top.error("spec", "is missing");
-    }
-    top.finish();
+    Optional<FieldReader> specReader = IstioFields.spec(object, problems);
     if (specReader.isEmpty()) {
       return Optional.empty();
     }
@@ -275,7 +248,7 @@ public final class ServiceEntryReader {
       if (!reader.has("name") || name.map(String::isEmpty).orElse(false)) {
         reader.error("name", "is missing; every port of a ServiceEntry has a name");
       } else if (name.isPresent()) {
-        if (!PORT_NAME.matcher(name.get()).matches() || name.get().length() > 63) {
+        if (!IstioFields.isPortName(name.get())) {
           reader.error("name", "\"" + name.get() + "\" is not a DNS label");
         } else if (!names.add(name.get())) {
           reader.error(
@@ -373,7 +346,7 @@ public final class ServiceEntryReader {
       }
     }
     Map<String, String> labels = reader.stringMap("labels");
-    checkLabels(reader, "labels", labels);
+    IstioFields.checkLabels(reader, "labels", labels);
     int weight = reader.integer("weight", 0, Integer.MAX_VALUE).orElse(0);
     String locality = reader.string("locality").orElse("");
     String account = reader.string("serviceAccount").orElse("");
@@ -423,22 +396,11 @@ public final class ServiceEntryReader {
   // ---- the rest ----------------------------------------------------------------------------
 
   private Optional<Map<String, String>> selector(FieldReader spec) {
-    Optional<FieldReader> reader = spec.mapping("workloadSelector");
-    if (reader.isEmpty()) {
-      return Optional.empty();
-    }
-    Map<String, String> labels = reader.get().stringMap("labels");
-    reader.get().finish();
-    if (labels.isEmpty()) {
+    Optional<Map<String, String>> labels = IstioFields.workloadSelector(spec);
+    if (labels.isPresent() && labels.get().isEmpty()) {
       spec.warning("workloadSelector", "has no labels, so it selects nothing");
     }
-    labels.forEach((key, value) -> {
-      if (key.contains("*") || value.contains("*")) {
-        spec.error(
-            "workloadSelector", "wildcards are not allowed in a selector: " + key + ": " + value);
-      }
-    });
-    return Optional.of(labels);
+    return labels;
   }
 
   private List<String> exportTo(FieldReader spec) {
@@ -550,20 +512,6 @@ public final class ServiceEntryReader {
               + USE_WAYPOINT
               + ")");
     }
-  }
-
-  private void checkLabels(FieldReader reader, String key, Map<String, String> labels) {
-    labels.forEach((name, value) -> {
-      int slash = name.lastIndexOf('/');
-      String bare = name.substring(slash + 1);
-      boolean good =
-          LABEL_PART.matcher(bare).matches()
-              && bare.length() <= 63
-              && (value.isEmpty() || (LABEL_PART.matcher(value).matches() && value.length() <= 63));
-      if (!good) {
-        reader.error(key, "\"" + name + ": " + value + "\" is not a valid label");
-      }
-    });
   }
 
   /// `status.addresses` is what a control plane wrote: what does not fit is skipped, not refused.

@@ -1,0 +1,182 @@
+package io.tailwater.agent.control.istio;
+
+import io.tailwater.agent.control.source.FieldReader;
+import io.tailwater.agent.control.source.KubeObject;
+import io.tailwater.agent.control.source.Nearest;
+import io.tailwater.agent.control.source.Problems;
+import io.tailwater.agent.traffic.CidrBlock;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/// Validates a Gateway of Istio's own API as its webhook does (`ValidateGateway`), every problem at
+/// once. Nothing of it is kept: it configures gateways, not this node. One use, one thread.
+public final class GatewayReader {
+  private static final String UNIX = "unix://";
+
+  private enum Mode {
+    PASSTHROUGH,
+    SIMPLE,
+    MUTUAL,
+    AUTO_PASSTHROUGH,
+    ISTIO_MUTUAL,
+    OPTIONAL_MUTUAL
+  }
+
+  private static final Map<String, Mode> MODES =
+      Map.of(
+          "PASSTHROUGH", Mode.PASSTHROUGH,
+          "SIMPLE", Mode.SIMPLE,
+          "MUTUAL", Mode.MUTUAL,
+          "AUTO_PASSTHROUGH", Mode.AUTO_PASSTHROUGH,
+          "ISTIO_MUTUAL", Mode.ISTIO_MUTUAL,
+          "OPTIONAL_MUTUAL", Mode.OPTIONAL_MUTUAL);
+
+  private GatewayReader() {}
+
+  /// Whether it is valid.
+  public static boolean read(KubeObject object, Problems problems) {
+    return IstioFields.read(
+            object,
+            problems,
+            own ->
+                IstioFields.spec(object, own)
+                    .map(spec -> {
+                      gateway(spec);
+                      return true;
+                    }))
+        .isPresent();
+  }
+
+  private static void gateway(FieldReader spec) {
+    Map<String, String> selector = spec.stringMap("selector");
+    IstioFields.checkLabels(spec, "selector", selector);
+    List<FieldReader> servers = spec.mappings("servers");
+    if (servers.isEmpty() && spec.items("servers").isEmpty()) {
+      spec.error("servers", "at least one server is needed");
+    }
+    Set<String> names = new HashSet<>();
+    for (FieldReader server : servers) {
+      server(server, names);
+    }
+    spec.finish();
+  }
+
+  private static void server(FieldReader server, Set<String> names) {
+    hosts(server);
+    String bind = server.string("bind").orElse("");
+    if (!bind.isEmpty() && !bind.startsWith(UNIX) && CidrBlock.parseAddress(bind).isEmpty()) {
+      server.error("bind", "\"" + bind + "\" is neither an IP address nor a " + UNIX + " path");
+    }
+    server.ignore("defaultEndpoint", "name");
+    Optional<FieldReader> tls = server.mapping("tls");
+    Optional<FieldReader> port = server.mapping("port");
+    if (port.isEmpty()) {
+      server.error("port", "is missing");
+    } else {
+      Protocol protocol = port(port.get(), bind, names);
+      tls(server, tls, protocol);
+    }
+    server.finish();
+  }
+
+  private static void hosts(FieldReader server) {
+    List<FieldReader.Text> hosts = server.strings("hosts");
+    if (hosts.isEmpty() && server.items("hosts").isEmpty()) {
+      server.error("hosts", "at least one host is needed");
+    }
+    for (FieldReader.Text text : hosts) {
+      int slash = text.text().indexOf('/');
+      String namespace = slash < 0 ? "*" : text.text().substring(0, slash);
+      String name = text.text().substring(slash + 1);
+      if (!namespace.equals("*") && !namespace.equals(".") && !KubeObject.isLabel(namespace)) {
+        server
+            .problems()
+            .error(
+                text.line(),
+                text.path(),
+                "\"" + namespace + "\" is neither a namespace nor one of \"*\", \".\"");
+      }
+      if (CidrBlock.parseAddress(name).isEmpty()) {
+        IstioFields.notDnsName(name)
+            .ifPresent(why ->
+                server
+                    .problems()
+                    .error(text.line(), text.path(), "\"" + text.text() + "\" " + why));
+      }
+    }
+  }
+
+  private static Protocol port(FieldReader port, String bind, Set<String> names) {
+    Optional<Integer> number = port.integer("number", bind.startsWith(UNIX) ? 0 : 1, 65535);
+    if (number.isEmpty() && !port.has("number") && !bind.startsWith(UNIX)) {
+      port.error("number", "is missing");
+    }
+    String name = port.string("name").orElse("");
+    if (name.isEmpty()) {
+      port.error("name", "is missing; every port of a Gateway has a name");
+    } else if (!names.add(name)) {
+      port.error("name", "the port name \"" + name + "\" is already used by another server");
+    }
+    String text = port.string("protocol").orElse("");
+    Optional<Protocol> protocol = Protocol.parse(text).filter(p -> p != Protocol.UNSET);
+    if (protocol.isEmpty()) {
+      port.error(
+          "protocol",
+          text.isEmpty()
+              ? "is missing"
+              : "\""
+                  + text
+                  + "\" is none of "
+                  + String.join(", ", Protocol.names())
+                  + Nearest.hint(text, Protocol.names()));
+    }
+    port.ignore("targetPort");
+    port.finish();
+    return protocol.orElse(Protocol.UNSET);
+  }
+
+  private static void tls(FieldReader server, Optional<FieldReader> reader, Protocol protocol) {
+    boolean secure = protocol.family() == Protocol.Family.TLS;
+    if (reader.isEmpty()) {
+      if (secure) {
+        server.error("tls", "is missing; a port of protocol " + protocol.text() + " needs it");
+      }
+      return;
+    }
+    FieldReader tls = reader.get();
+    Mode mode = tls.oneOf("mode", MODES).orElse(Mode.PASSTHROUGH);
+    boolean redirect = tls.bool("httpsRedirect").orElse(false);
+    boolean onlyRedirect = redirect && tls.mapping().keys().size() == 1;
+    if (!secure && protocol != Protocol.UNSET && !onlyRedirect) {
+      server.error(
+          "tls",
+          protocol.family() == Protocol.Family.HTTP
+              ? "may only hold httpsRedirect on an HTTP port"
+              : "needs a port of protocol HTTPS or TLS");
+    }
+    boolean secret =
+        !tls.string("credentialName").orElse("").isEmpty() || tls.has("credentialNames");
+    boolean key = !tls.string("privateKey").orElse("").isEmpty();
+    boolean certificate =
+        !tls.string("serverCertificate").orElse("").isEmpty() || tls.has("tlsCertificates");
+    boolean ca = !tls.string("caCertificates").orElse("").isEmpty();
+    if (mode == Mode.ISTIO_MUTUAL && (secret || key || certificate || ca)) {
+      tls.error("mode", "ISTIO_MUTUAL uses the mesh's certificates: name no others");
+    }
+    boolean files = mode == Mode.SIMPLE || mode == Mode.MUTUAL || mode == Mode.OPTIONAL_MUTUAL;
+    if (files && !secret && !tls.has("tlsCertificates")) {
+      if (!certificate) {
+        tls.error("serverCertificate", "is missing; mode " + mode + " needs it or credentialName");
+      }
+      if (!key) {
+        tls.error("privateKey", "is missing; mode " + mode + " needs it or credentialName");
+      }
+      if (mode != Mode.SIMPLE && !ca) {
+        tls.error("caCertificates", "is missing; mode " + mode + " needs it or credentialName");
+      }
+    }
+  }
+}
