@@ -53,7 +53,6 @@ public final class WorkloadEntryReader {
             p,
             ports,
             labels,
-            object.labels(),
             network,
             locality,
             weight,
