@@ -30,6 +30,7 @@ class LayersTest {
           "dataplane.route",
           "dataplane.resolve",
           "dataplane.upstream",
+          "dataplane.tls",
           "dataplane.accept",
           "dataplane.connect",
           "dataplane.relay",
