@@ -1,5 +1,6 @@
 package io.tailwater.agent.cli;
 
+import io.tailwater.agent.config.DurationText;
 import io.tailwater.agent.control.compile.Explain;
 import io.tailwater.agent.control.compile.Prediction;
 import io.tailwater.agent.control.istio.EgressSettings;
@@ -12,6 +13,8 @@ import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.control.source.Problems;
 import io.tailwater.agent.control.source.YamlDocument;
 import io.tailwater.agent.control.source.YamlValue;
+import io.tailwater.agent.dataplane.route.ConnectionPolicy;
+import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.HostName;
@@ -21,12 +24,15 @@ import io.tailwater.agent.traffic.PodRef;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import org.jspecify.annotations.Nullable;
 
 /// A policy test: configuration, a client, what DNS answers, and what must become of each probe.
@@ -37,6 +43,7 @@ record PolicyTest(
     EgressSettings egress,
     List<KubeObject> config,
     Pod workload,
+    boolean dnsCapture,
     Map<HostName, List<InetAddress>> dns,
     boolean invalid,
     List<Probe> probes) {
@@ -47,6 +54,7 @@ record PolicyTest(
       int line,
       OriginalDst dst,
       Preface preface,
+      Optional<Request> request,
       Map<String, Set<String>> expected,
       List<String> notBuilt) {}
 
@@ -121,13 +129,13 @@ record PolicyTest(
       boolean invalid = top.bool("invalid").orElse(false);
       List<Probe> probes = new ArrayList<>();
       for (FieldReader probe : top.mappings("probes")) {
-        probe(probe, dnsCapture).ifPresent(probes::add);
+        probe(probe).ifPresent(probes::add);
       }
       if (!invalid && top.items("probes").isEmpty()) {
         top.error("probes", "is missing: a test without probes tests nothing");
       }
       top.finish();
-      return new PolicyTest(name, mesh, egress, config, workload, dns, invalid, probes);
+      return new PolicyTest(name, mesh, egress, config, workload, dnsCapture, dns, invalid, probes);
     }
 
     private MeshSettings mesh() {
@@ -209,7 +217,7 @@ record PolicyTest(
       return out;
     }
 
-    private Optional<Probe> probe(FieldReader reader, boolean dnsCapture) {
+    private Optional<Probe> probe(FieldReader reader) {
       String protocol = reader.string("protocol").orElse("");
       if (!PROTOCOLS.contains(protocol)) {
         reader.error("protocol", "\"" + protocol + "\" is none of dns, http, http2, tcp, tls");
@@ -219,7 +227,10 @@ record PolicyTest(
       Optional<String> host = reader.string("host");
       Optional<String> method = reader.string("method");
       Optional<String> path = reader.string("path");
-      reader.stringMap("headers");
+      Map<String, String> headers = new LinkedHashMap<>();
+      reader
+          .stringMap("headers")
+          .forEach((key, value) -> headers.put(key.toLowerCase(Locale.ROOT), value));
       Optional<String> query = reader.string("query");
       Optional<String> title = reader.string("name");
       boolean inbound =
@@ -233,9 +244,6 @@ record PolicyTest(
       if (protocol.equals("dns")) {
         notBuilt.add("dns probes are not built yet");
       }
-      if (dnsCapture) {
-        notBuilt.add("dnsCapture is not built yet");
-      }
       Map<String, Set<String>> expected = new LinkedHashMap<>();
       Optional<FieldReader> expect = reader.mapping("expect");
       if (expect.isPresent()) {
@@ -248,7 +256,24 @@ record PolicyTest(
       if (dst.isEmpty() && !protocol.equals("dns")) {
         reader.error("dst", "is missing");
       }
-      Preface preface = preface(protocol, sni, host, method, path);
+      Optional<Request> request =
+          protocol.startsWith("http")
+              ? Optional.of(
+                  request(
+                      host,
+                      protocol.equals("http2"),
+                      method.orElse("GET"),
+                      path.orElse("/"),
+                      headers))
+              : Optional.empty();
+      Preface preface =
+          request
+              .<Preface>map(
+                  r -> new Preface.Http(r.host(), r.port(), r.http2(), r.method(), r.path()))
+              .orElseGet(() ->
+                  protocol.equals("tls")
+                      ? sni.map(Explain::tls).orElseGet(Preface.TlsWithoutName::new)
+                      : new Preface.Opaque());
       String shown =
           title.orElse(
               protocol
@@ -259,7 +284,13 @@ record PolicyTest(
       OriginalDst nowhere = new OriginalDst(CidrBlock.parseAddress("0.0.0.0").orElseThrow(), 0);
       return Optional.of(
           new Probe(
-              shown, reader.mapping().line(), at.orElse(nowhere), preface, expected, notBuilt));
+              shown,
+              reader.mapping().line(),
+              at.orElse(nowhere),
+              preface,
+              request,
+              expected,
+              notBuilt));
     }
 
     private static void source(FieldReader source) {
@@ -281,28 +312,21 @@ record PolicyTest(
       return Optional.empty();
     }
 
-    private static Preface preface(
-        String protocol,
-        Optional<String> sni,
+    private static Request request(
         Optional<String> host,
-        Optional<String> method,
-        Optional<String> path) {
-      return switch (protocol) {
-        case "tls" -> sni.map(Explain::tls).orElseGet(Preface.TlsWithoutName::new);
-        case "http", "http2" -> {
-          Preface.Http parsed =
-              host.map(h -> (Preface.Http) Explain.http(h))
-                  .orElseGet(() ->
-                      new Preface.Http(Optional.empty(), Optional.empty(), false, "GET", "/"));
-          yield new Preface.Http(
-              parsed.host(),
-              parsed.port(),
-              protocol.equals("http2"),
-              method.orElse("GET"),
-              path.orElse("/"));
-        }
-        default -> new Preface.Opaque();
-      };
+        boolean http2,
+        String method,
+        String path,
+        Map<String, String> headers) {
+      Optional<Request> read = host.map(Explain::request);
+      return new Request(
+          read.flatMap(Request::host),
+          read.flatMap(Request::address),
+          read.flatMap(Request::port),
+          method,
+          path,
+          http2,
+          headers::get);
     }
 
     private static void expect(
@@ -317,6 +341,7 @@ record PolicyTest(
               "upstreamHost",
               "service",
               "tunnel",
+              "waypoint",
               "error",
               "resource",
               "grade")) {
@@ -326,28 +351,66 @@ record PolicyTest(
         expect.bool(key).ifPresent(value -> expected.put(key, Set.of(String.valueOf(value))));
       }
       if (expect.has("upstreamAddresses")) {
-        Set<String> addresses = new java.util.TreeSet<>();
+        Set<String> addresses = new TreeSet<>();
         expect.strings("upstreamAddresses").forEach(t -> addresses.add(canonical(t.text())));
         expected.put("upstreamAddresses", addresses);
       }
-      for (String key : List.of("weighted", "limits", "waypoint", "answers")) {
-        if (expect.has(key)) {
-          notBuilt.add(key + " is not built yet");
-        }
+      if (expect.has("answers")) {
+        notBuilt.add("answers is not built yet");
       }
-      expect
-          .mapping("limits")
-          .ifPresent(limits -> {
-            limits.ignore("maxConnections", "maxRequests", "maxPendingRequests", "connectTimeout");
-            limits.finish();
-          });
+      if (expect.has("weighted")) {
+        Set<String> weighted = new TreeSet<>();
+        for (FieldReader choice : expect.mappings("weighted")) {
+          weighted.add(
+              choice.string("cluster").orElse("")
+                  + " "
+                  + choice.integer("weight", 0, Integer.MAX_VALUE).orElse(0));
+          choice.finish();
+        }
+        expected.put("weighted", weighted);
+      }
+      expect.mapping("limits").ifPresent(limits -> limits(limits, expected));
       Optional<FieldReader> tls = expect.mapping("tls");
       if (tls.isPresent()) {
-        tls.get().ignore("mode", "sni", "sans", "autoSan", "insecureSkipVerify");
-        tls.get().finish();
-        notBuilt.add("TLS origination is not built yet");
+        tls(tls.get(), expected);
+      } else if (expected.getOrDefault("action", Set.of()).equals(Set.of("forward"))) {
+        expected.put("tls", Set.of());
       }
       expect.finish();
+    }
+
+    private static void limits(FieldReader limits, Map<String, Set<String>> expected) {
+      for (String key : List.of("maxConnections", "maxRequests", "maxPendingRequests")) {
+        limits
+            .number(key, 0, ConnectionPolicy.Limits.UNLIMITED)
+            .ifPresent(n -> expected.put("limits." + key, Set.of(String.valueOf(n))));
+      }
+      limits
+          .string("connectTimeout")
+          .ifPresent(text -> {
+            Optional<Duration> duration = DurationText.parse(text);
+            if (duration.isEmpty()) {
+              limits.error("connectTimeout", "\"" + text + "\" is not a duration like 5s");
+            }
+            duration.ifPresent(
+                d -> expected.put("limits.connectTimeout", Set.of(DurationText.show(d))));
+          });
+      limits.finish();
+    }
+
+    private static void tls(FieldReader tls, Map<String, Set<String>> expected) {
+      for (String key : List.of("mode", "sni")) {
+        tls.string(key).ifPresent(text -> expected.put("tls." + key, Set.of(text)));
+      }
+      if (tls.has("sans")) {
+        Set<String> sans = new TreeSet<>();
+        tls.strings("sans").forEach(t -> sans.add(t.text()));
+        expected.put("tls.sans", sans);
+      }
+      for (String key : List.of("autoSan", "insecureSkipVerify")) {
+        tls.bool(key).ifPresent(value -> expected.put("tls." + key, Set.of(String.valueOf(value))));
+      }
+      tls.finish();
     }
 
     /// Addresses are compared as such: two spellings of one IPv6 address are the same.
@@ -361,7 +424,7 @@ record PolicyTest(
     }
   }
 
-  /// What a prediction says under a key of `expect`.
+  /// What a prediction says under a key of `expect`; inner keys follow a dot.
   static Set<String> actual(String key, Prediction p) {
     @Nullable Object value =
         switch (key) {
@@ -370,7 +433,8 @@ record PolicyTest(
           case "upstreamHost" ->
               p.upstreamHosts().size() == 1 ? p.upstreamHosts().getFirst().text() : null;
           case "service" -> p.service().orElse(null);
-          case "tunnel" -> p.passes() ? "NONE" : null;
+          case "tunnel" -> p.tunnel().orElse(null);
+          case "waypoint" -> p.waypoint().orElse(null);
           case "error" -> p.errorCode().orElse(null);
           case "resource" -> p.resource().map(Problem::show).orElse(null);
           case "grade" -> p.grade().map(g -> g.text()).orElse(null);
@@ -379,13 +443,30 @@ record PolicyTest(
               p.suggestion()
                   .map(s -> s instanceof io.tailwater.agent.dataplane.route.Suggestion.Yaml)
                   .orElse(false);
+          case "tls" -> p.tls().map(t -> "TLS is originated: " + t.mode()).orElse(null);
+          case "tls.mode" -> p.tls().map(Prediction.Tls::mode).orElse(null);
+          case "tls.sni" -> p.tls().flatMap(Prediction.Tls::sni).orElse(null);
+          case "tls.autoSan" -> p.tls().map(Prediction.Tls::autoSan).orElse(null);
+          case "tls.insecureSkipVerify" ->
+              p.tls().map(Prediction.Tls::insecureSkipVerify).orElse(null);
+          case "limits.maxConnections" ->
+              p.limits().map(Prediction.Limits::maxConnections).orElse(null);
+          case "limits.maxRequests" -> p.limits().map(Prediction.Limits::maxRequests).orElse(null);
+          case "limits.maxPendingRequests" ->
+              p.limits().map(Prediction.Limits::maxPendingRequests).orElse(null);
+          case "limits.connectTimeout" ->
+              p.limits().map(l -> DurationText.show(l.connectTimeout())).orElse(null);
           default -> null;
         };
-    if (key.equals("upstreamAddresses")) {
-      Set<String> out = new java.util.TreeSet<>();
-      p.upstreamAddresses().orElse(List.of()).forEach(a -> out.add(a.toString()));
-      return out;
-    }
-    return value == null ? Set.of() : Set.of(value.toString());
+    return switch (key) {
+      case "upstreamAddresses" -> new TreeSet<>(p.upstreamAddresses().orElse(List.of()));
+      case "weighted" -> {
+        Set<String> out = new TreeSet<>();
+        p.weighted().forEach(w -> out.add(w.cluster() + " " + w.weight()));
+        yield out;
+      }
+      case "tls.sans" -> new TreeSet<>(p.tls().map(Prediction.Tls::sans).orElse(List.of()));
+      default -> value == null ? Set.of() : Set.of(value.toString());
+    };
   }
 }

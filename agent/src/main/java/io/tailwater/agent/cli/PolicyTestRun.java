@@ -55,7 +55,7 @@ final class PolicyTestRun {
     }
     PolicyTest test = loaded.test().get();
     PolicyCompiler.Compiled compiled =
-        new PolicyCompiler(test.mesh(), test.egress())
+        new PolicyCompiler(test.mesh(), test.egress(), test.dnsCapture())
             .compile(
                 ResourceSet.of(
                     List.of(
@@ -87,14 +87,13 @@ final class PolicyTestRun {
           new Failure(probe.title(), probe.line(), "", "", String.join("; ", probe.notBuilt())));
       return;
     }
-    Explanation explanation = table.explain(test.workload(), probe.dst(), probe.preface());
+    Explanation explanation =
+        table.explain(test.workload(), probe.dst(), probe.preface(), probe.request());
     Prediction prediction =
         Prediction.of(
             explanation,
-            test.workload().namespace(),
-            probe.dst(),
-            true,
-            probe.preface(),
+            new Prediction.Asked(
+                test.workload().namespace(), probe.dst(), true, probe.preface(), probe.request()),
             name -> java.util.Optional.of(answer(test.dns(), name)),
             FILTER);
     for (Map.Entry<String, Set<String>> expected : probe.expected().entrySet()) {

@@ -6,12 +6,13 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /// Durations as they are written: `300ms`, `5s`, `1h`, `1h30m`, as Go writes them.
-final class DurationText {
+public final class DurationText {
   private static final Pattern PART = Pattern.compile("\\G(\\d{1,9})(ms|s|m|h)");
 
   private DurationText() {}
 
-  static Optional<Duration> parse(String text) {
+  /// Reads one.
+  public static Optional<Duration> parse(String text) {
     if (text.equals("0")) {
       return Optional.of(Duration.ZERO);
     }
@@ -33,7 +34,8 @@ final class DurationText {
     return end > 0 && end == text.length() ? Optional.of(sum) : Optional.empty();
   }
 
-  static String show(Duration d) {
+  /// Writes one.
+  public static String show(Duration d) {
     if (d.isZero()) {
       return "0s";
     }

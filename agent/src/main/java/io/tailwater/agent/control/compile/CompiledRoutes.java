@@ -1,19 +1,18 @@
 package io.tailwater.agent.control.compile;
 
-import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.control.istio.Namespaces;
 import io.tailwater.agent.control.istio.Protocol;
-import io.tailwater.agent.dataplane.route.Action;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.DestinationPolicy;
 import io.tailwater.agent.dataplane.route.Explanation;
+import io.tailwater.agent.dataplane.route.OutboundPolicy;
 import io.tailwater.agent.dataplane.route.PolicyView;
+import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.CidrBlock;
-import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.HostPattern;
 import io.tailwater.agent.traffic.OriginalDst;
@@ -37,7 +36,8 @@ final class CompiledRoutes implements RouteTable {
   private record ViewKey(String namespace, Optional<NotYetHonoured.Selected> sidecar) {}
 
   private final long generation;
-  private final MeshSettings mesh;
+  private final OutboundPolicy meshOutbound;
+  private final boolean allocated;
   private final Namespaces namespaces;
   private final List<Service> services;
   private final NotYetHonoured rest;
@@ -49,15 +49,19 @@ final class CompiledRoutes implements RouteTable {
   private final Map<ViewKey, PolicyView> views = new ConcurrentHashMap<>();
   private volatile @Nullable DestinationPolicy shared;
 
+  /// @param meshOutbound what the mesh says of unknown destinations
+  /// @param allocated whether DNS answers with allocated addresses
   CompiledRoutes(
       long generation,
-      MeshSettings mesh,
+      OutboundPolicy meshOutbound,
+      boolean allocated,
       Namespaces namespaces,
       List<Service> services,
       NotYetHonoured rest,
       @Nullable CompiledRoutes before) {
     this.generation = generation;
-    this.mesh = mesh;
+    this.meshOutbound = meshOutbound;
+    this.allocated = allocated;
     this.namespaces = namespaces;
     this.services = List.copyOf(services);
     this.rest = rest;
@@ -105,7 +109,7 @@ final class CompiledRoutes implements RouteTable {
                 port.number(),
                 port.protocol().name(),
                 service.visibility().show(),
-                word(port.action()),
+                word(port.backend()),
                 service.ref()));
       }
     }
@@ -113,13 +117,13 @@ final class CompiledRoutes implements RouteTable {
     return out;
   }
 
-  private static String word(Action action) {
-    return switch (action) {
-      case Action.Go _ -> "forward";
-      case Action.ByName _ -> "by-name";
-      case Action.ToDialled _ -> "to-dialled";
-      case Action.CannotReach(_, Refusal why, _) -> why.code();
-      case Action.NotHonoured _ -> Refusal.NOT_SUPPORTED_YET.code();
+  private static String word(Backend backend) {
+    return switch (backend.source()) {
+      case Backend.Source.Endpoints(List<Backend.Labelled> endpoints, _) ->
+          endpoints.isEmpty() ? Refusal.NO_HEALTHY_UPSTREAM.code() : "forward";
+      case Backend.Source.ByName _ -> "by-name";
+      case Backend.Source.Dialled _ -> "to-dialled";
+      case Backend.Source.NotHonoured _ -> Refusal.NOT_SUPPORTED_YET.code();
     };
   }
 
@@ -131,11 +135,13 @@ final class CompiledRoutes implements RouteTable {
   }
 
   private PolicyView build(ViewKey key) {
-    boolean registryOnly =
-        mesh.outboundTrafficPolicy() == MeshSettings.OutboundTrafficPolicy.REGISTRY_ONLY
-            || key.sidecar.map(NotYetHonoured.Selected::registryOnly).orElse(false);
-    EgressMode mode = namespaces.mode(key.namespace);
-    return new PolicyView(mode, registryOnly, destinations(key));
+    return new PolicyView(namespaces.mode(key.namespace), outbound(key), destinations(key));
+  }
+
+  /// What becomes of unknown destinations: what the client's Sidecar says, else the mesh.
+  private OutboundPolicy outbound(ViewKey key) {
+    boolean sidecar = key.sidecar.map(NotYetHonoured.Selected::registryOnly).orElse(false);
+    return sidecar ? new OutboundPolicy.RegistryOnly() : meshOutbound;
   }
 
   private DestinationPolicy destinations(ViewKey key) {
@@ -152,15 +158,23 @@ final class CompiledRoutes implements RouteTable {
     return policy;
   }
 
+  /// The services that a client sees, oldest first: `exportTo`, then its Sidecar.
+  private List<Service> visible(ViewKey key) {
+    return services.stream().filter(s -> s.visibility().covers(key.namespace)).toList();
+  }
+
+  /// What rules of other kinds make of them for a client.
+  private ClientRules rules(ViewKey key) {
+    return service ->
+        key.sidecar
+            .map(NotYetHonoured.Selected::ref)
+            .or(() -> rest.governs(key.namespace, service));
+  }
+
   private DestinationPolicy compile(ViewKey key) {
-    List<Service> visible =
-        services.stream().filter(s -> s.visibility().covers(key.namespace)).toList();
-    ViewBuilder.Governed governed =
-        service ->
-            key.sidecar
-                .map(NotYetHonoured.Selected::ref)
-                .or(() -> rest.governs(key.namespace, service));
-    return ViewBuilder.build(key.namespace, visible, governed, rest.addresses());
+    return ViewBuilder.build(
+        new ViewBuilder.Client(key.namespace, visible(key), rules(key), allocated),
+        rest.addresses());
   }
 
   @Override
@@ -196,10 +210,20 @@ final class CompiledRoutes implements RouteTable {
   private static final int MOST_CONSIDERED = 20;
 
   @Override
-  public Explanation explain(Pod pod, OriginalDst dst, Preface preface) {
+  public Explanation explain(Pod pod, OriginalDst dst, Preface preface, Optional<Request> request) {
     ClientView view = view(pod);
     Preface read = view.ask(dst) == ClientView.Ask.PREFACE ? preface : new Preface.Silent();
-    Decision decision = view.decide(dst, read);
+    Decision connection = view.decide(dst, read);
+    Optional<Request> decided =
+        connection instanceof Decision.PerRequest ? request : Optional.empty();
+    Decision decision =
+        decided.map(r -> view.decide(dst, r)).orElseGet(() -> named(connection, preface));
+    List<Explanation.Weighted> weighted =
+        view instanceof PolicyView policy
+            ? policy.weighted(dst, read, decided).stream()
+                .map(w -> new Explanation.Weighted(w.weight(), named(w.decision(), preface)))
+                .toList()
+            : List.of();
     Optional<String> winner =
         decision instanceof Decision.Forward forward
             ? Optional.of(forward.to().host() + " " + forward.to().namespace())
@@ -217,7 +241,13 @@ final class CompiledRoutes implements RouteTable {
                     new Explanation.Considered(service.ref(), service.host().text(), reason)));
       }
     }
-    return new Explanation(decision, considered);
+    return new Explanation(decision, weighted, considered);
+  }
+
+  private static Decision named(Decision decision, Preface preface) {
+    return decision instanceof Decision.ByName byName && preface instanceof Preface.Tls tls
+        ? byName.forward(tls.sni())
+        : decision;
   }
 
   /// Why a service that has something to do with the connection did not get it.
@@ -279,6 +309,9 @@ final class CompiledRoutes implements RouteTable {
     Optional<ResourceRef> other =
         switch (decision) {
           case Decision.Forward forward -> Optional.of(forward.resource());
+          case Decision.ByName byName -> Optional.of(byName.resource());
+          case Decision.ToWaypoint waypoint -> Optional.of(waypoint.resource());
+          case Decision.PerRequest _ -> Optional.empty();
           case Decision.Refuse refuse -> refuse.resource();
           case Decision.Passthrough pass -> pass.resource();
         };

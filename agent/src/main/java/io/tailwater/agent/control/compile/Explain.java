@@ -3,7 +3,9 @@ package io.tailwater.agent.control.compile;
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
 import io.tailwater.agent.dataplane.resolve.AddressFilter;
+import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.Explanation;
+import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.route.Suggestion;
 import io.tailwater.agent.dataplane.sniff.Preface;
@@ -17,6 +19,8 @@ import java.io.IOException;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
 import java.net.InetAddress;
+import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 
@@ -86,17 +90,19 @@ public final class Explain {
         new OriginalDst(
             dialled.orElseGet(() -> CidrBlock.parseAddress("0.0.0.0").orElseThrow()), to.port());
     Preface preface = preface(table, question);
-    Explanation explanation = table.explain(question.pod(), dst, preface);
+    Optional<Request> request =
+        preface instanceof Preface.Http http
+            ? Optional.of(question.host().map(Explain::request).orElseGet(() -> Request.of(http)))
+            : Optional.empty();
+    Explanation explanation = table.explain(question.pod(), dst, preface, request);
     return new Answer(
         question,
         dst,
         preface,
         Prediction.of(
             explanation,
-            question.pod().namespace(),
-            dst,
-            dialled.isPresent(),
-            preface,
+            new Prediction.Asked(
+                question.pod().namespace(), dst, dialled.isPresent(), preface, request),
             lookUp,
             filter));
   }
@@ -126,18 +132,27 @@ public final class Explain {
     };
   }
 
+  /// What the first bytes of a request with that Host tell.
+  public static Preface.Http http(String host) {
+    Request request = request(host);
+    return new Preface.Http(request.host(), request.port(), false, "GET", "/");
+  }
+
   /// A request with a Host, which may carry a port, as a client might write it.
-  public static Preface http(String host) {
+  public static Request request(String host) {
     int colon = host.lastIndexOf(':');
     boolean hasPort = colon > 0 && host.substring(colon + 1).matches("[0-9]{1,5}");
     Optional<Integer> port =
         hasPort ? Optional.of(Integer.parseInt(host.substring(colon + 1))) : Optional.empty();
+    String bare = hasPort ? host.substring(0, colon) : host;
+    boolean bracketed = bare.startsWith("[") && bare.endsWith("]");
+    Optional<InetAddress> address =
+        CidrBlock.parseAddress(bracketed ? bare.substring(1, bare.length() - 1) : bare);
     Optional<HostName> name =
-        HostName.parse(hasPort ? host.substring(0, colon) : host)
-                instanceof HostName.Parsed.Valid(HostName valid, _)
+        HostName.parse(bare) instanceof HostName.Parsed.Valid(HostName valid, _)
             ? Optional.of(valid)
             : Optional.empty();
-    return new Preface.Http(name, port, false, "GET", "/");
+    return new Request(name, address, port, "GET", "/", false, _ -> null);
   }
 
   // ---- showing -----------------------------------------------------------------------------
@@ -160,11 +175,17 @@ public final class Explain {
     line(out, p.action().text(), p.detail());
     p.error().ifPresent(e -> line(out, "error", e.code()));
     p.cluster().ifPresent(c -> line(out, "cluster", c));
+    for (Prediction.WeightedCluster w : p.weighted()) {
+      line(out, "weight " + w.weight(), w.cluster());
+    }
+    p.waypoint().ifPresent(w -> line(out, "waypoint", w));
     p.resource().ifPresent(r -> line(out, "resource", show(r)));
     if (!p.upstreamHosts().isEmpty()) {
       line(out, "looks up", join(p.upstreamHosts()));
     }
     p.upstreamAddresses().ifPresent(a -> line(out, "dials", join(a)));
+    p.tls().ifPresent(t -> line(out, "tls", show(t)));
+    limits(p).ifPresent(l -> line(out, "limits", l));
     p.grade().ifPresent(g -> line(out, "grade", show(g)));
     if (p.action() == Prediction.Action.FORWARD
         && p.grade().isEmpty()
@@ -189,6 +210,38 @@ public final class Explain {
     }
     p.suggestion().ifPresent(s -> suggestion(out, s));
     return out.toString();
+  }
+
+  private static String show(Prediction.Tls tls) {
+    StringBuilder out = new StringBuilder(tls.mode());
+    out.append(tls.sni().map(n -> ", server name " + n).orElse(", no server name"));
+    if (tls.insecureSkipVerify()) {
+      out.append(", the certificate is not verified (insecureSkipVerify)");
+    } else if (!tls.sans().isEmpty()) {
+      out.append(", the certificate must be for ").append(String.join(" or ", tls.sans()));
+      if (tls.autoSan()) {
+        out.append(", and for the requested name");
+      }
+    }
+    return out.toString();
+  }
+
+  /// What differs from no limit at all.
+  private static Optional<String> limits(Prediction p) {
+    List<String> parts = new ArrayList<>();
+    p.limits()
+        .ifPresent(l -> {
+          bound(parts, "connections", l.maxConnections());
+          bound(parts, "requests", l.maxRequests());
+          bound(parts, "pending requests", l.maxPendingRequests());
+        });
+    return parts.isEmpty() ? Optional.empty() : Optional.of(String.join(", ", parts));
+  }
+
+  private static void bound(List<String> parts, String what, long limit) {
+    if (limit != ConnectionPolicy.Limits.UNLIMITED) {
+      parts.add(limit + " " + what);
+    }
   }
 
   private static void line(StringBuilder out, String key, String value) {
@@ -263,20 +316,44 @@ public final class Explain {
     json.writeStartObject();
     json.writeStringField("action", p.action().text());
     optional(json, "cluster", p.cluster());
+    if (!p.weighted().isEmpty()) {
+      json.writeArrayFieldStart("weighted");
+      for (Prediction.WeightedCluster w : p.weighted()) {
+        json.writeStartObject();
+        json.writeStringField("cluster", w.cluster());
+        json.writeNumberField("weight", w.weight());
+        json.writeEndObject();
+      }
+      json.writeEndArray();
+    }
     if (p.upstreamHosts().size() == 1) {
       json.writeStringField("upstreamHost", p.upstreamHosts().getFirst().text());
     }
     if (p.upstreamAddresses().isPresent()) {
-      json.writeArrayFieldStart("upstreamAddresses");
-      for (OriginalDst address : p.upstreamAddresses().get()) {
-        json.writeString(address.toString());
-      }
-      json.writeEndArray();
+      strings(json, "upstreamAddresses", p.upstreamAddresses().get());
     }
+    if (p.tls().isPresent()) {
+      Prediction.Tls tls = p.tls().get();
+      json.writeObjectFieldStart("tls");
+      json.writeStringField("mode", tls.mode());
+      optional(json, "sni", tls.sni());
+      strings(json, "sans", tls.sans());
+      json.writeBooleanField("autoSan", tls.autoSan());
+      json.writeBooleanField("insecureSkipVerify", tls.insecureSkipVerify());
+      json.writeEndObject();
+    }
+    if (p.limits().isPresent()) {
+      Prediction.Limits limits = p.limits().get();
+      json.writeObjectFieldStart("limits");
+      json.writeNumberField("maxConnections", limits.maxConnections());
+      json.writeNumberField("maxRequests", limits.maxRequests());
+      json.writeNumberField("maxPendingRequests", limits.maxPendingRequests());
+      json.writeStringField("connectTimeout", show(limits.connectTimeout()));
+      json.writeEndObject();
+    }
+    optional(json, "waypoint", p.waypoint());
     optional(json, "service", p.service());
-    if (p.passes()) {
-      json.writeStringField("tunnel", "NONE");
-    }
+    optional(json, "tunnel", p.tunnel());
     optional(json, "error", p.error().map(io.tailwater.agent.traffic.Refusal::code));
     json.writeBooleanField("wouldBlock", p.wouldBlock());
     optional(json, "grade", p.grade().map(Grade::text));
@@ -300,6 +377,19 @@ public final class Explain {
       }
     }
     json.writeEndObject();
+  }
+
+  private static String show(Duration duration) {
+    return duration.toMillisPart() == 0 ? duration.toSeconds() + "s" : duration.toMillis() + "ms";
+  }
+
+  private static void strings(JsonGenerator json, String key, List<String> values)
+      throws IOException {
+    json.writeArrayFieldStart(key);
+    for (String value : values) {
+      json.writeString(value);
+    }
+    json.writeEndArray();
   }
 
   private static void optional(JsonGenerator json, String key, Optional<String> value)

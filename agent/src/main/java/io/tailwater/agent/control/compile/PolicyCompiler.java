@@ -10,6 +10,7 @@ import io.tailwater.agent.control.source.KubeObject;
 import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.control.source.ResourceKey;
 import io.tailwater.agent.control.source.ResourceSet;
+import io.tailwater.agent.dataplane.route.OutboundPolicy;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.HostPattern;
@@ -31,6 +32,7 @@ import org.jspecify.annotations.Nullable;
 public final class PolicyCompiler {
   private final MeshSettings mesh;
   private final EgressSettings egress;
+  private final boolean allocated;
   private final ReadResources<ServiceEntry> entries;
   private final Map<String, EgressMode> lastModes = new HashMap<>();
   private long generation;
@@ -49,8 +51,15 @@ public final class PolicyCompiler {
   }
 
   public PolicyCompiler(MeshSettings mesh, EgressSettings egress) {
+    this(mesh, egress, false);
+  }
+
+  /// @param allocated whether captured DNS answers with the addresses that a control plane
+  ///   allocated, so that they name services
+  public PolicyCompiler(MeshSettings mesh, EgressSettings egress, boolean allocated) {
     this.mesh = mesh;
     this.egress = egress;
+    this.allocated = allocated;
     this.entries =
         new ReadResources<>(
             (object, problems) -> ServiceEntryReader.read(object, mesh.rootNamespace(), problems));
@@ -68,9 +77,17 @@ public final class PolicyCompiler {
     for (ServiceEntry entry : read) {
       warnOfEntry(entry, namespaces, set, problems);
     }
-    CompiledRoutes table = new CompiledRoutes(++generation, mesh, namespaces, services, rest, last);
+    CompiledRoutes table =
+        new CompiledRoutes(++generation, outbound(), allocated, namespaces, services, rest, last);
     last = table;
     return new Compiled(table, problems);
+  }
+
+  private OutboundPolicy outbound() {
+    return switch (mesh.outboundTrafficPolicy()) {
+      case ALLOW_ANY -> new OutboundPolicy.AllowAny();
+      case REGISTRY_ONLY -> new OutboundPolicy.RegistryOnly();
+    };
   }
 
   private record HostOf(String namespace, HostPattern host) {}

@@ -2,13 +2,17 @@ package io.tailwater.agent.control.compile;
 
 import io.tailwater.agent.dataplane.resolve.AddressFilter;
 import io.tailwater.agent.dataplane.resolve.Addresses;
+import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.Explanation;
+import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.route.Suggestion;
 import io.tailwater.agent.dataplane.route.Target;
+import io.tailwater.agent.dataplane.route.UpstreamTls;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.AddressRule;
 import io.tailwater.agent.traffic.AddressText;
+import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.Grade;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
@@ -16,17 +20,25 @@ import io.tailwater.agent.traffic.Refusal;
 import io.tailwater.agent.traffic.ResourceRef;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
 
-/// What would become of a connection: a decision carried on through look-up and address filter, as
-/// the data path would, without dialling. Policy tests compare it, `explain` shows it. Immutable.
+/// What would become of a connection or request: a decision carried on through look-up and address
+/// filter, as the data path would, without dialling. Policy tests compare it, `explain` shows it.
+/// Immutable.
 ///
+/// @param weighted the clusters among which weights choose; `cluster` is empty then
 /// @param upstreamHosts the names that are looked up
-/// @param upstreamAddresses what may be dialled; empty where a name was not looked up
+/// @param upstreamAddresses what may be dialled, as `ip:port` or `pipe:/path`; empty where a name
+///   was not looked up
+/// @param tls TLS that the agent originates
+/// @param limits what bounds the destination
+/// @param tunnel `HBONE` or `NONE`, where it gets anywhere
+/// @param waypoint the waypoint that it is sent to as `namespace/gateway`
 /// @param wouldBlock whether enforcement would refuse what audit lets pass
 /// @param service the chosen destination as `namespace/host`
 /// @param grade the best grade it could take, where bytes move and addresses are known
@@ -34,8 +46,13 @@ import java.util.Set;
 public record Prediction(
     Action action,
     Optional<String> cluster,
+    List<WeightedCluster> weighted,
     List<HostName> upstreamHosts,
-    Optional<List<OriginalDst>> upstreamAddresses,
+    Optional<List<String>> upstreamAddresses,
+    Optional<Tls> tls,
+    Optional<Limits> limits,
+    Optional<String> tunnel,
+    Optional<String> waypoint,
     Optional<Refusal> error,
     boolean wouldBlock,
     Optional<ResourceRef> resource,
@@ -45,6 +62,7 @@ public record Prediction(
     List<Explanation.Considered> considered,
     String detail) {
   public Prediction {
+    weighted = List.copyOf(weighted);
     upstreamHosts = List.copyOf(upstreamHosts);
     upstreamAddresses = upstreamAddresses.map(List::copyOf);
     considered = List.copyOf(considered);
@@ -54,6 +72,7 @@ public record Prediction(
   public enum Action {
     FORWARD("forward"),
     PASSTHROUGH("passthrough"),
+    WAYPOINT("waypoint"),
     BLOCK("block"),
     REJECT("reject");
 
@@ -68,6 +87,36 @@ public record Prediction(
     }
   }
 
+  /// A cluster with its share.
+  public record WeightedCluster(String cluster, int weight) {}
+
+  /// Originated TLS as it would be for this connection or request.
+  ///
+  /// @param sni empty where none is sent
+  /// @param sans names of which the certificate must carry one; without configured ones the
+  ///   requested name
+  /// @param autoSan whether it must carry the requested name in any case
+  public record Tls(
+      String mode,
+      Optional<String> sni,
+      List<String> sans,
+      boolean autoSan,
+      boolean insecureSkipVerify) {
+    public Tls {
+      sans = List.copyOf(sans);
+    }
+  }
+
+  /// What bounds a destination.
+  public record Limits(
+      long maxConnections, long maxRequests, long maxPendingRequests, Duration connectTimeout) {}
+
+  /// Istio's default, and the agent's.
+  private static final Duration CONNECT_TIMEOUT = Duration.ofSeconds(10);
+
+  private static final String HBONE = "HBONE";
+  private static final String NO_TUNNEL = "NONE";
+
   /// Looks names up, or says nothing of a name because it does not ask.
   @FunctionalInterface
   public interface LookUp {
@@ -77,9 +126,25 @@ public record Prediction(
     Optional<Addresses> of(HostName name);
   }
 
+  /// What is predicted for.
+  ///
+  /// @param namespace the client's, for the suggestion
+  /// @param dst what was dialled
+  /// @param dstKnown whether that is an address, or only its port
+  /// @param request where the connection carries HTTP
+  public record Asked(
+      String namespace,
+      OriginalDst dst,
+      boolean dstKnown,
+      Preface preface,
+      Optional<Request> request) {}
+
   /// Whether the connection gets anywhere.
   public boolean passes() {
-    return action == Action.FORWARD || action == Action.PASSTHROUGH;
+    return switch (action) {
+      case FORWARD, PASSTHROUGH, WAYPOINT -> true;
+      case BLOCK, REJECT -> false;
+    };
   }
 
   /// The reason as policy tests name it: a missing name counts as unknown traffic there.
@@ -88,65 +153,155 @@ public record Prediction(
   }
 
   /// Carries a decision on.
-  ///
-  /// @param namespace the client's, for the suggestion
-  /// @param dst what was dialled; empty where only a name is known
   public static Prediction of(
-      Explanation explanation,
-      String namespace,
-      OriginalDst dst,
-      boolean dstKnown,
-      Preface preface,
-      LookUp lookUp,
-      AddressFilter filter) {
-    return new Making(explanation, namespace, dst, dstKnown, preface, lookUp, filter).make();
+      Explanation explanation, Asked asked, LookUp lookUp, AddressFilter filter) {
+    Making making = new Making(explanation, asked, lookUp, filter);
+    return explanation.weighted().isEmpty()
+        ? making.make(explanation.decision())
+        : making.weighted(explanation.weighted());
   }
 
-  private record Making(
-      Explanation explanation,
-      String namespace,
-      OriginalDst dst,
-      boolean dstKnown,
-      Preface preface,
-      LookUp lookUp,
-      AddressFilter filter) {
-    Prediction make() {
-      return switch (explanation.decision()) {
+  /// Collects what is known; what is not said stays empty.
+  private static final class Draft {
+    private final Action action;
+    private final String detail;
+    private Optional<String> cluster = Optional.empty();
+    private List<WeightedCluster> weighted = List.of();
+    private List<HostName> hosts = List.of();
+    private Optional<List<String>> addresses = Optional.empty();
+    private Optional<Tls> tls = Optional.empty();
+    private Optional<Limits> limits = Optional.empty();
+    private Optional<String> tunnel = Optional.empty();
+    private Optional<String> waypoint = Optional.empty();
+    private Optional<Refusal> error = Optional.empty();
+    private boolean wouldBlock;
+    private Optional<ResourceRef> resource = Optional.empty();
+    private Optional<String> service = Optional.empty();
+    private Optional<Grade> grade = Optional.empty();
+    private Optional<Suggestion> suggestion = Optional.empty();
+
+    Draft(Action action, String detail) {
+      this.action = action;
+      this.detail = detail;
+    }
+
+    Prediction done(Explanation explanation) {
+      return new Prediction(
+          action,
+          cluster,
+          weighted,
+          hosts,
+          addresses,
+          tls,
+          limits,
+          tunnel,
+          waypoint,
+          error,
+          wouldBlock,
+          resource,
+          service,
+          grade,
+          suggestion,
+          explanation.considered(),
+          detail);
+    }
+  }
+
+  private record Making(Explanation explanation, Asked asked, LookUp lookUp, AddressFilter filter) {
+    Prediction make(Decision decision) {
+      return switch (decision) {
         case Decision.Forward forward -> forward(forward);
         case Decision.Passthrough(var wouldBlock, var resource) ->
             passthrough(wouldBlock, resource, suggestion(wouldBlock, List.of()));
-        case Decision.Refuse(Refusal why, var cluster, var resource) ->
-            refused(why, cluster, List.of(), resource, Optional.empty(), List.of(), why.sentence());
+        case Decision.Refuse(Refusal why, var cluster, var resource, var service) -> {
+          Draft draft = refused(why, why.sentence(), List.of());
+          draft.cluster = cluster;
+          draft.resource = resource;
+          draft.service = service;
+          yield draft.done(explanation);
+        }
+        case Decision.ToWaypoint to -> {
+          Draft draft = new Draft(Action.WAYPOINT, "goes to its waypoint, which decides the rest");
+          draft.waypoint = Optional.of(to.waypoint());
+          draft.service = to.service();
+          draft.resource = Optional.of(to.resource());
+          draft.tunnel = Optional.of(HBONE);
+          draft.grade = Optional.of(Grade.COPY);
+          yield draft.done(explanation);
+        }
+        case Decision.PerRequest _ ->
+            new Draft(Action.FORWARD, "each HTTP request is decided by its own Host")
+                .done(explanation);
+        case Decision.ByName by -> {
+          Draft draft = new Draft(Action.FORWARD, "goes to what the requested name resolves to");
+          draft.cluster = by.cluster();
+          draft.resource = Optional.of(by.resource());
+          yield draft.done(explanation);
+        }
       };
+    }
+
+    /// All that weights may choose, as one: what any of them may dial.
+    Prediction weighted(List<Explanation.Weighted> choices) {
+      List<Prediction> made = choices.stream().map(c -> make(c.decision())).toList();
+      Prediction shown =
+          made.stream().filter(Prediction::passes).findFirst().orElse(made.getFirst());
+      Draft draft = new Draft(shown.action(), "one of several destinations, chosen by weight");
+      draft.weighted = new ArrayList<>();
+      Set<HostName> hosts = new LinkedHashSet<>();
+      Set<String> addresses = new LinkedHashSet<>();
+      boolean known = true;
+      for (int i = 0; i < made.size(); i++) {
+        Prediction one = made.get(i);
+        draft.weighted.add(new WeightedCluster(one.cluster().orElse(""), choices.get(i).weight()));
+        hosts.addAll(one.upstreamHosts());
+        known &= one.upstreamAddresses().isPresent() || !one.passes();
+        addresses.addAll(one.upstreamAddresses().orElse(List.of()));
+      }
+      draft.hosts = List.copyOf(hosts);
+      draft.addresses = known ? Optional.of(List.copyOf(addresses)) : Optional.empty();
+      draft.tls = shown.tls();
+      draft.limits = shown.limits();
+      draft.tunnel = shown.tunnel();
+      draft.error = shown.error();
+      draft.resource = shown.resource();
+      draft.suggestion = shown.suggestion();
+      draft.grade = shown.grade();
+      return draft.done(explanation);
     }
 
     private Prediction passthrough(
         Optional<Refusal> wouldBlock,
         Optional<ResourceRef> resource,
         Optional<Suggestion> suggestion) {
-      return new Prediction(
-          Action.PASSTHROUGH,
-          Optional.of(Decision.PASSTHROUGH),
-          List.of(),
-          dstKnown ? Optional.of(List.of(dst)) : Optional.empty(),
-          Optional.empty(),
-          wouldBlock.isPresent(),
-          resource,
-          Optional.empty(),
-          tlsGrade(Grade.KERNEL),
-          suggestion,
-          explanation.considered(),
-          wouldBlock
-              .map(why -> "passes only because of audit: " + why.sentence())
-              .orElse("nothing configures it, and unknown destinations pass"));
+      Draft draft =
+          new Draft(
+              Action.PASSTHROUGH,
+              wouldBlock
+                  .map(why -> "passes only because of audit: " + why.sentence())
+                  .orElse("nothing configures it, and unknown destinations pass"));
+      draft.cluster = Optional.of(Decision.PASSTHROUGH);
+      draft.addresses =
+          asked.dstKnown() ? Optional.of(List.of(asked.dst().toString())) : Optional.empty();
+      draft.tunnel = Optional.of(NO_TUNNEL);
+      draft.wouldBlock = wouldBlock.isPresent();
+      draft.resource = resource;
+      draft.grade = grade(Grade.KERNEL);
+      draft.suggestion = suggestion;
+      return draft.done(explanation);
     }
 
-    private Optional<Grade> tlsGrade(Grade grade) {
-      return preface instanceof Preface.Tls ? Optional.of(grade) : Optional.empty();
+    /// Requests are always copied; else it is told for TLS only.
+    private Optional<Grade> grade(Grade ofTls) {
+      if (asked.request().isPresent()) {
+        return Optional.of(Grade.COPY);
+      }
+      return asked.preface() instanceof Preface.Tls ? Optional.of(ofTls) : Optional.empty();
     }
 
     private Optional<Suggestion> suggestion(Optional<Refusal> why, List<InetAddress> filtered) {
-      return why.map(w -> Suggestion.of(w, namespace, dst, preface, filtered));
+      return why.map(
+          w -> Suggestion.of(w, asked.namespace(), asked.dst(), asked.preface(), filtered));
     }
 
     private static Action refusalAction(Refusal why) {
@@ -174,133 +329,145 @@ public record Prediction(
       };
     }
 
-    private Prediction refused(
-        Refusal why,
-        Optional<String> cluster,
-        List<HostName> hosts,
-        Optional<ResourceRef> resource,
-        Optional<String> service,
-        List<InetAddress> filtered,
-        String detail) {
-      return new Prediction(
-          refusalAction(why),
-          cluster,
-          hosts,
-          Optional.empty(),
-          Optional.of(why),
-          false,
-          resource,
-          service,
-          Optional.empty(),
-          suggestion(Optional.of(why), filtered),
-          explanation.considered(),
-          detail);
+    private Draft refused(Refusal why, String detail, List<InetAddress> filtered) {
+      Draft draft = new Draft(refusalAction(why), detail);
+      draft.error = Optional.of(why);
+      draft.suggestion = suggestion(Optional.of(why), filtered);
+      return draft;
+    }
+
+    private static void known(Draft draft, Decision.Forward forward, List<HostName> hosts) {
+      draft.cluster = forward.cluster();
+      draft.resource = Optional.of(forward.resource());
+      draft.service =
+          forward.to().namespace().isEmpty()
+              ? Optional.empty()
+              : Optional.of(forward.to().service());
+      draft.hosts = hosts;
+    }
+
+    /// What the target comes to.
+    private static final class Found {
+      final List<HostName> hosts = new ArrayList<>();
+      final Set<OriginalDst> addresses = new LinkedHashSet<>();
+      final Set<String> files = new LinkedHashSet<>();
+      final List<String> failures = new ArrayList<>();
+      boolean asked = true;
+      boolean hbone;
     }
 
     private Prediction forward(Decision.Forward forward) {
-      List<HostName> hosts = new ArrayList<>();
-      Set<OriginalDst> found = new LinkedHashSet<>();
-      List<String> failures = new ArrayList<>();
-      boolean asked = true;
+      Found found = new Found();
       switch (forward.target()) {
         case Target.Dialled(int port) -> {
-          if (dstKnown) {
-            found.add(new OriginalDst(dst.address(), port));
+          if (asked.dstKnown()) {
+            found.addresses.add(new OriginalDst(asked.dst().address(), port));
           } else {
-            asked = false;
+            found.asked = false;
           }
         }
-        case Target.Endpoints(List<Target.Endpoint> endpoints) -> {
-          for (Target.Endpoint endpoint : endpoints) {
-            asked &= endpoint(endpoint, hosts, found, failures);
-          }
-        }
+        case Target.Endpoints(List<Target.Endpoint> endpoints, _) ->
+            endpoints.forEach(endpoint -> endpoint(endpoint, found));
       }
-      if (!asked) {
-        return forwarded(forward, hosts, Optional.empty());
+      if (!found.asked) {
+        return forwarded(forward, found, Optional.empty());
       }
-      if (found.isEmpty()) {
-        return refused(
-            Refusal.DNS_FAILURE,
-            forward.cluster(),
-            hosts,
-            Optional.of(forward.resource()),
-            Optional.of(service(forward)),
-            List.of(),
-            Refusal.DNS_FAILURE.sentence() + ": " + String.join("; ", failures));
+      if (found.addresses.isEmpty() && found.files.isEmpty()) {
+        Draft draft =
+            refused(
+                Refusal.DNS_FAILURE,
+                Refusal.DNS_FAILURE.sentence() + ": " + String.join("; ", found.failures),
+                List.of());
+        known(draft, forward, found.hosts);
+        return draft.done(explanation);
       }
       AddressRule rule = forward.addressRule();
       List<OriginalDst> admitted =
-          found.stream().filter(a -> filter.admits(a.address(), rule)).toList();
-      return admitted.isEmpty()
-          ? filtered(forward, hosts, List.copyOf(found))
-          : forwarded(forward, hosts, Optional.of(admitted));
+          found.addresses.stream().filter(a -> filter.admits(a.address(), rule)).toList();
+      return admitted.isEmpty() && found.files.isEmpty()
+          ? filtered(forward, found)
+          : forwarded(forward, found, Optional.of(admitted));
     }
 
-    /// Whether the endpoint's addresses are known.
-    private boolean endpoint(
-        Target.Endpoint endpoint,
-        List<HostName> hosts,
-        Set<OriginalDst> found,
-        List<String> failures) {
+    private void endpoint(Target.Endpoint endpoint, Found found) {
+      found.hbone |= endpoint.traits().hbone();
       switch (endpoint) {
-        case Target.Endpoint.Address(InetSocketAddress address) -> {
-          found.add(new OriginalDst(address.getAddress(), address.getPort()));
-          return true;
-        }
-        case Target.Endpoint.Name(HostName name, int port) -> {
-          hosts.add(name);
+        case Target.Endpoint.Address(InetSocketAddress address, _) ->
+            found.addresses.add(new OriginalDst(address.getAddress(), address.getPort()));
+        case Target.Endpoint.Unix(String path, _) -> found.files.add("pipe:" + path);
+        case Target.Endpoint.Name(HostName name, int port, _) -> {
+          if (!found.hosts.contains(name)) {
+            found.hosts.add(name);
+          }
           Optional<Addresses> answer = lookUp.of(name);
           switch (answer.orElse(null)) {
-            case null -> {
-              return false;
-            }
+            case null -> found.asked = false;
             case Addresses.Found(List<InetAddress> addresses, _) ->
-                addresses.forEach(a -> found.add(new OriginalDst(a, port)));
+                addresses.forEach(a -> found.addresses.add(new OriginalDst(a, port)));
             case Addresses.Failed(var failure, String detail) ->
-                failures.add(name + ": " + failure + (detail.isEmpty() ? "" : " (" + detail + ")"));
+                found.failures.add(
+                    name + ": " + failure + (detail.isEmpty() ? "" : " (" + detail + ")"));
           }
-          return true;
         }
       }
     }
 
-    private static String service(Decision.Forward forward) {
-      return forward.to().namespace() + "/" + forward.to().host();
-    }
-
     private Prediction forwarded(
-        Decision.Forward forward, List<HostName> hosts, Optional<List<OriginalDst>> addresses) {
-      Optional<Grade> grade =
-          addresses.isPresent() && dstKnown
-              ? tlsGrade(addresses.get().contains(dst) ? Grade.KERNEL : Grade.SPLICE)
-              : Optional.empty();
-      return new Prediction(
-          Action.FORWARD,
-          forward.cluster(),
-          hosts,
-          addresses,
-          Optional.empty(),
-          false,
-          Optional.of(forward.resource()),
-          Optional.of(service(forward)),
-          grade,
-          Optional.empty(),
-          explanation.considered(),
-          switch (forward.target()) {
-            case Target.Dialled _ -> "goes to the dialled address, as resolution NONE says";
-            case Target.Endpoints _ when !hosts.isEmpty() ->
-                "goes to what its name resolves to, whatever address was dialled";
-            case Target.Endpoints _ -> "goes to its endpoints";
+        Decision.Forward forward, Found found, Optional<List<OriginalDst>> addresses) {
+      Draft draft =
+          new Draft(
+              Action.FORWARD,
+              switch (forward.target()) {
+                case Target.Dialled _ -> "goes to the dialled address, as resolution NONE says";
+                case Target.Endpoints _ when !found.hosts.isEmpty() ->
+                    "goes to what its name resolves to, whatever address was dialled";
+                case Target.Endpoints _ -> "goes to its endpoints";
+              });
+      known(draft, forward, found.hosts);
+      ConnectionPolicy policy = forward.to().policy();
+      draft.addresses =
+          addresses.map(list -> {
+            List<String> out = new ArrayList<>(found.files);
+            list.forEach(a -> out.add(a.toString()));
+            return out;
           });
+      draft.tls = policy.tls().map(this::tls);
+      draft.limits =
+          Optional.of(
+              new Limits(
+                  policy.limits().maxConnections(),
+                  policy.limits().maxRequests(),
+                  policy.limits().maxPendingRequests(),
+                  policy.connectTimeout().orElse(CONNECT_TIMEOUT)));
+      draft.tunnel = Optional.of(found.hbone ? HBONE : NO_TUNNEL);
+      if (policy.tls().isPresent() || found.hbone) {
+        draft.grade = Optional.of(Grade.COPY);
+      } else if (addresses.isPresent() && asked.dstKnown()) {
+        draft.grade = grade(addresses.get().contains(asked.dst()) ? Grade.KERNEL : Grade.SPLICE);
+      }
+      return draft.done(explanation);
     }
 
-    private Prediction filtered(
-        Decision.Forward forward, List<HostName> hosts, List<OriginalDst> found) {
+    /// What is sent and demanded. Only HTTP tells a name that can be sent as server name.
+    private Tls tls(UpstreamTls tls) {
+      Optional<String> requested = asked.request().flatMap(Request::host).map(HostName::text);
+      List<String> sans = tls.subjectAltNames();
+      if (sans.isEmpty() && tls.autoSan()) {
+        sans = requested.map(List::of).orElse(List.of());
+      }
+      return new Tls(
+          tls.mode().name(),
+          tls.autoSni() ? requested : tls.sni(),
+          sans,
+          tls.autoSan(),
+          tls.insecureSkipVerify());
+    }
+
+    private Prediction filtered(Decision.Forward forward, Found found) {
       AddressRule rule = forward.addressRule();
       List<InetAddress> exceptable = new ArrayList<>();
       List<String> reasons = new ArrayList<>();
-      for (OriginalDst address : found) {
+      for (OriginalDst address : found.addresses) {
         reasons.add(
             AddressText.of(address.address()) + " " + filter.reason(address.address(), rule));
         AddressRule excepted = new AddressRule(rule.scope(), List.of(whole(address.address())));
@@ -309,25 +476,25 @@ public record Prediction(
         }
       }
       // Audit lets it pass to where the client wanted, never to an address that is filtered.
-      boolean passes = forward.auditing() && dstKnown && filter.admits(dst.address(), rule);
+      boolean passes =
+          forward.auditing() && asked.dstKnown() && filter.admits(asked.dst().address(), rule);
       if (passes) {
         return passthrough(
             Optional.of(Refusal.ADDRESS_FILTERED),
             Optional.of(forward.resource()),
             suggestion(Optional.of(Refusal.ADDRESS_FILTERED), exceptable));
       }
-      return refused(
-          Refusal.ADDRESS_FILTERED,
-          forward.cluster(),
-          hosts,
-          Optional.of(forward.resource()),
-          Optional.of(service(forward)),
-          exceptable,
-          Refusal.ADDRESS_FILTERED.sentence() + ": " + String.join("; ", reasons));
+      Draft draft =
+          refused(
+              Refusal.ADDRESS_FILTERED,
+              Refusal.ADDRESS_FILTERED.sentence() + ": " + String.join("; ", reasons),
+              exceptable);
+      known(draft, forward, found.hosts);
+      return draft.done(explanation);
     }
 
-    private static io.tailwater.agent.traffic.CidrBlock whole(InetAddress address) {
-      return new io.tailwater.agent.traffic.CidrBlock(address, address.getAddress().length * 8);
+    private static CidrBlock whole(InetAddress address) {
+      return new CidrBlock(address, address.getAddress().length * 8);
     }
   }
 }

@@ -5,15 +5,13 @@ import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.control.istio.Protocol;
 import io.tailwater.agent.control.istio.ServiceEntry;
 import io.tailwater.agent.control.istio.Visibility;
-import io.tailwater.agent.dataplane.route.Action;
-import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.Target;
 import io.tailwater.agent.traffic.AddressRule;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.HostPattern;
-import io.tailwater.agent.traffic.Refusal;
 import io.tailwater.agent.traffic.ResourceRef;
+import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -52,17 +50,30 @@ record Service(
           .thenComparing(Service::namespace)
           .thenComparing((Service s) -> s.host.text());
 
-  /// A port with what is done for it. `everywhere` tells that one of its entries has no addresses:
-  /// it is found by name or port at every address, and at `addresses` besides.
+  /// A port with what is behind it. `everywhere` tells that one of its entries has no addresses: it
+  /// is found by name or port at every address, and at `addresses` besides. `allocated` are the
+  /// addresses that a control plane gave the host; they name the service where DNS answers with
+  /// them.
   record Port(
-      int number, Protocol protocol, Action action, List<CidrBlock> addresses, boolean everywhere) {
+      int number,
+      Protocol protocol,
+      Backend backend,
+      List<CidrBlock> addresses,
+      boolean everywhere,
+      List<InetAddress> allocated) {
     Port {
       addresses = List.copyOf(addresses);
+      allocated = List.copyOf(allocated);
     }
   }
 
   String namespace() {
     return ref.namespace();
+  }
+
+  /// Its port of that number.
+  Optional<Port> port(int number) {
+    return ports.stream().filter(p -> p.number() == number).findFirst();
   }
 
   /// What merging needs to know of the rest of the configuration.
@@ -101,9 +112,23 @@ record Service(
             new Port(
                 number,
                 port.protocol(),
-                action(host, lead, owner, port, oldestFirst, rule, context),
+                new Backend(
+                    host,
+                    lead.namespace(),
+                    number,
+                    port.protocol(),
+                    source(host, lead, port, portOwners.keySet(), oldestFirst, context),
+                    rule,
+                    owner.ref()),
                 alike.stream().flatMap(o -> o.addresses().stream()).distinct().toList(),
-                alike.stream().anyMatch(o -> o.addresses().isEmpty())));
+                alike.stream().anyMatch(o -> o.addresses().isEmpty()),
+                alike.stream()
+                    .filter(o -> o.addresses().isEmpty())
+                    .flatMap(o -> o.allocated().stream())
+                    .filter(a -> a.host().isEmpty() || a.host().equalsIgnoreCase(host.text()))
+                    .map(ServiceEntry.Allocated::address)
+                    .distinct()
+                    .toList()));
       }
     });
     return new Service(host, lead.ref(), lead.age(), visibility, ports);
@@ -147,69 +172,44 @@ record Service(
         : AddressRule.Scope.NEVER_LIST;
   }
 
-  private static Action action(
+  private static Backend.Source source(
       HostPattern host,
       ServiceEntry lead,
-      ServiceEntry owner,
       ServiceEntry.Port port,
+      Set<Integer> allPorts,
       List<ServiceEntry> entries,
-      AddressRule rule,
       Context context) {
-    Decision.Destination to =
-        new Decision.Destination(
-            "outbound|" + port.number() + "||" + host.text(),
-            host.text(),
-            lead.namespace(),
-            port.number());
-    Optional<String> notHonoured = notHonoured(lead, port, entries, context);
+    Optional<String> notHonoured = notHonoured(lead, context);
     if (notHonoured.isPresent()) {
-      return new Action.NotHonoured(to, notHonoured.get(), owner.ref());
+      return new Backend.Source.NotHonoured(notHonoured.get());
     }
-    boolean wildcard = host instanceof HostPattern.Wildcard;
     return switch (lead.resolution()) {
-      case NONE -> {
-        Target target = new Target.Dialled(port.targetPort().orElse(port.number()));
-        yield wildcard
-            ? new Action.ToDialled(to, target, rule, owner.ref())
-            : Action.Go.of(to, host.text(), target, rule, owner.ref());
-      }
-      case DYNAMIC_DNS -> new Action.ByName(to, rule, owner.ref());
-      case STATIC, DNS, DNS_ROUND_ROBIN -> {
-        List<Target.Endpoint> endpoints = endpoints(host, lead, port.number(), entries);
-        yield endpoints.isEmpty()
-            ? new Action.CannotReach(to, Refusal.NO_HEALTHY_UPSTREAM, owner.ref())
-            : Action.Go.of(to, host.text(), new Target.Endpoints(endpoints), rule, owner.ref());
-      }
+      case NONE -> new Backend.Source.Dialled(port.targetPort().orElse(port.number()));
+      case DYNAMIC_DNS -> new Backend.Source.ByName(List.copyOf(allPorts));
+      case STATIC, DNS, DNS_ROUND_ROBIN ->
+          new Backend.Source.Endpoints(
+              endpoints(host, lead, port.number(), entries),
+              lead.resolution() == ServiceEntry.Resolution.DNS_ROUND_ROBIN);
     };
   }
 
-  /// What about the port is not honoured by this version, as a clause after "because".
-  private static Optional<String> notHonoured(
-      ServiceEntry lead, ServiceEntry.Port port, List<ServiceEntry> entries, Context context) {
+  /// What about the service is not honoured by this version, as a clause after "because".
+  private static Optional<String> notHonoured(ServiceEntry lead, Context context) {
     Optional<String> waypoint = context.waypointLabel(lead);
     if (waypoint.isPresent()) {
       return Optional.of("it is bound to a waypoint by " + waypoint.get());
     }
-    if (port.protocol().family() == Protocol.Family.HTTP) {
-      return Optional.of("HTTP is not routed by Host yet");
-    }
-    if (port.protocol() == Protocol.UNSET) {
-      return Optional.of("the protocol of port " + port.number() + " is not detected yet");
-    }
-    if (lead.workloadSelector().isPresent()) {
-      return Optional.of("workloadSelector is not honoured yet");
-    }
-    boolean unix =
-        entries.stream()
-            .flatMap(e -> e.endpoints().stream())
-            .anyMatch(e -> e.place() instanceof ServiceEntry.Place.Unix);
-    return unix ? Optional.of("unix:// endpoints are not dialled yet") : Optional.empty();
+    return lead.workloadSelector().isPresent()
+        ? Optional.of("workloadSelector is not honoured yet")
+        : Optional.empty();
   }
 
-  private static List<Target.Endpoint> endpoints(
+  /// The endpoints of all entries that have the port; the port behind it is the endpoint's own,
+  /// else the entry's `targetPort`, else the same.
+  private static List<Backend.Labelled> endpoints(
       HostPattern host, ServiceEntry lead, int number, List<ServiceEntry> entries) {
     boolean lookUp = lead.resolution() != ServiceEntry.Resolution.STATIC;
-    Set<Target.Endpoint> out = new LinkedHashSet<>();
+    Set<Backend.Labelled> out = new LinkedHashSet<>();
     for (ServiceEntry entry : entries) {
       Optional<ServiceEntry.Port> port = port(entry, number);
       if (port.isEmpty()) {
@@ -220,24 +220,31 @@ record Service(
         if (lookUp
             && entry.resolution() != ServiceEntry.Resolution.STATIC
             && host instanceof HostPattern.Exact(HostName name)) {
-          out.add(new Target.Endpoint.Name(name, target));
+          out.add(new Backend.Labelled(new Target.Endpoint.Name(name, target), Map.of()));
         }
         continue;
       }
       for (ServiceEntry.Endpoint endpoint : entry.endpoints()) {
         int dialled = endpoint.ports().getOrDefault(port.get().name(), target);
-        switch (endpoint.place()) {
-          case ServiceEntry.Place.Ip(var address) ->
-              out.add(new Target.Endpoint.Address(new InetSocketAddress(address, dialled)));
-          case ServiceEntry.Place.Name(HostName name) -> {
-            if (lookUp) {
-              out.add(new Target.Endpoint.Name(name, dialled));
-            }
-          }
-          case ServiceEntry.Place.Unix _, ServiceEntry.Place.Elsewhere _ -> {}
-        }
+        place(endpoint, dialled, lookUp)
+            .ifPresent(place -> out.add(new Backend.Labelled(place, endpoint.labels())));
       }
     }
     return List.copyOf(out);
+  }
+
+  private static Optional<Target.Endpoint> place(
+      ServiceEntry.Endpoint endpoint, int port, boolean lookUp) {
+    Target.Traits traits =
+        new Target.Traits(Math.max(1, endpoint.weight()), endpoint.locality(), false);
+    return switch (endpoint.place()) {
+      case ServiceEntry.Place.Ip(var address) ->
+          Optional.of(new Target.Endpoint.Address(new InetSocketAddress(address, port), traits));
+      case ServiceEntry.Place.Name(HostName name) ->
+          lookUp ? Optional.of(new Target.Endpoint.Name(name, port, traits)) : Optional.empty();
+      case ServiceEntry.Place.Unix(String path) ->
+          Optional.of(new Target.Endpoint.Unix(path, traits));
+      case ServiceEntry.Place.Elsewhere _ -> Optional.empty();
+    };
   }
 }

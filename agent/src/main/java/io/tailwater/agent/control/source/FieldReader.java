@@ -99,16 +99,21 @@ public final class FieldReader {
 
   /// A whole number between the bounds, both included.
   public Optional<Integer> integer(String key, int min, int max) {
-    return value(key).flatMap(v -> integer(v, pathOf(key), min, max));
+    return number(key, min, max).map(Math::toIntExact);
   }
 
-  private Optional<Integer> integer(YamlValue value, String where, int min, int max) {
+  /// The same for numbers that may need more bits.
+  public Optional<Long> number(String key, long min, long max) {
+    return value(key).flatMap(v -> number(v, pathOf(key), min, max));
+  }
+
+  private Optional<Long> number(YamlValue value, String where, long min, long max) {
     if (value instanceof YamlValue.Scalar(_, String text, YamlValue.Scalar.Kind kind)
         && kind == YamlValue.Scalar.Kind.INTEGER) {
       try {
         long number = Long.parseLong(text);
         if (number >= min && number <= max) {
-          return Optional.of((int) number);
+          return Optional.of(number);
         }
       } catch (NumberFormatException _) {
         // Too long, or written in another base: out of range either way.

@@ -81,6 +81,9 @@ public final class Denials {
   private static Optional<ResourceRef> resource(Decision decision) {
     return switch (decision) {
       case Decision.Forward forward -> Optional.of(forward.resource());
+      case Decision.ByName byName -> Optional.of(byName.resource());
+      case Decision.ToWaypoint waypoint -> Optional.of(waypoint.resource());
+      case Decision.PerRequest _ -> Optional.empty();
       case Decision.Passthrough passthrough -> passthrough.resource();
       case Decision.Refuse refuse -> refuse.resource();
     };

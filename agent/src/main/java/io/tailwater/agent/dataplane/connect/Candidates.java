@@ -41,8 +41,9 @@ public final class Candidates {
     /// At least one, in the order in which they are to be tried.
     record Some(List<InetSocketAddress> addresses) implements Found {}
 
-    /// None: [Refusal#DNS_FAILURE], [Refusal#ADDRESS_FILTERED], or [Refusal#LIMIT] where a bound of
-    /// the cache is reached; with a clause for people.
+    /// None: [Refusal#DNS_FAILURE], [Refusal#ADDRESS_FILTERED], [Refusal#LIMIT] where a bound of
+    /// the cache is reached, or [Refusal#NOT_SUPPORTED_YET] for socket files; with a clause for
+    /// people.
     record None(Refusal why, String detail) implements Found {}
   }
 
@@ -58,8 +59,14 @@ public final class Candidates {
     switch (target) {
       case Target.Dialled(int port) ->
           then.accept(judge(List.of(new InetSocketAddress(dst.address(), port)), rule, null));
-      case Target.Endpoints(List<Target.Endpoint> endpoints) ->
+      case Target.Endpoints(List<Target.Endpoint> endpoints, _) -> {
+        if (endpoints.stream().anyMatch(Target.Endpoint.Unix.class::isInstance)) {
+          then.accept(
+              new Found.None(Refusal.NOT_SUPPORTED_YET, "unix:// endpoints are not dialled yet"));
+        } else {
           new Gathering(tenant, endpoints, rule, loop, then).start();
+        }
+      }
     }
   }
 
@@ -119,11 +126,12 @@ public final class Candidates {
       }
       for (int i = 0; i < endpoints.size(); i++) {
         switch (endpoints.get(i)) {
-          case Target.Endpoint.Address(InetSocketAddress address) -> {
+          case Target.Endpoint.Address(InetSocketAddress address, _) -> {
             perEndpoint.set(i, List.of(address));
             arrived();
           }
-          case Target.Endpoint.Name(HostName name, int port) -> look(i, name, port);
+          case Target.Endpoint.Name(HostName name, int port, _) -> look(i, name, port);
+          case Target.Endpoint.Unix _ -> throw new IllegalStateException("refused before");
         }
       }
     }

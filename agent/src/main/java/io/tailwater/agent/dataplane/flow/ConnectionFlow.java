@@ -20,6 +20,7 @@ import io.tailwater.agent.dataplane.relay.RelayObserver;
 import io.tailwater.agent.dataplane.relay.SpliceRelay;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.dataplane.sniff.PrefaceSniffer;
 import io.tailwater.agent.dataplane.sniff.Sniffed;
@@ -205,7 +206,7 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
 
   private void route(Preface preface) {
     record.preface(preface);
-    Decision decision = view.decide(record.dst(), preface);
+    Decision decision = named(view.decide(record.dst(), preface), preface);
     record.decision(decision);
     switch (decision) {
       case Decision.Refuse refusal -> {
@@ -221,7 +222,24 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
       }
       case Decision.Passthrough _ -> pass();
       case Decision.Forward forward -> find(forward);
+      case Decision.PerRequest _, Decision.ByName _ ->
+          refuse(Refusal.NOT_SUPPORTED_YET, "HTTP is not routed by Host yet");
+      case Decision.ToWaypoint waypoint ->
+          refuse(Refusal.NOT_SUPPORTED_YET, "waypoints are not used yet: " + waypoint.waypoint());
     }
+  }
+
+  /// Puts the client's name into a decision that goes by it. HTTP is not routed by Host yet: where
+  /// its first request passes, the connection does.
+  private Decision named(Decision decision, Preface preface) {
+    if (decision instanceof Decision.ByName byName && preface instanceof Preface.Tls tls) {
+      return byName.forward(tls.sni());
+    }
+    if (decision instanceof Decision.PerRequest && preface instanceof Preface.Http http) {
+      Decision first = view.decide(record.dst(), Request.of(http));
+      return first instanceof Decision.Forward ? decision : first;
+    }
+    return decision;
   }
 
   /// To the dialled address.

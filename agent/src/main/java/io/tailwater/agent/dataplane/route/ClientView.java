@@ -24,6 +24,16 @@ public interface ClientView {
   /// Asked once per connection, before a byte is read.
   Ask ask(OriginalDst dst);
 
-  /// The decision. Called once per connection, on the same view that answered `ask`.
+  /// The decision. Called once per connection, on the same view that answered `ask`. It may be
+  /// [Decision.PerRequest]; every other answer is the last.
   Decision decide(OriginalDst dst, Preface preface);
+
+  /// The decision for one request of a connection that was answered with [Decision.PerRequest], on
+  /// the same view. Never [Decision.PerRequest] nor [Decision.ByName].
+  default Decision decide(OriginalDst dst, Request request) {
+    return decide(
+        dst,
+        new Preface.Http(
+            request.host(), request.port(), request.http2(), request.method(), request.path()));
+  }
 }

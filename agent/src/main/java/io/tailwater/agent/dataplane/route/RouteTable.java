@@ -19,10 +19,27 @@ public interface RouteTable {
 
   /// The decision for one connection and what else was considered. For people: it costs a walk over
   /// everything that is configured.
-  default Explanation explain(Pod pod, OriginalDst dst, Preface preface) {
+  ///
+  /// @param request what the connection asks for where requests are decided one by one
+  default Explanation explain(
+      Pod pod, OriginalDst dst, Preface preface, Optional<Request> request) {
     ClientView view = view(pod);
     Preface read = view.ask(dst) == ClientView.Ask.PREFACE ? preface : new Preface.Silent();
-    return new Explanation(view.decide(dst, read), List.of());
+    Decision decision = view.decide(dst, read);
+    return new Explanation(
+        decision instanceof Decision.PerRequest && request.isPresent()
+            ? view.decide(dst, request.get())
+            : decision,
+        List.of());
+  }
+
+  /// The same for a connection; HTTP is judged by what its first bytes say.
+  default Explanation explain(Pod pod, OriginalDst dst, Preface preface) {
+    return explain(
+        pod,
+        dst,
+        preface,
+        preface instanceof Preface.Http http ? Optional.of(Request.of(http)) : Optional.empty());
   }
 
   /// One port of one configured host, for people: `exportTo` as it was evaluated, `action` a word

@@ -7,6 +7,7 @@ import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Refusal;
 import java.net.InetAddress;
 import java.util.List;
+import java.util.Locale;
 import java.util.stream.Collectors;
 
 /// What would let a refused connection through, as narrow as it can be written. Pure.
@@ -26,7 +27,7 @@ public sealed interface Suggestion {
   static Suggestion of(
       Refusal why, String namespace, OriginalDst dst, Preface preface, List<InetAddress> filtered) {
     return switch (why) {
-      case CONNECTION_CLOSED -> unknownDestination(namespace, dst, preface);
+      case CONNECTION_CLOSED, HTTP_502 -> unknownDestination(namespace, dst, preface);
       case ADDRESS_FILTERED ->
           filtered.isEmpty()
               ? new Cannot("its addresses are never dialled, and no exception opens that list")
@@ -40,9 +41,6 @@ public sealed interface Suggestion {
                   + " addresses");
       case NOT_SUPPORTED_YET ->
           new Cannot("this version does not honour the resource that governs it");
-      case HTTP_502 ->
-          new Cannot(
-              "this version does not route HTTP by Host; only TLS and TCP ports are allowed");
       case DIRECT_HIT -> new Cannot("dial the destination, not the agent's port");
       case UDP -> new Cannot("UDP carries no name that could be checked; use TCP");
       case IPV6 -> new Cannot("IPv6 cannot be captured in this pod; use IPv4");
@@ -60,12 +58,10 @@ public sealed interface Suggestion {
 
   private static Suggestion unknownDestination(String namespace, OriginalDst dst, Preface preface) {
     return switch (preface) {
-      case Preface.Tls(HostName name, _) -> new Yaml(serviceEntry(namespace, name, dst.port()));
+      case Preface.Tls(HostName name, _) ->
+          new Yaml(serviceEntry(namespace, name, dst.port(), "TLS"));
       case Preface.Http http when http.host().isPresent() ->
-          new Cannot(
-              "this version does not route HTTP by Host; "
-                  + http.host().get()
-                  + " can be allowed on a TLS port");
+          new Yaml(serviceEntry(namespace, http.host().get(), dst.port(), "HTTP"));
       case Preface.TlsWithoutName _,
           Preface.MalformedTls _,
           Preface.Http _,
@@ -79,7 +75,7 @@ public sealed interface Suggestion {
     };
   }
 
-  private static String serviceEntry(String namespace, HostName host, int port) {
+  private static String serviceEntry(String namespace, HostName host, int port, String protocol) {
     return """
     apiVersion: networking.istio.io/v1
     kind: ServiceEntry
@@ -92,9 +88,16 @@ public sealed interface Suggestion {
       location: MESH_EXTERNAL
       resolution: DNS
       ports:
-        - {number: %d, name: tls-%d, protocol: TLS}
+        - {number: %d, name: %s-%d, protocol: %s}
     """
-        .formatted(objectName(host, port), namespace, host.text(), port, port);
+        .formatted(
+            objectName(host, port),
+            namespace,
+            host.text(),
+            port,
+            protocol.toLowerCase(Locale.ROOT),
+            port,
+            protocol);
   }
 
   /// A host name as an object name: at most 253 characters, no underscores.

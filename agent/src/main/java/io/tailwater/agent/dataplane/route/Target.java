@@ -10,21 +10,60 @@ public sealed interface Target {
   record Dialled(int port) implements Target {}
 
   /// Any of these. Never empty: a destination without endpoints is refused by the router.
-  record Endpoints(List<Endpoint> endpoints) implements Target {
+  ///
+  /// @param oneAddress whether a connection tries one address of a name only (DNS_ROUND_ROBIN)
+  record Endpoints(List<Endpoint> endpoints, boolean oneAddress) implements Target {
     public Endpoints {
       endpoints = List.copyOf(endpoints);
       if (endpoints.isEmpty()) {
         throw new IllegalArgumentException("a target without endpoints");
       }
     }
+
+    public Endpoints(List<Endpoint> endpoints) {
+      this(endpoints, false);
+    }
   }
 
   /// One place to dial.
   sealed interface Endpoint {
+    /// What choosing among endpoints needs.
+    Traits traits();
+
     /// An address.
-    record Address(InetSocketAddress address) implements Endpoint {}
+    record Address(InetSocketAddress address, Traits traits) implements Endpoint {
+      public Address(InetSocketAddress address) {
+        this(address, Traits.PLAIN);
+      }
+    }
 
     /// A name to resolve, with the port to dial.
-    record Name(HostName name, int port) implements Endpoint {}
+    record Name(HostName name, int port, Traits traits) implements Endpoint {
+      public Name(HostName name, int port) {
+        this(name, port, Traits.PLAIN);
+      }
+    }
+
+    /// A socket file on the node, by its path; an abstract one begins with `@`.
+    record Unix(String path, Traits traits) implements Endpoint {
+      public Unix(String path) {
+        this(path, Traits.PLAIN);
+      }
+    }
+  }
+
+  /// What is known of an endpoint besides where it is.
+  ///
+  /// @param weight its share among others, at least 1
+  /// @param locality `region/zone/subzone`, empty where unknown
+  /// @param hbone whether it is reached through a tunnel (HBONE, port 15008)
+  record Traits(int weight, String locality, boolean hbone) {
+    public static final Traits PLAIN = new Traits(1, "", false);
+
+    public Traits {
+      if (weight < 1) {
+        throw new IllegalArgumentException("weight " + weight);
+      }
+    }
   }
 }

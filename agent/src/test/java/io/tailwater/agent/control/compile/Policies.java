@@ -9,6 +9,7 @@ import io.tailwater.agent.control.source.SourceSnapshot;
 import io.tailwater.agent.control.source.YamlDocument;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.EgressMode;
@@ -84,12 +85,19 @@ public final class Policies {
     return new Preface.Http(Optional.of(HostName.of(host)), Optional.empty(), false, "GET", "/");
   }
 
-  /// Asks as the flow does: what is not asked for is not known.
+  /// Asks as the flow does: what is not asked for is not known, a name is put in where the decision
+  /// goes by it, and HTTP is decided by its request.
   public static Decision decide(
       PolicyCompiler.Compiled compiled, String namespace, OriginalDst dst, Preface preface) {
     ClientView view = compiled.table().view(pod(namespace));
-    return view.decide(
-        dst, view.ask(dst) == ClientView.Ask.PREFACE ? preface : new Preface.Silent());
+    Decision decision =
+        view.decide(dst, view.ask(dst) == ClientView.Ask.PREFACE ? preface : new Preface.Silent());
+    if (decision instanceof Decision.PerRequest) {
+      return view.decide(dst, Request.of((Preface.Http) preface));
+    }
+    return decision instanceof Decision.ByName byName
+        ? byName.forward(((Preface.Tls) preface).sni())
+        : decision;
   }
 
   /// TLS to an address of no importance on port 443.

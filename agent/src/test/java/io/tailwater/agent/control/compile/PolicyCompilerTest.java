@@ -328,7 +328,8 @@ class PolicyCompilerTest {
             new Decision.Refuse(
                 Refusal.NO_HEALTHY_UPSTREAM,
                 Optional.of("outbound|443||api.example.com"),
-                Optional.of(new ResourceRef("ServiceEntry", "a", "x"))));
+                Optional.of(new ResourceRef("ServiceEntry", "a", "x")),
+                Optional.of("a/api.example.com")));
   }
 
   @Test
@@ -584,24 +585,26 @@ class PolicyCompilerTest {
   }
 
   @Test
-  void httpPortsAreRefusedByHostUnderRegistryOnlyAndPassUnderAllowAny() {
+  void httpPortsAreDecidedByHostAndUnknownHostsAreAnsweredUnderRegistryOnly() {
     String entry =
         aged("a", "x", "01", "ports: [{number: 80, name: http, protocol: HTTP}]\nresolution: DNS");
     var strict = compile(REGISTRY_ONLY, ENFORCE, entry);
     var dst = dst("203.0.113.1", 80);
-    assertNotSupported(strict, decide(strict, "x", dst, http("api.example.com")), "ServiceEntry");
-    assertThat(((Decision.Refuse) decide(strict, "x", dst, http("other.example"))).why())
-        .isEqualTo(Refusal.CONNECTION_CLOSED);
+    assertThat(strict.table().view(pod("x")).decide(dst, http("api.example.com")))
+        .isEqualTo(new Decision.PerRequest());
+    assertThat(cluster(decide(strict, "x", dst, http("api.example.com"))))
+        .isEqualTo("outbound|80||api.example.com");
+    assertThat(decide(strict, "x", dst, http("other.example")))
+        .isEqualTo(new Decision.Refuse(Refusal.HTTP_502, Optional.empty(), Optional.empty()));
     assertThat(((Decision.Refuse) decide(strict, "x", dst, tls("api.example.com"))).why())
         .isEqualTo(Refusal.CONNECTION_CLOSED);
     var lax = compile(MeshSettings.DEFAULTS, ENFORCE, entry);
-    assertThat(lax.table().view(pod("x")).ask(dst)).isEqualTo(ClientView.Ask.NOTHING);
-    assertThat(decide(lax, "x", dst, http("api.example.com")))
+    assertThat(lax.table().view(pod("x")).ask(dst)).isEqualTo(ClientView.Ask.PREFACE);
+    assertThat(decide(lax, "x", dst, http("other.example")))
         .isInstanceOf(Decision.Passthrough.class);
     var audit = compile(REGISTRY_ONLY, mode(EgressMode.AUDIT), entry);
-    assertThat(
-            ((Decision.Passthrough) decide(audit, "x", dst, http("api.example.com"))).wouldBlock())
-        .contains(Refusal.NOT_SUPPORTED_YET);
+    assertThat(((Decision.Passthrough) decide(audit, "x", dst, http("other.example"))).wouldBlock())
+        .contains(Refusal.HTTP_502);
   }
 
   @Test
