@@ -1,12 +1,17 @@
 package io.tailwater.agent.dataplane.upstream;
 
+import io.tailwater.agent.dataplane.route.ConnectionPolicy;
+import io.tailwater.agent.dataplane.route.OutlierDetection;
 import io.tailwater.agent.traffic.AddressText;
 import java.net.InetSocketAddress;
 import java.util.Collection;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.atomic.LongAdder;
+import org.jspecify.annotations.Nullable;
 
 /// A destination by Istio's cluster name, with the addresses that were dialled for it. Outlives
 /// reloads of policy, so that counters do not jump. Any thread.
@@ -18,6 +23,25 @@ public final class Cluster {
   private final String name;
   private final ConcurrentHashMap<Key, Endpoint> endpoints = new ConcurrentHashMap<>();
   private final LongAdder noneHealthy = new LongAdder();
+  private final AtomicLong connections = new AtomicLong();
+  private final AtomicLong requests = new AtomicLong();
+  private final AtomicLong pending = new AtomicLong();
+  private final AtomicLong turns = new AtomicLong();
+  private final LongAdder connectionOverflow = new LongAdder();
+  private final LongAdder requestOverflow = new LongAdder();
+  private final LongAdder ejections = new LongAdder();
+  private final LongAdder ejectionOverflow = new LongAdder();
+
+  /// How many endpoints the last pick had.
+  private volatile int members;
+
+  /// When outlier detection first acted here; its intervals are counted from then. Guarded by
+  /// [#ejecting].
+  private @Nullable Long outlierEpoch;
+
+  /// Held by whoever ejects, a few microseconds, so that two do not overrun the greatest share.
+  private final Object ejecting = new Object();
+
   private final LongAdder bytesToUpstream = new LongAdder();
   private final LongAdder bytesToClient = new LongAdder();
   private final LongAdder connectTimeout = new LongAdder();
@@ -63,6 +87,87 @@ public final class Cluster {
     endpoints.values().removeIf(e -> e.idleSince(beforeNanos));
   }
 
+  /// Takes a place for one more connection, to be given back by [#connectionLeft]; false, and
+  /// counted as an overflow, where the limit is reached.
+  public boolean admitConnection(ConnectionPolicy.Limits limits) {
+    return admit(connections, limits.maxConnections(), connectionOverflow);
+  }
+
+  /// A connection that was admitted has ended, or was not made.
+  public void connectionLeft() {
+    connections.decrementAndGet();
+  }
+
+  /// Takes a place for one more HTTP request, to be given back by [#requestLeft].
+  public boolean admitRequest(ConnectionPolicy.Limits limits) {
+    return admit(requests, limits.maxRequests(), requestOverflow);
+  }
+
+  public void requestLeft() {
+    requests.decrementAndGet();
+  }
+
+  /// Takes a place for one more HTTP request that waits for its connection, to be given back by
+  /// [#pendingLeft].
+  public boolean admitPending(ConnectionPolicy.Limits limits) {
+    return admit(pending, limits.maxPendingRequests(), requestOverflow);
+  }
+
+  public void pendingLeft() {
+    pending.decrementAndGet();
+  }
+
+  private static boolean admit(AtomicLong held, long most, LongAdder overflow) {
+    if (held.incrementAndGet() > most) {
+      held.decrementAndGet();
+      overflow.increment();
+      return false;
+    }
+    return true;
+  }
+
+  /// A connection to an endpoint could not be made, or an HTTP request failed there as a gateway
+  /// error does. After as many in a row as the rule says it is ejected, if the share of those
+  /// ejected allows it.
+  public void failed(Endpoint endpoint, Optional<OutlierDetection> outlier, long nowNanos) {
+    if (outlier.isEmpty()) {
+      return;
+    }
+    OutlierDetection rule = outlier.get();
+    int inARow = endpoint.failedAgain();
+    if (rule.consecutiveErrors() <= 0
+        || inARow < rule.consecutiveErrors()
+        || endpoint.ejected(nowNanos)) {
+      return;
+    }
+    synchronized (ejecting) {
+      long out = endpoints.values().stream().filter(e -> e.ejected(nowNanos)).count();
+      if (out > 0 && (out + 1) * 100 > (long) rule.maxEjectionPercent() * members) {
+        ejectionOverflow.increment();
+        return;
+      }
+      if (outlierEpoch == null) {
+        outlierEpoch = nowNanos;
+      }
+      endpoint.eject(Health.eject(endpoint.health(), rule, outlierEpoch, nowNanos));
+      ejections.increment();
+    }
+  }
+
+  /// A connection to an endpoint was made, or an HTTP request was answered well.
+  public void succeeded(Endpoint endpoint) {
+    endpoint.succeeded();
+  }
+
+  void members(int count) {
+    members = count;
+  }
+
+  /// Counts up with each round-robin pick.
+  long nextTurn() {
+    return turns.getAndIncrement();
+  }
+
   /// A connection found nothing to dial.
   public void noneHealthy() {
     noneHealthy.increment();
@@ -84,6 +189,26 @@ public final class Cluster {
 
   public long noneHealthyCount() {
     return noneHealthy.sum();
+  }
+
+  /// Envoy's `upstream_cx_overflow`.
+  public long connectionOverflowCount() {
+    return connectionOverflow.sum();
+  }
+
+  /// Envoy's `upstream_rq_pending_overflow`.
+  public long requestOverflowCount() {
+    return requestOverflow.sum();
+  }
+
+  /// Envoy's `outlier_detection.ejections_enforced_total`.
+  public long ejectionCount() {
+    return ejections.sum();
+  }
+
+  /// Envoy's `outlier_detection.ejections_overflow`.
+  public long ejectionOverflowCount() {
+    return ejectionOverflow.sum();
   }
 
   public long connectTimeoutCount() {

@@ -1,7 +1,9 @@
 package io.tailwater.agent.dataplane.upstream;
 
 import java.net.InetSocketAddress;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.LongAdder;
+import org.jspecify.annotations.Nullable;
 
 /// One address of a cluster under one host name, with Envoy's per-host counters. Any thread.
 ///
@@ -18,6 +20,8 @@ public final class Endpoint {
   private final LongAdder rqSuccess = new LongAdder();
   private final LongAdder rqError = new LongAdder();
   private final LongAdder rqTimeout = new LongAdder();
+  private final AtomicInteger failuresInARow = new AtomicInteger();
+  private volatile @Nullable Health health;
   private volatile long lastUsedNanos;
 
   Endpoint(InetSocketAddress address, String hostname, long nowNanos) {
@@ -58,9 +62,75 @@ public final class Endpoint {
     lastUsedNanos = nowNanos;
   }
 
-  /// Whether it may be forgotten: idle since before `beforeNanos`.
+  /// A connection for HTTP requests was established; the requests are counted one by one.
+  public void connected() {
+    cxTotal.increment();
+    cxActive.increment();
+  }
+
+  /// A connection for HTTP requests ended.
+  public void disconnected(long nowNanos) {
+    cxActive.decrement();
+    lastUsedNanos = nowNanos;
+  }
+
+  /// An HTTP request goes out.
+  public void requestStarted() {
+    rqTotal.increment();
+    rqActive.increment();
+  }
+
+  /// An HTTP request is over, as Envoy counts it: responses below 500 are successes, others and
+  /// what got no response are errors, one that took too long is also a timeout.
+  public void requestSucceeded() {
+    rqActive.decrement();
+    rqSuccess.increment();
+  }
+
+  public void requestFailed() {
+    rqActive.decrement();
+    rqError.increment();
+  }
+
+  public void requestTimedOut() {
+    rqActive.decrement();
+    rqError.increment();
+    rqTimeout.increment();
+  }
+
+  /// The client went away: neither good nor bad.
+  public void requestCancelled() {
+    rqActive.decrement();
+  }
+
+  /// Whether it rests now, after failures. Envoy's `/failed_outlier_check`.
+  public boolean ejected(long nowNanos) {
+    Health last = health;
+    return last != null && last.ejected(nowNanos);
+  }
+
+  @Nullable Health health() {
+    return health;
+  }
+
+  void eject(Health ejected) {
+    failuresInARow.set(0);
+    health = ejected;
+  }
+
+  int failedAgain() {
+    return failuresInARow.incrementAndGet();
+  }
+
+  void succeeded() {
+    if (failuresInARow.get() != 0) {
+      failuresInARow.set(0);
+    }
+  }
+
+  /// Whether it may be forgotten: idle, and at rest no longer, since before `beforeNanos`.
   boolean idleSince(long beforeNanos) {
-    return cxActive.sum() == 0 && lastUsedNanos - beforeNanos < 0;
+    return cxActive.sum() == 0 && lastUsedNanos - beforeNanos < 0 && !ejected(beforeNanos);
   }
 
   public long cxTotal() {
