@@ -1,6 +1,7 @@
 package io.tailwater.agent.admin;
 
 import com.fasterxml.jackson.core.JsonGenerator;
+import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.CurrentRoutes;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.upstream.Clusters;
@@ -17,11 +18,9 @@ import java.util.TreeMap;
 /// `/clusters`, as Envoy prints it, line for line: scripts grep it. Envoy v1.3x,
 /// `source/server/admin/clusters_handler.cc`.
 final class ClustersPage {
-  /// Istio sets the thresholds of the default priority to this: none.
-  private static final long UNLIMITED = 4294967295L;
-
   /// Envoy's own for the high priority, which nothing uses.
-  private static final long ENVOY_DEFAULT = 1024;
+  private static final ConnectionPolicy.Limits ENVOY_DEFAULT =
+      new ConnectionPolicy.Limits(1024, 1024, 1024, 0);
 
   private static final long ENVOY_RETRIES = 3;
 
@@ -40,23 +39,33 @@ final class ClustersPage {
     return request.json() ? Response.json(json()) : Response.text(text());
   }
 
+  /// A cluster as it is now. Limits are those of the last connection.
+  private record Seen(ConnectionPolicy.Limits limits, List<Endpoint> endpoints) {
+    static final Seen NOTHING = new Seen(ConnectionPolicy.Limits.NONE, List.of());
+  }
+
   /// Those that carried something and those that policy knows, by name.
-  private SortedMap<String, List<Endpoint>> all() {
-    SortedMap<String, List<Endpoint>> all = new TreeMap<>();
-    routes.get().configured().forEach(c -> all.put(c.cluster(), List.of()));
-    clusters.all().forEach(c -> all.put(c.name(), c.endpoints()));
+  private SortedMap<String, Seen> all() {
+    SortedMap<String, Seen> all = new TreeMap<>();
+    routes.get().configured().forEach(c -> all.put(c.cluster(), Seen.NOTHING));
+    clusters.all().forEach(c -> all.put(c.name(), new Seen(c.limits(), c.endpoints())));
     return all;
   }
 
   String text() {
     StringBuilder out = new StringBuilder();
-    for (Map.Entry<String, List<Endpoint>> cluster : all().entrySet()) {
+    for (Map.Entry<String, Seen> cluster : all().entrySet()) {
       String name = TextTable.clean(cluster.getKey());
       line(out, name, "observability_name", name);
-      priority(out, name, "default_priority", UNLIMITED, UNLIMITED);
+      priority(
+          out,
+          name,
+          "default_priority",
+          cluster.getValue().limits(),
+          ConnectionPolicy.Limits.UNLIMITED);
       priority(out, name, "high_priority", ENVOY_DEFAULT, ENVOY_RETRIES);
       line(out, name, "added_via_api", true);
-      for (Endpoint endpoint : cluster.getValue()) {
+      for (Endpoint endpoint : cluster.getValue().endpoints()) {
         endpoint(out, name, endpoint);
       }
     }
@@ -64,10 +73,14 @@ final class ClustersPage {
   }
 
   private static void priority(
-      StringBuilder out, String cluster, String priority, long limit, long retries) {
-    line(out, cluster, priority + "::max_connections", limit);
-    line(out, cluster, priority + "::max_pending_requests", limit);
-    line(out, cluster, priority + "::max_requests", limit);
+      StringBuilder out,
+      String cluster,
+      String priority,
+      ConnectionPolicy.Limits limits,
+      long retries) {
+    line(out, cluster, priority + "::max_connections", limits.maxConnections());
+    line(out, cluster, priority + "::max_pending_requests", limits.maxPendingRequests());
+    line(out, cluster, priority + "::max_requests", limits.maxRequests());
     line(out, cluster, priority + "::max_retries", retries);
   }
 
@@ -82,7 +95,8 @@ final class ClustersPage {
     line(out, prefix, "rq_timeout", e.rqTimeout());
     line(out, prefix, "rq_total", e.rqTotal());
     line(out, prefix, "hostname", TextTable.clean(hostname(name, e)));
-    line(out, prefix, "health_flags", "healthy");
+    boolean rests = e.ejected(System.nanoTime());
+    line(out, prefix, "health_flags", rests ? "/failed_outlier_check" : "healthy");
     line(out, prefix, "weight", 1);
     line(out, prefix, "region", "");
     line(out, prefix, "zone", "");
@@ -114,18 +128,18 @@ final class ClustersPage {
     return JsonText.of(json -> {
       json.writeStartObject();
       json.writeArrayFieldStart("cluster_statuses");
-      for (Map.Entry<String, List<Endpoint>> cluster : all().entrySet()) {
+      for (Map.Entry<String, Seen> cluster : all().entrySet()) {
         json.writeStartObject();
         json.writeStringField("name", cluster.getKey());
         json.writeBooleanField("added_via_api", true);
         json.writeArrayFieldStart("host_statuses");
-        for (Endpoint endpoint : cluster.getValue()) {
+        for (Endpoint endpoint : cluster.getValue().endpoints()) {
           host(json, cluster.getKey(), endpoint);
         }
         json.writeEndArray();
         json.writeObjectFieldStart("circuit_breakers");
         json.writeArrayFieldStart("thresholds");
-        thresholds(json, false, UNLIMITED, UNLIMITED);
+        thresholds(json, false, cluster.getValue().limits(), ConnectionPolicy.Limits.UNLIMITED);
         thresholds(json, true, ENVOY_DEFAULT, ENVOY_RETRIES);
         json.writeEndArray();
         json.writeEndObject();
@@ -137,15 +151,16 @@ final class ClustersPage {
     });
   }
 
-  private static void thresholds(JsonGenerator json, boolean high, long limit, long retries)
+  private static void thresholds(
+      JsonGenerator json, boolean high, ConnectionPolicy.Limits limits, long retries)
       throws IOException {
     json.writeStartObject();
     if (high) {
       json.writeStringField("priority", "HIGH");
     }
-    json.writeNumberField("max_connections", limit);
-    json.writeNumberField("max_pending_requests", limit);
-    json.writeNumberField("max_requests", limit);
+    json.writeNumberField("max_connections", limits.maxConnections());
+    json.writeNumberField("max_pending_requests", limits.maxPendingRequests());
+    json.writeNumberField("max_requests", limits.maxRequests());
     json.writeNumberField("max_retries", retries);
     json.writeEndObject();
   }
@@ -169,6 +184,9 @@ final class ClustersPage {
     stat(json, true, e.rqActive(), "rq_active");
     json.writeEndArray();
     json.writeObjectFieldStart("health_status");
+    if (e.ejected(System.nanoTime())) {
+      json.writeBooleanField("failed_outlier_check", true);
+    }
     json.writeStringField("eds_health_status", "HEALTHY");
     json.writeEndObject();
     json.writeNumberField("weight", 1);

@@ -151,18 +151,39 @@ final class StatsPage {
     long active = endpoints.stream().mapToLong(Endpoint::cxActive).sum();
     long failed = endpoints.stream().mapToLong(Endpoint::cxConnectFail).sum();
     long requests = endpoints.stream().mapToLong(Endpoint::rqTotal).sum();
-    out.add(new Stat(prefix + "membership_healthy", false, endpoints.size(), tag));
+    long nowNanos = System.nanoTime();
+    long resting = endpoints.stream().filter(e -> e.ejected(nowNanos)).count();
+    out.add(new Stat(prefix + "membership_healthy", false, endpoints.size() - resting, tag));
     out.add(new Stat(prefix + "membership_total", false, endpoints.size(), tag));
+    out.add(new Stat(prefix + "outlier_detection.ejections_active", false, resting, tag));
+    out.add(
+        new Stat(
+            prefix + "outlier_detection.ejections_enforced_total",
+            true,
+            cluster.ejectionCount(),
+            tag));
+    out.add(
+        new Stat(
+            prefix + "outlier_detection.ejections_overflow",
+            true,
+            cluster.ejectionOverflowCount(),
+            tag));
     out.add(new Stat(prefix + "upstream_cx_active", false, active, tag));
     out.add(new Stat(prefix + "upstream_cx_connect_fail", true, failed, tag));
     out.add(
         new Stat(prefix + "upstream_cx_connect_timeout", true, cluster.connectTimeoutCount(), tag));
     out.add(new Stat(prefix + "upstream_cx_idle_timeout", true, cluster.idleTimeoutCount(), tag));
     out.add(new Stat(prefix + "upstream_cx_none_healthy", true, cluster.noneHealthyCount(), tag));
+    out.add(
+        new Stat(prefix + "upstream_cx_overflow", true, cluster.connectionOverflowCount(), tag));
     out.add(new Stat(prefix + "upstream_cx_rx_bytes_total", true, cluster.bytesToClient(), tag));
     out.add(new Stat(prefix + "upstream_cx_total", true, total, tag));
     out.add(new Stat(prefix + "upstream_cx_tx_bytes_total", true, cluster.bytesToUpstream(), tag));
-    out.add(new Stat(prefix + "upstream_rq_active", false, active, tag));
+    long requesting = endpoints.stream().mapToLong(Endpoint::rqActive).sum();
+    out.add(new Stat(prefix + "upstream_rq_active", false, requesting, tag));
+    out.add(
+        new Stat(
+            prefix + "upstream_rq_pending_overflow", true, cluster.requestOverflowCount(), tag));
     out.add(new Stat(prefix + "upstream_rq_total", true, requests, tag));
   }
 

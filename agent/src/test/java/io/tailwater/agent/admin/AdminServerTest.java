@@ -16,10 +16,13 @@ import io.tailwater.agent.dataplane.account.Outcome;
 import io.tailwater.agent.dataplane.flow.LiveConnections;
 import io.tailwater.agent.dataplane.resolve.ResolveStats;
 import io.tailwater.agent.dataplane.route.ClientView;
+import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.CurrentRoutes;
 import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.agent.dataplane.route.OutlierDetection;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.dataplane.upstream.Cluster;
 import io.tailwater.agent.dataplane.upstream.Clusters;
 import io.tailwater.agent.dataplane.upstream.Endpoint;
 import io.tailwater.agent.traffic.CidrBlock;
@@ -44,6 +47,7 @@ import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
@@ -344,6 +348,29 @@ class AdminServerTest {
   }
 
   @Test
+  void limitsAndEndpointsThatRestAreShownAsEnvoyDoes() throws IOException {
+    traffic();
+    Cluster cluster = clusters.cluster(WIKIPEDIA);
+    ConnectionPolicy.Limits none = new ConnectionPolicy.Limits(0, 7, 8, 0);
+    assertThat(cluster.admitConnection(none)).isFalse();
+    Optional<OutlierDetection> rule =
+        Optional.of(new OutlierDetection(1, Duration.ofSeconds(10), Duration.ofMinutes(5), 100, 0));
+    cluster.failed(cluster.endpoints().getFirst(), rule, System.nanoTime());
+
+    assertThat(admin("GET", "/clusters").body())
+        .contains(WIKIPEDIA + "::default_priority::max_connections::0\n")
+        .contains(WIKIPEDIA + "::default_priority::max_pending_requests::8\n")
+        .contains(WIKIPEDIA + "::default_priority::max_requests::7\n")
+        .contains("::health_flags::/failed_outlier_check\n");
+    assertThat(admin("GET", "/clusters?format=json").body())
+        .contains("\"failed_outlier_check\": true");
+    assertThat(admin("GET", "/stats?filter=wikipedia").body())
+        .contains("membership_healthy: 1\n")
+        .contains("outlier_detection.ejections_active: 1\n")
+        .contains("upstream_cx_overflow: 1\n");
+  }
+
+  @Test
   void statsCarryEnvoysNamesWithColonsReplaced() throws IOException {
     traffic();
 
@@ -351,6 +378,7 @@ class AdminServerTest {
         .isEqualTo(
             """
             cluster.outbound|443||*.wikipedia.org.membership_total: 2
+            cluster.outbound|443||*.wikipedia.org.outlier_detection.ejections_enforced_total: 0
             cluster.outbound|443||*.wikipedia.org.upstream_cx_rx_bytes_total: 2048
             cluster.outbound|443||*.wikipedia.org.upstream_cx_total: 3
             cluster.outbound|443||*.wikipedia.org.upstream_cx_tx_bytes_total: 118

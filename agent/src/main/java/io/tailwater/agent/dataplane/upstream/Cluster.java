@@ -32,6 +32,8 @@ public final class Cluster {
   private final LongAdder ejections = new LongAdder();
   private final LongAdder ejectionOverflow = new LongAdder();
 
+  private volatile ConnectionPolicy.Limits limits = ConnectionPolicy.Limits.NONE;
+
   /// How many endpoints the last pick had.
   private volatile int members;
 
@@ -89,8 +91,16 @@ public final class Cluster {
 
   /// Takes a place for one more connection, to be given back by [#connectionLeft]; false, and
   /// counted as an overflow, where the limit is reached.
-  public boolean admitConnection(ConnectionPolicy.Limits limits) {
-    return admit(connections, limits.maxConnections(), connectionOverflow);
+  public boolean admitConnection(ConnectionPolicy.Limits now) {
+    if (!now.equals(limits)) {
+      limits = now;
+    }
+    return admit(connections, now.maxConnections(), connectionOverflow);
+  }
+
+  /// What the last connection was admitted by.
+  public ConnectionPolicy.Limits limits() {
+    return limits;
   }
 
   /// A connection that was admitted has ended, or was not made.
@@ -99,8 +109,8 @@ public final class Cluster {
   }
 
   /// Takes a place for one more HTTP request, to be given back by [#requestLeft].
-  public boolean admitRequest(ConnectionPolicy.Limits limits) {
-    return admit(requests, limits.maxRequests(), requestOverflow);
+  public boolean admitRequest(ConnectionPolicy.Limits now) {
+    return admit(requests, now.maxRequests(), requestOverflow);
   }
 
   public void requestLeft() {
@@ -109,8 +119,8 @@ public final class Cluster {
 
   /// Takes a place for one more HTTP request that waits for its connection, to be given back by
   /// [#pendingLeft].
-  public boolean admitPending(ConnectionPolicy.Limits limits) {
-    return admit(pending, limits.maxPendingRequests(), requestOverflow);
+  public boolean admitPending(ConnectionPolicy.Limits now) {
+    return admit(pending, now.maxPendingRequests(), requestOverflow);
   }
 
   public void pendingLeft() {
