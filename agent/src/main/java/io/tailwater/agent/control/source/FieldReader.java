@@ -67,6 +67,16 @@ public final class FieldReader {
     problems.warning(lineOf(key), pathOf(key), message);
   }
 
+  /// About the mapping as a whole.
+  public void error(String message) {
+    problems.error(map.line(), path, message);
+  }
+
+  /// About the mapping as a whole.
+  public void warning(String message) {
+    problems.warning(map.line(), path, message);
+  }
+
   /// The raw value.
   public Optional<YamlValue> value(String key) {
     asked.add(key);
