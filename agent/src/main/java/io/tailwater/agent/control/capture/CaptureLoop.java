@@ -237,7 +237,6 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
         pod.listener =
             InterceptListener.open(
                 served.place(),
-                transport,
                 CapturePlan.OUTBOUND_PORT,
                 workers.all().stream().map(worker -> worker.lineFor(served)).toList());
       } catch (ListenException e) {

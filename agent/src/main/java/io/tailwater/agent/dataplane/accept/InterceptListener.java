@@ -1,13 +1,9 @@
 package io.tailwater.agent.dataplane.accept;
 
-import io.netty.channel.Channel;
-import io.netty.channel.ChannelHandlerContext;
-import io.netty.channel.ChannelInboundHandlerAdapter;
-import io.netty.channel.ChannelOption;
 import io.netty.channel.EventLoop;
-import io.netty.channel.ServerChannel;
+import io.tailwater.agent.dataplane.transport.ListeningSocket;
 import io.tailwater.agent.dataplane.transport.SocketPlace;
-import io.tailwater.agent.dataplane.transport.Transport;
+import io.tailwater.agent.dataplane.transport.StreamSocket;
 import io.tailwater.agent.traffic.ClientAddress;
 import io.tailwater.agent.traffic.OriginalDst;
 import java.net.InetAddress;
@@ -30,7 +26,7 @@ public final class InterceptListener implements AutoCloseable {
   /// again.
   private static final long REST_MILLIS = 250;
 
-  private final List<Channel> sockets = new ArrayList<>();
+  private final List<ListeningSocket> sockets = new ArrayList<>();
 
   private InterceptListener() {}
 
@@ -45,18 +41,18 @@ public final class InterceptListener implements AutoCloseable {
   /// Opens the port in the pod. On the capture thread; blocks until the sockets listen.
   ///
   /// @throws ListenException when the port cannot be had; nothing stays open then
-  public static InterceptListener open(
-      SocketPlace place, Transport transport, int port, List<Line> lines) {
+  public static InterceptListener open(SocketPlace place, int port, List<Line> lines) {
     InterceptListener listener = new InterceptListener();
     try {
+      String any = place.hasIpv6() ? "::" : "0.0.0.0";
       for (Line line : lines) {
-        ServerChannel socket = place.listener();
+        ListeningSocket socket = place.listener();
         listener.sockets.add(socket);
-        socket.config().setOption(ChannelOption.SO_BACKLOG, BACKLOG);
-        socket.pipeline().addLast(new Acceptor(line, transport, port));
-        line.loop().register(socket).syncUninterruptibly();
-        String any = place.hasIpv6() ? "::" : "0.0.0.0";
-        socket.bind(new InetSocketAddress(any, port)).syncUninterruptibly();
+        socket.open(
+            line.loop(),
+            new InetSocketAddress(any, port),
+            BACKLOG,
+            new Acceptor(socket, line, port));
       }
     } catch (Exception e) {
       listener.close();
@@ -69,70 +65,43 @@ public final class InterceptListener implements AutoCloseable {
   /// Stops accepting. Blocks until the sockets are closed; connections live on.
   @Override
   public void close() {
-    for (Channel socket : sockets) {
-      if (socket.isRegistered()) {
-        socket.close().syncUninterruptibly();
-      } else {
-        socket.unsafe().closeForcibly();
-      }
-    }
+    sockets.forEach(ListeningSocket::close);
     sockets.clear();
   }
 
-  private static final class Acceptor extends ChannelInboundHandlerAdapter {
+  private static final class Acceptor implements ListeningSocket.Intake {
+    private final ListeningSocket listener;
     private final Line line;
-    private final Transport transport;
     private final int port;
 
-    Acceptor(Line line, Transport transport, int port) {
+    Acceptor(ListeningSocket listener, Line line, int port) {
+      this.listener = listener;
       this.line = line;
-      this.transport = transport;
       this.port = port;
     }
 
     @Override
-    public void channelRead(ChannelHandlerContext ctx, Object message) {
-      Channel child = (Channel) message;
-      try {
-        accept(child);
-      } catch (RuntimeException e) {
-        child.unsafe().closeForcibly(); // it alone is lost; accepting goes on
-        LOG.warn("an accepted connection on port {} could not be prepared", port, e);
-      }
-    }
-
-    private void accept(Channel child) {
-      child.config().setAutoRead(false);
-      child.config().setOption(ChannelOption.ALLOW_HALF_CLOSURE, true);
-      Optional<OriginalDst> redirected = transport.originalDst(child);
-      if (!(child.remoteAddress() instanceof InetSocketAddress peer)) {
-        child.unsafe().closeForcibly(); // reset before it was accepted
-        return;
-      }
+    public void accepted(
+        StreamSocket socket, InetSocketAddress peer, Optional<OriginalDst> redirected) {
       OriginalDst dst;
       boolean direct = false;
       if (redirected.isPresent() && redirected.get().port() != port) {
         dst = redirected.get();
-      } else if (child.localAddress() instanceof InetSocketAddress local) {
+      } else {
         // Only what was dialled on our own port can have come here by itself.
+        InetSocketAddress local = socket.localAddress();
+        if (local == null) {
+          socket.close(); // reset before it was accepted
+          return;
+        }
         OriginalDst own = new OriginalDst(local.getAddress(), local.getPort());
         dst = redirected.orElse(own);
         direct = dst.equals(own) || isUnspecific(dst.address());
-      } else {
-        child.unsafe().closeForcibly(); // reset before it was accepted
-        return;
       }
-      Intercepted intercepted =
-          new Intercepted(child, new ClientAddress(peer.getAddress(), peer.getPort()), dst, direct);
-      line.loop()
-          .register(child)
-          .addListener(registered -> {
-            if (registered.isSuccess()) {
-              line.intake().accepted(intercepted);
-            } else {
-              child.unsafe().closeForcibly();
-            }
-          });
+      line.intake()
+          .accepted(
+              new Intercepted(
+                  socket, new ClientAddress(peer.getAddress(), peer.getPort()), dst, direct));
     }
 
     private static boolean isUnspecific(InetAddress address) {
@@ -140,13 +109,10 @@ public final class InterceptListener implements AutoCloseable {
     }
 
     @Override
-    public void exceptionCaught(ChannelHandlerContext ctx, Throwable failure) {
-      LOG.warn(
-          "accept failed on port {}: {}; resting {} ms", port, failure.getMessage(), REST_MILLIS);
-      ctx.channel().config().setAutoRead(false);
-      ctx.executor()
-          .schedule(
-              () -> ctx.channel().config().setAutoRead(true), REST_MILLIS, TimeUnit.MILLISECONDS);
+    public void failed(Throwable why) {
+      LOG.warn("accept failed on port {}: {}; resting {} ms", port, why.getMessage(), REST_MILLIS);
+      listener.pause();
+      line.loop().schedule(listener::resume, REST_MILLIS, TimeUnit.MILLISECONDS);
     }
   }
 

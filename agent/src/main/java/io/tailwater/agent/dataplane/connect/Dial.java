@@ -1,12 +1,10 @@
 package io.tailwater.agent.dataplane.connect;
 
-import io.netty.channel.Channel;
-import io.netty.channel.ChannelOption;
 import io.netty.channel.EventLoop;
-import io.netty.channel.socket.SocketChannel;
 import io.netty.util.concurrent.ScheduledFuture;
 import io.tailwater.agent.dataplane.transport.SocketMaker;
 import io.tailwater.agent.dataplane.transport.SocketPlace;
+import io.tailwater.agent.dataplane.transport.StreamSocket;
 import java.net.Inet6Address;
 import java.net.InetSocketAddress;
 import java.net.StandardProtocolFamily;
@@ -38,13 +36,12 @@ public final class Dial {
   private @Nullable ScheduledFuture<?> deadline;
   private @Nullable ScheduledFuture<?> nextAttempt;
 
-  private record Attempt(Channel channel, InetSocketAddress address) {}
+  private record Attempt(StreamSocket socket, InetSocketAddress address) {}
 
   /// Is told on the loop.
   public interface Listener {
-    /// Connected; the channel does not read by itself and is the listener's now. Exactly one of
-    /// this and [#failed] comes.
-    void connected(Channel upstream, InetSocketAddress address);
+    /// Connected; the socket is the listener's now. Exactly one of this and [#failed] comes.
+    void connected(StreamSocket upstream, InetSocketAddress address);
 
     /// No candidate accepted.
     void failed(boolean timedOut, String detail);
@@ -78,8 +75,10 @@ public final class Dial {
       listener.failed(false, "the pod has no IPv6 and the destination has only IPv6 addresses");
       return;
     }
-    deadline = loop.schedule(this::timedOut, timeout.toNanos(), TimeUnit.NANOSECONDS);
     tryNext();
+    if (!over) { // a connection to a near place is there at once
+      deadline = loop.schedule(this::timedOut, timeout.toNanos(), TimeUnit.NANOSECONDS);
+    }
   }
 
   /// Gives up without telling anybody.
@@ -94,10 +93,8 @@ public final class Dial {
       return;
     }
     InetSocketAddress address = candidates.get(next++);
+    int tried = next;
     underWay++;
-    if (next < candidates.size()) {
-      nextAttempt = loop.schedule(this::tryNext, ATTEMPT_DELAY_MILLIS, TimeUnit.MILLISECONDS);
-    }
     StandardProtocolFamily family =
         address.getAddress() instanceof Inet6Address
             ? StandardProtocolFamily.INET6
@@ -107,7 +104,7 @@ public final class Dial {
         family,
         new SocketMaker.Waiter() {
           @Override
-          public void made(SocketChannel socket) {
+          public void made(StreamSocket socket) {
             connect(socket, address);
           }
 
@@ -116,43 +113,34 @@ public final class Dial {
             attemptFailed(address, why);
           }
         });
+    if (!over && next == tried && next < candidates.size()) {
+      nextAttempt = loop.schedule(this::tryNext, ATTEMPT_DELAY_MILLIS, TimeUnit.MILLISECONDS);
+    }
   }
 
-  private void connect(SocketChannel socket, InetSocketAddress address) {
+  private void connect(StreamSocket socket, InetSocketAddress address) {
     if (over) {
-      socket.unsafe().closeForcibly();
+      socket.close();
       return;
     }
-    socket.config().setAutoRead(false);
-    socket.config().setOption(ChannelOption.ALLOW_HALF_CLOSURE, true);
-    socket.config().setConnectTimeoutMillis(0);
     Attempt attempt = new Attempt(socket, address);
     trying.add(attempt);
-    loop.register(socket)
-        .addListener(registered -> {
-          if (!registered.isSuccess()) {
-            trying.remove(attempt);
-            socket.unsafe().closeForcibly();
-            attemptFailed(address, registered.cause());
-            return;
-          }
-          socket.connect(address).addListener(done -> connectDone(attempt, done.cause()));
-        });
+    socket.connect(loop, address, failure -> connectDone(attempt, failure));
   }
 
   private void connectDone(Attempt attempt, @Nullable Throwable failure) {
     if (over) {
-      attempt.channel().close();
+      attempt.socket().close();
       return;
     }
     trying.remove(attempt);
     if (failure != null) {
-      attempt.channel().close();
+      attempt.socket().close();
       attemptFailed(attempt.address(), failure);
       return;
     }
     finish();
-    listener.connected(attempt.channel(), attempt.address());
+    listener.connected(attempt.socket(), attempt.address());
   }
 
   private void attemptFailed(InetSocketAddress address, @Nullable Throwable why) {
@@ -192,7 +180,7 @@ public final class Dial {
     if (nextAttempt != null) {
       nextAttempt.cancel(false);
     }
-    trying.forEach(attempt -> attempt.channel().close());
+    trying.forEach(attempt -> attempt.socket().close());
     trying.clear();
   }
 }

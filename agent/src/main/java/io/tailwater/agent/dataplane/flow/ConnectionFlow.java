@@ -2,11 +2,6 @@ package io.tailwater.agent.dataplane.flow;
 
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
-import io.netty.channel.Channel;
-import io.netty.channel.ChannelHandlerContext;
-import io.netty.channel.ChannelInboundHandlerAdapter;
-import io.netty.channel.socket.ChannelInputShutdownEvent;
-import io.netty.channel.socket.ChannelInputShutdownReadComplete;
 import io.netty.util.concurrent.ScheduledFuture;
 import io.tailwater.agent.dataplane.accept.Intercepted;
 import io.tailwater.agent.dataplane.account.ConnectionRecord;
@@ -24,6 +19,8 @@ import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.dataplane.sniff.PrefaceSniffer;
 import io.tailwater.agent.dataplane.sniff.Sniffed;
+import io.tailwater.agent.dataplane.transport.EpollSocket;
+import io.tailwater.agent.dataplane.transport.StreamSocket;
 import io.tailwater.agent.dataplane.upstream.Cluster;
 import io.tailwater.agent.dataplane.upstream.Endpoint;
 import io.tailwater.agent.traffic.EgressMode;
@@ -46,8 +43,8 @@ import org.slf4j.LoggerFactory;
 /// ```
 ///
 /// Transitions only: each stage's work is in its own room. Everything runs on the connection's one
-/// loop. Owns the client channel and the bytes read ahead until the relay takes both.
-final class ConnectionFlow extends ChannelInboundHandlerAdapter implements RelayObserver {
+/// loop. Owns the client's socket and the bytes read ahead until the relay takes both.
+final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
   private static final Logger LOG = LoggerFactory.getLogger(ConnectionFlow.class);
 
   /// Where a refusal is certain before a byte was read: how long a ClientHello or request line is
@@ -57,15 +54,13 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
   private final Worker worker;
   private final Stages stages;
   private final ServedPod pod;
-  private final Channel client;
+  private final StreamSocket client;
   private final ConnectionRecord record;
   private final boolean direct;
   private final ClientView view;
 
   private Phase phase = new Phase.Begun();
   private ByteBuf ahead = Unpooled.EMPTY_BUFFER;
-  private boolean clientInputShut;
-  private boolean clientInputRead;
   private boolean tooLate;
   private @Nullable ScheduledFuture<?> deadline;
 
@@ -97,7 +92,7 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
     this.worker = worker;
     this.stages = worker.stages();
     this.pod = pod;
-    this.client = accepted.channel();
+    this.client = accepted.socket();
     this.record = record;
     this.direct = accepted.direct();
     // Read once: one connection is judged by one table.
@@ -114,7 +109,7 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
     String reached = stages.admission().admit(pod);
     stages.observer().accepted(record);
     worker.add(this);
-    client.pipeline().addLast(this);
+    client.reader(this);
     if (!reached.isEmpty()) {
       end(new Outcome.Refused(Refusal.LIMIT, reached), false);
       return;
@@ -138,40 +133,28 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
     }
     record.stage("sniffing");
     phase = new Phase.Sniffing(new PrefaceSniffer(stages.limits().clientHelloBytes()));
-    schedule(stages.limits().clientHelloTime().toMillis());
     client.read();
+    if (phase instanceof Phase.Sniffing) { // mostly the hello is there already
+      schedule(stages.limits().clientHelloTime().toMillis());
+    }
   }
 
   @Override
-  public void channelRead(ChannelHandlerContext ctx, Object message) {
-    ByteBuf bytes = (ByteBuf) message;
+  public void bytes(ByteBuf bytes) {
+    guarded(() -> take(bytes));
+  }
+
+  private void take(ByteBuf bytes) {
     if (phase instanceof Phase.Over) {
       bytes.release();
-    } else if (!ahead.isReadable()) {
+      return;
+    }
+    if (ahead.isReadable()) {
+      ahead = append(ahead, bytes);
+    } else {
       ahead.release();
       ahead = bytes;
-    } else {
-      ahead = append(ahead, bytes);
     }
-  }
-
-  private ByteBuf append(ByteBuf head, ByteBuf tail) {
-    try {
-      if (head.maxWritableBytes() >= tail.readableBytes()
-          && head.isWritable(tail.readableBytes())) {
-        return head.writeBytes(tail);
-      }
-      ByteBuf grown = client.alloc().buffer((head.readableBytes() + tail.readableBytes()) * 2);
-      grown.writeBytes(head).writeBytes(tail);
-      head.release();
-      return grown;
-    } finally {
-      tail.release();
-    }
-  }
-
-  @Override
-  public void channelReadComplete(ChannelHandlerContext ctx) {
     switch (phase) {
       case Phase.Sniffing(PrefaceSniffer sniffer) -> {
         switch (sniffer.sniff(ahead)) {
@@ -191,11 +174,25 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
     }
   }
 
+  private static ByteBuf append(ByteBuf head, ByteBuf tail) {
+    try {
+      if (head.isWritable(tail.readableBytes())) {
+        return head.writeBytes(tail);
+      }
+      ByteBuf grown = head.alloc().directBuffer((head.readableBytes() + tail.readableBytes()) * 2);
+      grown.writeBytes(head).writeBytes(tail);
+      head.release();
+      return grown;
+    } finally {
+      tail.release();
+    }
+  }
+
   private void sniffed(Preface preface) {
     cancelDeadline();
     stages.admission().endHandshake(pod);
     phase = new Phase.Begun();
-    if (preface instanceof Preface.Silent && clientInputShut) {
+    if (preface instanceof Preface.Silent && client.inputRead()) {
       end(new Outcome.ClientGone(), true); // it closed without a word: nothing to carry
       return;
     }
@@ -258,8 +255,10 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
   private void awaitName(Decision.Refuse refusal) {
     record.stage("refusing");
     phase = new Phase.Naming(new PrefaceSniffer(stages.limits().clientHelloBytes()), refusal);
-    schedule(NAME_FOR_DENIAL_MILLIS);
     client.read();
+    if (phase instanceof Phase.Naming) {
+      schedule(NAME_FOR_DENIAL_MILLIS);
+    }
   }
 
   private void named(Preface preface, Decision.Refuse refusal) {
@@ -280,7 +279,7 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
             record.dst(),
             forward.target(),
             forward.addressRule(),
-            client.eventLoop(),
+            client.loop(),
             found -> guarded(() -> found(forward, found)));
   }
 
@@ -317,14 +316,14 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
     record.stage("connecting");
     Dial dial =
         new Dial(
-            client.eventLoop(),
+            client.loop(),
             worker.maker(),
             pod.place(),
             addresses,
             stages.limits().connectTimeout(),
             new Dial.Listener() {
               @Override
-              public void connected(Channel upstream, InetSocketAddress address) {
+              public void connected(StreamSocket upstream, InetSocketAddress address) {
                 record.upstream(address);
                 guarded(
                     () -> relay(upstream, cluster.endpoint(address, hostname, System.nanoTime())));
@@ -350,18 +349,19 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
 
   // ---- relay
 
-  private void relay(Channel upstream, Endpoint endpoint) {
+  private void relay(StreamSocket upstream, Endpoint endpoint) {
     long idle = stages.limits().idleTimeout().toNanos();
     long now = System.nanoTime();
     Relay relay =
         stages.highest() == Grade.SPLICE
-            ? new SpliceRelay(client, upstream, this, idle, now, worker.pipes())
+                && client instanceof EpollSocket from
+                && upstream instanceof EpollSocket to
+            ? new SpliceRelay(from, to, this, idle, now, worker.pipes())
             : new CopyRelay(client, upstream, this, idle, now);
     record.stage("relaying");
     record.grade(relay.grade());
     endpoint.opened();
     phase = new Phase.Relaying(relay, endpoint);
-    client.pipeline().remove(this);
     ByteBuf readAhead = ahead;
     ahead = Unpooled.EMPTY_BUFFER;
     // Where the mode is off, nothing is read, not even in passing.
@@ -370,7 +370,7 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
       firstClientBytes(readAhead);
       unread = false;
     }
-    relay.start(readAhead, unread, clientInputRead);
+    relay.start(readAhead, unread);
   }
 
   @Override
@@ -427,7 +427,7 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
     if (outcome instanceof Outcome.ClientGone) {
       client.close();
     } else if (!(last instanceof Phase.Relaying)) {
-      Relay.reset(client);
+      client.reset();
     }
     worker.remove(this);
     record.stage("closed");
@@ -439,8 +439,8 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
 
   // ---- what may happen at any stage
 
-  /// For steps that Netty does not call as a handler: a defect ends this connection and gives back
-  /// what it holds, instead of leaving it open without anybody who cares.
+  /// For steps that others call: a defect ends this connection and gives back what it holds,
+  /// instead of leaving it open without anybody who cares.
   private void guarded(Runnable step) {
     try {
       step.run();
@@ -451,14 +451,8 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
   }
 
   @Override
-  public void userEventTriggered(ChannelHandlerContext ctx, Object event) {
-    if (event instanceof ChannelInputShutdownEvent) {
-      clientInputShut = true;
-      if (phase instanceof Phase.Sniffing || phase instanceof Phase.Naming) {
-        client.read(); // what is still in the socket comes first
-      }
-    } else if (event instanceof ChannelInputShutdownReadComplete) {
-      clientInputRead = true;
+  public void inputEnded() {
+    guarded(() -> {
       switch (phase) {
         case Phase.Sniffing(PrefaceSniffer sniffer) -> sniffed(sniffer.atEnd(ahead));
         case Phase.Naming(PrefaceSniffer sniffer, Decision.Refuse refusal) ->
@@ -469,19 +463,11 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
             Phase.Relaying _,
             Phase.Over _ -> {}
       }
-    }
+    });
   }
 
   @Override
-  public void channelInactive(ChannelHandlerContext ctx) {
-    clientGone();
-  }
-
-  @Override
-  public void exceptionCaught(ChannelHandlerContext ctx, Throwable failure) {
-    if (!(failure instanceof java.io.IOException)) {
-      LOG.error("connection {} of {} failed", record.id(), pod.pod().ref(), failure);
-    }
+  public void lost(Throwable why) {
     clientGone();
   }
 
@@ -495,9 +481,7 @@ final class ConnectionFlow extends ChannelInboundHandlerAdapter implements Relay
 
   private void schedule(long millis) {
     deadline =
-        client
-            .eventLoop()
-            .schedule(() -> guarded(this::deadlinePassed), millis, TimeUnit.MILLISECONDS);
+        client.loop().schedule(() -> guarded(this::deadlinePassed), millis, TimeUnit.MILLISECONDS);
   }
 
   private void cancelDeadline() {

@@ -12,6 +12,7 @@ import io.netty.channel.socket.DuplexChannel;
 import io.netty.channel.uring.IoUringSocketChannel;
 import io.netty.channel.uring.TailwaterIoUring;
 import io.netty.util.ReferenceCountUtil;
+import io.tailwater.agent.dataplane.transport.StreamSocket;
 import io.tailwater.agent.traffic.Grade;
 import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
@@ -26,16 +27,16 @@ public final class CopyRelay extends Relay {
   /// How long bytes for a half-closed, slow peer may wait on io_uring.
   private static final long NUDGE_MILLIS = 40;
 
-  private final Direction fromClient;
-  private final Direction fromUpstream;
   private boolean showFirst;
   private int openDirections = 2;
 
   public CopyRelay(
-      Channel client, Channel upstream, RelayObserver observer, long idleNanos, long now) {
+      StreamSocket client,
+      StreamSocket upstream,
+      RelayObserver observer,
+      long idleNanos,
+      long now) {
     super(client, upstream, observer, idleNanos, now);
-    this.fromClient = new Direction(client, upstream, true);
-    this.fromUpstream = new Direction(upstream, client, false);
   }
 
   @Override
@@ -44,15 +45,27 @@ public final class CopyRelay extends Relay {
   }
 
   @Override
-  public void start(ByteBuf readAhead, boolean show, boolean clientInputRead) {
+  public void start(ByteBuf readAhead, boolean show) {
     showFirst = show;
-    client.pipeline().addLast(fromClient);
-    upstream.pipeline().addLast(fromUpstream);
+    boolean clientInputRead = client.inputRead();
+    client.channel(c -> upstream.channel(u -> begin(c, u, readAhead, clientInputRead)));
+  }
+
+  private void begin(Channel c, Channel u, ByteBuf readAhead, boolean clientInputRead) {
+    if (isOver() || !c.isOpen() || !u.isOpen()) {
+      readAhead.release();
+      end(new RelayEnd.Reset(!c.isOpen()));
+      return;
+    }
+    Direction fromClient = new Direction(c, u, true);
+    Direction fromUpstream = new Direction(u, c, false);
+    fromClient.opposite = fromUpstream;
+    fromUpstream.opposite = fromClient;
+    c.pipeline().addLast(fromClient);
+    u.pipeline().addLast(fromUpstream);
     if (readAhead.isReadable()) {
       int length = readAhead.readableBytes();
-      upstream
-          .writeAndFlush(readAhead)
-          .addListener(written -> account(written.isSuccess(), length, true));
+      u.writeAndFlush(readAhead).addListener(written -> account(written.isSuccess(), length, true));
     } else {
       readAhead.release();
     }
@@ -91,6 +104,9 @@ public final class CopyRelay extends Relay {
     /// A read was asked for and has not come yet.
     private boolean asked;
 
+    private Direction opposite;
+
+    @SuppressWarnings("NullAway.Init") // set before it is installed
     Direction(Channel from, Channel to, boolean isClient) {
       this.from = from;
       this.to = to;
@@ -115,7 +131,7 @@ public final class CopyRelay extends Relay {
     @Override
     public void channelReadComplete(ChannelHandlerContext ctx) {
       to.flush();
-      opposite().nudge();
+      opposite.nudge();
       boolean unasked = !asked;
       asked = false;
       if (isOver() || done) {
@@ -127,10 +143,6 @@ public final class CopyRelay extends Relay {
       if (to.isWritable() || (unasked && from instanceof IoUringSocketChannel)) {
         ask();
       }
-    }
-
-    private Direction opposite() {
-      return isClient ? fromUpstream : fromClient;
     }
 
     /// Seen on Linux 6.18 with Netty 4.2.18: once the input of a socket is shut, io_uring does not
@@ -168,7 +180,7 @@ public final class CopyRelay extends Relay {
     public void channelWritabilityChanged(ChannelHandlerContext ctx) {
       // `from` can take bytes again: ask the other side for some
       if (from.isWritable() && !isOver()) {
-        opposite().ask();
+        opposite.ask();
       }
     }
 

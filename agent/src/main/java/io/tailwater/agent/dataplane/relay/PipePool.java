@@ -1,10 +1,13 @@
 package io.tailwater.agent.dataplane.relay;
 
+import io.netty.buffer.ByteBuf;
+import io.netty.buffer.Unpooled;
 import io.tailwater.iptables.libc.Syscalls;
 import java.util.ArrayDeque;
 
-/// The pipes of one loop. A direction holds one only while bytes are in it, so quiet connections
-/// cost no pipe and a few pipes serve thousands of connections. Loop thread only.
+/// The pipes of one loop, and the buffer through which it copies. A direction holds one only while
+/// bytes are in it, so quiet connections cost no pipe and a few pipes serve thousands of
+/// connections. Loop thread only.
 public final class PipePool implements AutoCloseable {
   /// Pipes kept for the next burst; two descriptors each.
   private static final int KEPT = 64;
@@ -13,6 +16,10 @@ public final class PipePool implements AutoCloseable {
   /// what other sizes gave.
   static final int CAPACITY = 64 << 10;
 
+  /// What one read takes at most before a direction changes to splicing: 16 KiB.
+  static final int SCRATCH = 16 << 10;
+
+  private final ByteBuf scratch = Unpooled.directBuffer(SCRATCH, SCRATCH);
   private final ArrayDeque<Pipe> free = new ArrayDeque<>();
 
   /// Both ends of a pipe.
@@ -21,6 +28,11 @@ public final class PipePool implements AutoCloseable {
       Syscalls.close(readEnd);
       Syscalls.close(writeEnd);
     }
+  }
+
+  /// [#SCRATCH] bytes outside the heap, for use within one event, by address and index.
+  ByteBuf scratch() {
+    return scratch;
   }
 
   /// An empty pipe, or null when descriptors have run out.
@@ -47,5 +59,6 @@ public final class PipePool implements AutoCloseable {
   public void close() {
     free.forEach(Pipe::close);
     free.clear();
+    scratch.release();
   }
 }

@@ -1,18 +1,17 @@
 package io.tailwater.agent.dataplane.relay;
 
 import io.netty.buffer.ByteBuf;
-import io.netty.channel.Channel;
-import io.netty.channel.ChannelOption;
+import io.tailwater.agent.dataplane.transport.StreamSocket;
 import io.tailwater.agent.traffic.Grade;
 import java.io.IOException;
 
-/// A running relay. Everything on the loop of its two channels.
+/// A running relay. Everything on the loop of its two sockets.
 ///
 /// Half-close is passed on: the FIN of one side becomes a FIN to the other when all bytes before it
 /// are delivered, and the other direction goes on. A reset becomes a reset.
 public abstract sealed class Relay permits CopyRelay, SpliceRelay {
-  final Channel client;
-  final Channel upstream;
+  final StreamSocket client;
+  final StreamSocket upstream;
   final RelayObserver observer;
   private final long idleNanos;
   private long lastMoved;
@@ -20,7 +19,12 @@ public abstract sealed class Relay permits CopyRelay, SpliceRelay {
   long sent;
   long received;
 
-  Relay(Channel client, Channel upstream, RelayObserver observer, long idleNanos, long now) {
+  Relay(
+      StreamSocket client,
+      StreamSocket upstream,
+      RelayObserver observer,
+      long idleNanos,
+      long now) {
     this.client = client;
     this.upstream = upstream;
     this.observer = observer;
@@ -29,20 +33,13 @@ public abstract sealed class Relay permits CopyRelay, SpliceRelay {
   }
 
   /// Begins with the bytes that were read ahead from the client, which it owns from now on. With
-  /// `showFirst` the next client bytes are shown to the observer. `clientInputRead` tells that the
-  /// client's FIN has been read already, after those bytes.
-  public abstract void start(ByteBuf readAhead, boolean showFirst, boolean clientInputRead);
+  /// `showFirst` the next client bytes are shown to the observer.
+  public abstract void start(ByteBuf readAhead, boolean showFirst);
 
   /// Who moves the bytes.
   public abstract Grade grade();
 
-  /// Closes both channels.
-  void closeChannels() {
-    client.close();
-    upstream.close();
-  }
-
-  /// Lets go of what the kind of relay holds, after the channels are closed.
+  /// Lets go of what the kind of relay holds, after the sockets are closed.
   abstract void release();
 
   /// Payload bytes from client to upstream that were handed to the upstream's kernel socket.
@@ -80,29 +77,15 @@ public abstract sealed class Relay permits CopyRelay, SpliceRelay {
       return;
     }
     over = true;
-    if (!(end instanceof RelayEnd.Finished)) {
-      resetOnClose(client);
-      resetOnClose(upstream);
+    if (end instanceof RelayEnd.Finished) {
+      client.close();
+      upstream.close();
+    } else {
+      client.reset();
+      upstream.reset();
     }
-    closeChannels();
     release();
     observer.ended(end);
-  }
-
-  /// Closes with RST instead of FIN.
-  public static void reset(Channel channel) {
-    resetOnClose(channel);
-    channel.close();
-  }
-
-  private static void resetOnClose(Channel channel) {
-    if (channel.isOpen()) {
-      try {
-        channel.config().setOption(ChannelOption.SO_LINGER, 0);
-      } catch (io.netty.channel.ChannelException _) {
-        // the peer has reset it already: there is nobody to tell
-      }
-    }
   }
 
   /// Whether an I/O failure is the end of a TCP connection, as opposed to a defect of ours.

@@ -1,9 +1,9 @@
 package io.tailwater.agent.dataplane.transport;
 
-import io.netty.channel.Channel;
 import io.netty.channel.IoHandlerFactory;
 import io.netty.channel.ServerChannel;
 import io.netty.channel.socket.SocketChannel;
+import io.netty.channel.socket.SocketProtocolFamily;
 import io.netty.channel.uring.IoUring;
 import io.netty.channel.uring.IoUringIoHandler;
 import io.netty.channel.uring.TailwaterIoUring;
@@ -12,7 +12,7 @@ import java.net.StandardProtocolFamily;
 import java.util.Optional;
 
 /// io_uring: copies only. Many container platforms forbid it, so it is used where it is asked for.
-public final class IoUringTransport implements Transport {
+public final class IoUringTransport extends ChannelTransport {
   private static final String POLL_MULTISHOT = "io.netty.iouring.pollAddMultishotEnabled";
 
   static {
@@ -49,27 +49,23 @@ public final class IoUringTransport implements Transport {
   }
 
   @Override
-  public ServerChannel listener(StandardProtocolFamily family) {
-    return UnixSocketOptions.keepAlive(TailwaterIoUring.listener(EpollTransport.netty(family)));
+  ServerChannel newListener(StandardProtocolFamily family) {
+    return TailwaterIoUring.listener(netty(family));
   }
 
   @Override
-  public SocketChannel socket(StandardProtocolFamily family) {
-    return TailwaterIoUring.socket(EpollTransport.netty(family));
+  SocketChannel newSocket(StandardProtocolFamily family) {
+    return TailwaterIoUring.socket(netty(family));
   }
 
   @Override
-  public void mark(Channel socket, int mark) {
-    UnixSocketOptions.mark(socket, mark);
-  }
-
-  @Override
-  public Optional<OriginalDst> originalDst(Channel accepted) {
+  Optional<OriginalDst> originalDst(SocketChannel accepted) {
     return UnixSocketOptions.originalDst(accepted);
   }
 
-  @Override
-  public boolean splices() {
-    return false;
+  private static SocketProtocolFamily netty(StandardProtocolFamily family) {
+    return family == StandardProtocolFamily.INET6
+        ? SocketProtocolFamily.INET6
+        : SocketProtocolFamily.INET;
   }
 }

@@ -1,7 +1,6 @@
 package io.tailwater.agent.dataplane.transport;
 
 import io.netty.channel.EventLoop;
-import io.netty.channel.socket.SocketChannel;
 import java.net.StandardProtocolFamily;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -41,15 +40,15 @@ public final class SocketMaker implements AutoCloseable {
 
   /// Gets the socket, or why there is none.
   public interface Waiter {
-    /// On the loop. The socket is the receiver's now: it registers or closes it.
-    void made(SocketChannel socket);
+    /// On the loop. The socket is the receiver's now: it connects or closes it.
+    void made(StreamSocket socket);
 
     /// On the loop.
     void failed(RuntimeException why);
   }
 
   private static final class Store {
-    final ArrayDeque<SocketChannel> ready = new ArrayDeque<>();
+    final ArrayDeque<StreamSocket> ready = new ArrayDeque<>();
     int coming;
     int wanted;
     boolean used;
@@ -71,7 +70,7 @@ public final class SocketMaker implements AutoCloseable {
     Key key = new Key(place, family);
     Store store = stores.computeIfAbsent(key, _ -> new Store());
     store.used = true;
-    SocketChannel ready = store.ready.poll();
+    StreamSocket ready = store.ready.poll();
     if (ready != null) {
       refill(key, store);
       waiter.made(ready);
@@ -101,7 +100,7 @@ public final class SocketMaker implements AutoCloseable {
     while (all.hasNext()) {
       Store store = all.next().getValue();
       if (!store.used) {
-        store.ready.forEach(s -> s.unsafe().closeForcibly());
+        store.ready.forEach(StreamSocket::close);
         store.ready.clear();
         store.wanted = 0;
         if (store.coming == 0) {
@@ -124,7 +123,7 @@ public final class SocketMaker implements AutoCloseable {
           if (!e.getKey().place().equals(place)) {
             return false;
           }
-          e.getValue().ready.forEach(s -> s.unsafe().closeForcibly());
+          e.getValue().ready.forEach(StreamSocket::close);
           return true;
         });
   }
@@ -140,7 +139,7 @@ public final class SocketMaker implements AutoCloseable {
   }
 
   private void make(Order order) {
-    List<SocketChannel> made = new ArrayList<>(order.count());
+    List<StreamSocket> made = new ArrayList<>(order.count());
     RuntimeException failure = null;
     try {
       order.key().place().sockets(order.key().family(), order.count(), made);
@@ -154,11 +153,11 @@ public final class SocketMaker implements AutoCloseable {
     try {
       loop.execute(() -> delivered(order, made, why));
     } catch (RejectedExecutionException _) {
-      made.forEach(s -> s.unsafe().closeForcibly()); // the loop has shut down
+      made.forEach(StreamSocket::close); // the loop has shut down
     }
   }
 
-  private void delivered(Order order, List<SocketChannel> made, @Nullable RuntimeException why) {
+  private void delivered(Order order, List<StreamSocket> made, @Nullable RuntimeException why) {
     Waiter waiter = order.waiter();
     if (waiter != null) {
       if (why != null) {
@@ -170,7 +169,7 @@ public final class SocketMaker implements AutoCloseable {
     }
     Store store = stores.get(order.key());
     if (store == null || closed) {
-      made.forEach(s -> s.unsafe().closeForcibly());
+      made.forEach(StreamSocket::close);
       return;
     }
     store.coming -= order.count();
@@ -184,7 +183,7 @@ public final class SocketMaker implements AutoCloseable {
     thread.interrupt();
     if (!loop.isShuttingDown()) {
       loop.execute(() -> {
-        stores.values().forEach(s -> s.ready.forEach(c -> c.unsafe().closeForcibly()));
+        stores.values().forEach(s -> s.ready.forEach(StreamSocket::close));
         stores.clear();
       });
     }

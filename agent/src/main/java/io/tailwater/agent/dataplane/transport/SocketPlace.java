@@ -1,7 +1,5 @@
 package io.tailwater.agent.dataplane.transport;
 
-import io.netty.channel.ServerChannel;
-import io.netty.channel.socket.SocketChannel;
 import java.net.StandardProtocolFamily;
 import java.util.List;
 
@@ -10,14 +8,14 @@ import java.util.List;
 /// the capture thread and the socket makers.
 public interface SocketPlace {
   /// A listening socket of the pod, not bound yet.
-  ServerChannel listener();
+  ListeningSocket listener();
 
   /// Makes sockets to dial from, not connected yet, with keep-alive, and adds them to `made` one by
   /// one: when it throws, those in the list are good. Several at once, because entering a namespace
   /// costs more than a socket.
   ///
   /// @throws RuntimeException when the namespace is gone or descriptors have run out
-  void sockets(StandardProtocolFamily family, int count, List<SocketChannel> made);
+  void sockets(StandardProtocolFamily family, int count, List<StreamSocket> made);
 
   /// Whether the pod can speak IPv6 at all.
   boolean hasIpv6();

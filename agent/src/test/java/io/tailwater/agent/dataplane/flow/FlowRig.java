@@ -2,11 +2,9 @@ package io.tailwater.agent.dataplane.flow;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import io.netty.channel.Channel;
 import io.netty.channel.EventLoop;
 import io.netty.channel.IoHandlerFactory;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
-import io.netty.channel.ServerChannel;
 import io.tailwater.agent.dataplane.accept.InterceptListener;
 import io.tailwater.agent.dataplane.account.ConnectionObserver;
 import io.tailwater.agent.dataplane.account.ConnectionRecord;
@@ -22,9 +20,11 @@ import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.route.Target;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.dataplane.transport.EpollTransport;
+import io.tailwater.agent.dataplane.transport.ListeningSocket;
 import io.tailwater.agent.dataplane.transport.NioTransport;
 import io.tailwater.agent.dataplane.transport.SocketMaker;
 import io.tailwater.agent.dataplane.transport.SocketPlace;
+import io.tailwater.agent.dataplane.transport.StreamSocket;
 import io.tailwater.agent.dataplane.transport.Transport;
 import io.tailwater.agent.dataplane.upstream.Clusters;
 import io.tailwater.agent.traffic.AddressRule;
@@ -133,7 +133,7 @@ final class FlowRig implements AutoCloseable {
     try (ServerSocket free = new ServerSocket(0)) {
       port = free.getLocalPort();
     }
-    listener = InterceptListener.open(pod.place(), transport, port, List.of(worker.lineFor(pod)));
+    listener = InterceptListener.open(pod.place(), port, List.of(worker.lineFor(pod)));
   }
 
   static FlowRig of(Way way, RouteTable table) throws IOException {
@@ -319,9 +319,9 @@ final class FlowRig implements AutoCloseable {
   }
 
   void assertNothingIsLeft() {
-    await("limits counted back", () -> admission.connections() == 0);
+    await(
+        "limits counted back", () -> admission.connections() == 0 && pod.connections().get() == 0);
     assertThat(admission.handshakes()).isZero();
-    assertThat(pod.connections().get()).isZero();
     assertThat(workers.snapshot().join()).isEmpty();
     assertThat(surprises).isEmpty();
   }
@@ -416,17 +416,14 @@ final class FlowRig implements AutoCloseable {
 
   private record Loopback(Transport transport) implements SocketPlace {
     @Override
-    public ServerChannel listener() {
-      return transport.listener(StandardProtocolFamily.INET);
+    public ListeningSocket listener() {
+      return transport.listener(StandardProtocolFamily.INET, 0);
     }
 
     @Override
-    public void sockets(
-        StandardProtocolFamily family,
-        int count,
-        List<io.netty.channel.socket.SocketChannel> made) {
+    public void sockets(StandardProtocolFamily family, int count, List<StreamSocket> made) {
       for (int i = 0; i < count; i++) {
-        made.add(transport.socket(family));
+        made.add(transport.socket(family, 0));
       }
     }
 
@@ -455,23 +452,50 @@ final class FlowRig implements AutoCloseable {
     }
 
     @Override
-    public ServerChannel listener(StandardProtocolFamily family) {
-      return real.listener(family);
+    public ListeningSocket listener(StandardProtocolFamily family, int mark) {
+      ListeningSocket listener = real.listener(family, mark);
+      return new ListeningSocket() {
+        @Override
+        public void open(EventLoop loop, InetSocketAddress address, int backlog, Intake intake)
+            throws Exception {
+          listener.open(loop, address, backlog, redirecting(intake));
+        }
+
+        @Override
+        public void pause() {
+          listener.pause();
+        }
+
+        @Override
+        public void resume() {
+          listener.resume();
+        }
+
+        @Override
+        public void close() {
+          listener.close();
+        }
+      };
+    }
+
+    private ListeningSocket.Intake redirecting(ListeningSocket.Intake intake) {
+      return new ListeningSocket.Intake() {
+        @Override
+        public void accepted(
+            StreamSocket socket, InetSocketAddress peer, Optional<OriginalDst> redirected) {
+          intake.accepted(socket, peer, Optional.ofNullable(dialled.port() == 0 ? null : dialled));
+        }
+
+        @Override
+        public void failed(Throwable why) {
+          intake.failed(why);
+        }
+      };
     }
 
     @Override
-    public io.netty.channel.socket.SocketChannel socket(StandardProtocolFamily family) {
-      return real.socket(family);
-    }
-
-    @Override
-    public void mark(Channel socket, int mark) {
-      // no privilege here
-    }
-
-    @Override
-    public Optional<OriginalDst> originalDst(Channel accepted) {
-      return Optional.ofNullable(dialled.port() == 0 ? null : dialled);
+    public StreamSocket socket(StandardProtocolFamily family, int mark) {
+      return real.socket(family, mark);
     }
 
     @Override

@@ -58,7 +58,7 @@ class RelayBytesTest {
       RelayRig.Pair pair = rig.connect(32 << 10);
       byte[] later = Bytes.random(6, 1000);
       pair.client.write(ByteBuffer.wrap(later));
-      pair.start(ahead, false, false);
+      pair.start(ahead, false);
       pair.client.shutdownOutput();
       Digest got = get(Bytes.read(pair.server, 7, Pace.SLOW));
 
@@ -84,7 +84,7 @@ class RelayBytesTest {
         } catch (java.io.IOException e) {
           throw new java.io.UncheckedIOException(e);
         }
-        pair.start("EHLO ".getBytes(US_ASCII), false, false);
+        pair.start("EHLO ".getBytes(US_ASCII), false);
       });
 
       assertThat(get(Bytes.read(pair.client, 1, Pace.BRISK)))
@@ -99,7 +99,7 @@ class RelayBytesTest {
   @EnumSource(Way.class)
   void theFirstClientBytesAreShownOnceAndNotHeld(Way way) throws Exception {
     try (RelayRig rig = new RelayRig(way)) {
-      RelayRig.Pair pair = rig.connect().start(new byte[0], true, false);
+      RelayRig.Pair pair = rig.connect().start(new byte[0], true);
       pair.client.write(ByteBuffer.wrap("first".getBytes(US_ASCII)));
       assertThat(Bytes.readExactly(pair.server, 5)).asString(US_ASCII).isEqualTo("first");
       pair.client.write(ByteBuffer.wrap("second".getBytes(US_ASCII)));
@@ -114,7 +114,7 @@ class RelayBytesTest {
   @EnumSource(Way.class)
   void nothingIsShownWhereNobodyAsked(Way way) throws Exception {
     try (RelayRig rig = new RelayRig(way)) {
-      RelayRig.Pair pair = rig.connect().start("ahead".getBytes(US_ASCII), false, false);
+      RelayRig.Pair pair = rig.connect().start("ahead".getBytes(US_ASCII), false);
       pair.client.write(ByteBuffer.wrap("first".getBytes(US_ASCII)));
       assertThat(Bytes.readExactly(pair.server, 10)).asString(US_ASCII).isEqualTo("aheadfirst");
       assertThat(pair.shown).isEmpty();

@@ -24,10 +24,10 @@ class RelayCostTest {
       long before = RelayRig.pipesOpen();
       for (int i = 0; i < 100; i++) {
         RelayRig.Pair pair = rig.connect().start();
-        pair.client.write(ByteBuffer.wrap(Bytes.random(i, 5000)));
-        assertThat(Bytes.readExactly(pair.server, 5000)).isEqualTo(Bytes.random(i, 5000));
-        pair.server.write(ByteBuffer.wrap(Bytes.random(i, 6000)));
-        assertThat(Bytes.readExactly(pair.client, 6000)).isEqualTo(Bytes.random(i, 6000));
+        pair.client.write(ByteBuffer.wrap(Bytes.random(i, 50_000)));
+        assertThat(Bytes.readExactly(pair.server, 50_000)).isEqualTo(Bytes.random(i, 50_000));
+        pair.server.write(ByteBuffer.wrap(Bytes.random(i, 60_000)));
+        assertThat(Bytes.readExactly(pair.client, 60_000)).isEqualTo(Bytes.random(i, 60_000));
       }
       // One or two are kept for the next burst of any connection.
       assertThat(RelayRig.pipesOpen() - before).isBetween(1L, 8L);
@@ -90,7 +90,7 @@ class RelayCostTest {
   private static void batch(RelayRig rig, int seed) throws Exception {
     List<RelayRig.Pair> pairs = new ArrayList<>();
     for (int i = 0; i < 20; i++) {
-      RelayRig.Pair pair = rig.connect().start(Bytes.random(i, i * 10), i % 2 == 0, false);
+      RelayRig.Pair pair = rig.connect().start(Bytes.random(i, i * 10), i % 2 == 0);
       pairs.add(pair);
       switch (i % 5) {
         case 0 -> {

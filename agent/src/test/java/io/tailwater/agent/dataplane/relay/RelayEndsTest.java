@@ -74,7 +74,7 @@ class RelayEndsTest {
       // Held on the loop, so that the reset is there when the relay begins.
       rig.onLoop(() -> {
         Bytes.reset(pair.client);
-        pair.start(new byte[] {1}, false, false);
+        pair.start(new byte[] {1}, false);
       });
       assertThat(pair.end()).isEqualTo(new RelayEnd.Reset(true));
       Bytes.assertReset(pair.server);
@@ -88,7 +88,7 @@ class RelayEndsTest {
       RelayRig.Pair pair = rig.connect();
       rig.onLoop(() -> {
         Bytes.reset(pair.server);
-        pair.start(new byte[] {1}, false, false);
+        pair.start(new byte[] {1}, false);
       });
       assertThat(pair.end()).isEqualTo(new RelayEnd.Reset(false));
       Bytes.assertReset(pair.client);
@@ -138,7 +138,7 @@ class RelayEndsTest {
     try (RelayRig rig = new RelayRig(way)) {
       RelayRig.Pair pair = rig.connect();
       rig.onLoop(() -> {
-        pair.start(Bytes.random(1, 5000), false, false);
+        pair.start(Bytes.random(1, 5000), false);
         pair.relay.stop();
       });
       assertThat(pair.end()).isEqualTo(new RelayEnd.Stopped());

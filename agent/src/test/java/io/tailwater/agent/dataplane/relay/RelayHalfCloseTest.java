@@ -111,7 +111,7 @@ class RelayHalfCloseTest {
       // Held on the loop, so that the FIN is there when the relay begins.
       rig.onLoop(() -> {
         Bytes.fin(pair.client);
-        pair.start(ahead, false, false);
+        pair.start(ahead, false);
       });
       var answer = Bytes.writeAndFin(pair.server, 12, 10_000, Pace.BRISK);
 
@@ -129,7 +129,7 @@ class RelayHalfCloseTest {
       RelayRig.Pair pair = rig.connect();
       pair.readFinOfClient();
       byte[] ahead = Bytes.random(15, 1000);
-      pair.start(ahead, false, true);
+      pair.start(ahead, false);
 
       assertThat(get(Bytes.read(pair.server, 16, Pace.BRISK))).isEqualTo(Bytes.of(ahead));
       var answer = Bytes.writeAndFin(pair.server, 17, 10_000, Pace.BRISK);

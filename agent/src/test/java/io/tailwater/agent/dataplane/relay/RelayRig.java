@@ -5,10 +5,6 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.UnpooledByteBufAllocator;
-import io.netty.channel.Channel;
-import io.netty.channel.ChannelHandlerContext;
-import io.netty.channel.ChannelInboundHandlerAdapter;
-import io.netty.channel.ChannelOption;
 import io.netty.channel.EventLoop;
 import io.netty.channel.IoHandle;
 import io.netty.channel.IoHandler;
@@ -16,10 +12,12 @@ import io.netty.channel.IoHandlerContext;
 import io.netty.channel.IoHandlerFactory;
 import io.netty.channel.IoRegistration;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
-import io.netty.channel.socket.ChannelInputShutdownReadComplete;
+import io.tailwater.agent.dataplane.transport.EpollSocket;
 import io.tailwater.agent.dataplane.transport.EpollTransport;
 import io.tailwater.agent.dataplane.transport.IoUringTransport;
 import io.tailwater.agent.dataplane.transport.NioTransport;
+import io.tailwater.agent.dataplane.transport.RigSockets;
+import io.tailwater.agent.dataplane.transport.StreamSocket;
 import io.tailwater.agent.dataplane.transport.Transport;
 import io.tailwater.iptables.libc.Syscalls;
 import java.io.IOException;
@@ -157,14 +155,14 @@ final class RelayRig implements AutoCloseable {
   final class Pair implements RelayObserver {
     final SocketChannel client;
     final SocketChannel server;
-    final Channel fromClient;
-    final Channel toServer;
+    final StreamSocket fromClient;
+    final StreamSocket toServer;
     final List<byte[]> shown = new CopyOnWriteArrayList<>();
     final CompletableFuture<RelayEnd> ended = new CompletableFuture<>();
     private int endings;
     Relay relay;
 
-    private Pair(int bufferSize) throws IOException {
+    private Pair(int bufferSize) throws Exception {
       try (ServerSocketChannel clients = listener(bufferSize);
           ServerSocketChannel servers = listener(bufferSize)) {
         fromClient = dial(clients, bufferSize);
@@ -187,55 +185,70 @@ final class RelayRig implements AutoCloseable {
       return listener;
     }
 
-    private Channel dial(ServerSocketChannel to, int bufferSize) throws IOException {
-      var socket = transport.socket(StandardProtocolFamily.INET);
-      socket.config().setAutoRead(false);
-      socket.config().setAllocator(buffers);
-      socket.config().setOption(ChannelOption.ALLOW_HALF_CLOSURE, true);
-      if (bufferSize > 0) {
-        socket.config().setOption(ChannelOption.SO_RCVBUF, bufferSize);
-        socket.config().setOption(ChannelOption.SO_SNDBUF, bufferSize);
-      }
-      loop.register(socket).syncUninterruptibly();
-      socket.connect(to.getLocalAddress()).syncUninterruptibly();
+    private StreamSocket dial(ServerSocketChannel to, int bufferSize) throws Exception {
+      InetSocketAddress address = (InetSocketAddress) to.getLocalAddress();
+      StreamSocket socket = RigSockets.of(way.transport(), buffers, bufferSize);
+      CompletableFuture<Void> connected = new CompletableFuture<>();
+      onLoop(() ->
+          socket.connect(
+              loop,
+              address,
+              failure -> {
+                if (failure == null) {
+                  connected.complete(null);
+                } else {
+                  connected.completeExceptionally(failure);
+                }
+              }));
+      connected.get(PATIENCE.toSeconds(), TimeUnit.SECONDS);
       return socket;
     }
 
-    /// The client sends FIN, and Netty reads it, as in sniffing.
+    /// The client sends FIN, and it is read, as in sniffing.
     void readFinOfClient() throws Exception {
       CompletableFuture<Void> read = new CompletableFuture<>();
-      ChannelInboundHandlerAdapter handler =
-          new ChannelInboundHandlerAdapter() {
-            @Override
-            public void userEventTriggered(ChannelHandlerContext ctx, Object event) {
-              if (event instanceof ChannelInputShutdownReadComplete) {
-                read.complete(null);
-              } else {
-                ctx.read();
-              }
-            }
-          };
       onLoop(() -> {
-        fromClient.pipeline().addLast(handler);
+        fromClient.reader(
+            new StreamSocket.Reader() {
+              @Override
+              public void bytes(ByteBuf bytes) {
+                bytes.release();
+              }
+
+              @Override
+              public void inputEnded() {
+                read.complete(null);
+              }
+
+              @Override
+              public void lost(Throwable why) {
+                read.completeExceptionally(why);
+              }
+            });
         Bytes.fin(client);
         fromClient.read();
       });
       read.get(PATIENCE.toSeconds(), TimeUnit.SECONDS);
-      onLoop(() -> fromClient.pipeline().remove(handler));
     }
 
     Pair start() {
-      return start(new byte[0], false, false);
+      return start(new byte[0], false);
     }
 
-    Pair start(byte[] ahead, boolean show, boolean inputRead) {
+    Pair start(byte[] ahead, boolean show) {
       onLoop(() -> {
         relay =
             way == Way.SPLICE_EPOLL
-                ? new SpliceRelay(fromClient, toServer, this, IDLE_NANOS, System.nanoTime(), pipes)
+                ? new SpliceRelay(
+                    (EpollSocket) fromClient,
+                    (EpollSocket) toServer,
+                    this,
+                    IDLE_NANOS,
+                    System.nanoTime(),
+                    pipes)
                 : new CopyRelay(fromClient, toServer, this, IDLE_NANOS, System.nanoTime());
         ByteBuf bytes = buffers.directBuffer(Math.max(ahead.length, 1)).writeBytes(ahead);
-        relay.start(bytes, show, inputRead);
+        relay.start(bytes, show);
       });
       return this;
     }
@@ -288,13 +301,13 @@ final class RelayRig implements AutoCloseable {
     }
   }
 
-  Pair connect() throws IOException {
+  Pair connect() throws Exception {
     return connect(0);
   }
 
   /// With `bufferSize` above 0, all four sockets get kernel buffers of that size (the kernel
   /// doubles it).
-  Pair connect(int bufferSize) throws IOException {
+  Pair connect(int bufferSize) throws Exception {
     Pair pair = new Pair(bufferSize);
     pairs.add(pair);
     return pair;

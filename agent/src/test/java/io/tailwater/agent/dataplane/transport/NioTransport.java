@@ -14,7 +14,7 @@ import java.util.Optional;
 import java.util.function.Function;
 
 /// NIO for tests: it has no mark, and the test says what was dialled.
-public final class NioTransport implements Transport {
+public final class NioTransport extends ChannelTransport {
   private final Function<InetSocketAddress, Optional<OriginalDst>> dialled;
 
   /// `dialled` tells by the client's address what it dialled.
@@ -33,27 +33,22 @@ public final class NioTransport implements Transport {
   }
 
   @Override
-  public ServerChannel listener(StandardProtocolFamily family) {
+  ServerChannel newListener(StandardProtocolFamily family) {
     return new NioServerSocketChannel();
   }
 
   @Override
-  public SocketChannel socket(StandardProtocolFamily family) {
+  SocketChannel newSocket(StandardProtocolFamily family) {
     return new NioSocketChannel();
   }
 
   @Override
-  public void mark(Channel socket, int mark) {
+  Optional<OriginalDst> originalDst(SocketChannel accepted) {
+    return dialled.apply(accepted.remoteAddress());
+  }
+
+  @Override
+  void options(Channel socket, int mark, boolean listens) {
     // no such thing here
-  }
-
-  @Override
-  public Optional<OriginalDst> originalDst(Channel accepted) {
-    return dialled.apply((InetSocketAddress) accepted.remoteAddress());
-  }
-
-  @Override
-  public boolean splices() {
-    return false;
   }
 }
