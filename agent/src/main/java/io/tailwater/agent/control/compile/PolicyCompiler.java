@@ -1,6 +1,8 @@
 package io.tailwater.agent.control.compile;
 
 import io.tailwater.agent.control.istio.EgressSettings;
+import io.tailwater.agent.control.istio.KubeSecret;
+import io.tailwater.agent.control.istio.KubeSecretReader;
 import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.control.istio.Namespaces;
 import io.tailwater.agent.control.istio.Protocol;
@@ -34,13 +36,18 @@ public final class PolicyCompiler {
   private final EgressSettings egress;
   private final boolean allocated;
   private final ReadResources<ServiceEntry> entries;
+  private final ReadResources<KubeSecret> secrets = new ReadResources<>(KubeSecretReader::secret);
+  private final ReadResources<KubeSecret> configMaps =
+      new ReadResources<>(KubeSecretReader::configMap);
   private final Map<String, EgressMode> lastModes = new HashMap<>();
   private long generation;
   private @Nullable CompiledRoutes last;
 
-  /// What compiling came to: the table, and every problem of sources and resources, sorted.
-  public record Compiled(RouteTable table, List<Problem> problems) {
+  /// What compiling came to: the table, the Secrets that it may name, and every problem of sources
+  /// and resources, sorted.
+  public record Compiled(RouteTable table, List<KubeSecret> secrets, List<Problem> problems) {
     public Compiled {
+      secrets = List.copyOf(secrets);
       problems = problems.stream().sorted().distinct().toList();
     }
 
@@ -80,7 +87,9 @@ public final class PolicyCompiler {
     CompiledRoutes table =
         new CompiledRoutes(++generation, outbound(), allocated, namespaces, services, rest, last);
     last = table;
-    return new Compiled(table, problems);
+    List<KubeSecret> credentials = new ArrayList<>(secrets.of(set.ofKind("", "Secret"), problems));
+    credentials.addAll(configMaps.of(set.ofKind("", "ConfigMap"), problems));
+    return new Compiled(table, credentials, problems);
   }
 
   private OutboundPolicy outbound() {

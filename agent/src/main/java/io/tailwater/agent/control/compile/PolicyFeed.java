@@ -23,6 +23,7 @@ public final class PolicyFeed implements AutoCloseable {
   private final List<? extends ResourceSource> sources;
   private final PolicyCompiler compiler;
   private final CurrentRoutes routes;
+  private final Secrets secrets;
   private final Listener listener;
   private final List<Optional<SourceSnapshot>> snapshots = new ArrayList<>();
   private Set<Problem> known = Set.of();
@@ -34,6 +35,17 @@ public final class PolicyFeed implements AutoCloseable {
       PolicyCompiler compiler,
       CurrentRoutes routes,
       Listener listener) {
+    this(sources, compiler, routes, new Secrets(), listener);
+  }
+
+  /// @param secrets is given the Secrets before the table that names them
+  public PolicyFeed(
+      List<? extends ResourceSource> sources,
+      PolicyCompiler compiler,
+      CurrentRoutes routes,
+      Secrets secrets,
+      Listener listener) {
+    this.secrets = secrets;
     this.sources = List.copyOf(sources);
     this.compiler = compiler;
     this.routes = routes;
@@ -63,6 +75,7 @@ public final class PolicyFeed implements AutoCloseable {
   private synchronized void publish() {
     ResourceSet set = ResourceSet.of(snapshots.stream().flatMap(Optional::stream).toList());
     PolicyCompiler.Compiled compiled = compiler.compile(set);
+    secrets.publish(compiled.secrets());
     routes.publish(compiled.table());
     Set<Problem> before = known;
     known = Set.copyOf(compiled.problems());
