@@ -44,6 +44,7 @@ public final class AgentConfigReader {
       Pattern.compile(".*(_SERVICE_HOST|_SERVICE_PORT.*|_PORT|_PORT_.*)");
 
   private static final String MESH = "mesh.";
+  private static final String OUTBOUND = "mesh.outboundTrafficPolicy";
 
   /// What reading came to: a configuration, unless a problem stops it.
   public record Loaded(Optional<AgentConfig> config, List<ConfigProblem> problems) {}
@@ -54,6 +55,8 @@ public final class AgentConfigReader {
 
   /// Where a key was set, for problems between keys.
   private final Map<ConfigKey<?>, String> places = new HashMap<>();
+
+  private boolean outboundPolicy;
 
   private AgentConfigReader(Path base) {
     this.base = base;
@@ -93,6 +96,7 @@ public final class AgentConfigReader {
     root(text, at).ifPresent(map -> walk(map, "", at));
     environment(new TreeMap<>(environment));
     meshConfigFile();
+    emptyOutboundPolicy();
     fallbacks();
     if (problems.stream().noneMatch(ConfigProblem::stops)) {
       between(at);
@@ -129,6 +133,7 @@ public final class AgentConfigReader {
       } else if (!isSection(path)) {
         here.error(field.line(), "unknown key" + suggestion(section, field.key()));
       } else if (field.value() instanceof YamlValue.Mapping below) {
+        outboundPolicy |= path.equals(OUTBOUND);
         walk(below, path + ".", at);
       } else if (!field.value().isNull()) {
         here.error(field.line(), "must be a mapping, not " + At.noun(field.value()));
@@ -214,12 +219,22 @@ public final class AgentConfigReader {
     if (mesh.isEmpty()) {
       return;
     }
+    outboundPolicy |= mesh.get().mapping(OUTBOUND.substring(MESH.length())).isPresent();
     for (ConfigKey<?> key : ConfigKeys.all()) {
       if (key.path().startsWith(MESH) && !places.containsKey(key)) {
         find(mesh.get(), key.path().substring(MESH.length()))
             .ifPresent(value ->
                 set(key, value, value.line(), at.key(key.path().substring(MESH.length()))));
       }
+    }
+  }
+
+  /// A section without mode means what the mode's zero value means to Istio; only where the whole
+  /// section is absent unknown destinations pass.
+  private void emptyOutboundPolicy() {
+    if (outboundPolicy && !places.containsKey(ConfigKeys.OUTBOUND_TRAFFIC_POLICY)) {
+      values.put(
+          ConfigKeys.OUTBOUND_TRAFFIC_POLICY, MeshSettings.OutboundTrafficPolicy.REGISTRY_ONLY);
     }
   }
 

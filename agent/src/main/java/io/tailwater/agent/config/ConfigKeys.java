@@ -95,10 +95,13 @@ final class ConfigKeys {
                   "ALLOW_ANY",
                   OutboundTrafficPolicy.ALLOW_ANY,
                   "REGISTRY_ONLY",
-                  OutboundTrafficPolicy.REGISTRY_ONLY),
-              "ALLOW_ANY_DYNAMIC_DNS"),
+                  OutboundTrafficPolicy.REGISTRY_ONLY,
+                  "ALLOW_ANY_DYNAMIC_DNS",
+                  OutboundTrafficPolicy.ALLOW_ANY_DYNAMIC_DNS)),
           "ALLOW_ANY",
-          "Whether destinations that no resource knows pass or are refused.",
+          "Whether destinations that no resource knows pass or are refused. With"
+              + " ALLOW_ANY_DYNAMIC_DNS plaintext HTTP goes to what its Host resolves to, and the"
+              + " rest passes. A section without mode means REGISTRY_ONLY, as in Istio.",
           c -> c.mesh().outboundTrafficPolicy());
   static final ConfigKey<List<String>> DEFAULT_SERVICE_EXPORT_TO =
       key(

@@ -253,8 +253,6 @@ class AgentConfigReaderTest {
         "capture: {inbound: true}; capture.inbound",
         "capture: {onFailure: auto}; capture.onFailure",
         "capture: {onFailure: open}; capture.onFailure",
-        "mesh: {outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}};"
-            + " mesh.outboundTrafficPolicy.mode",
         "dns: {answers: allocated}; dns.answers",
         "dns: {unknownNames: refuse}; dns.unknownNames",
         "relay: kernel; relay",
@@ -442,6 +440,21 @@ class AgentConfigReaderTest {
     assertThat(config.mesh().trustDomain()).isEqualTo("own.example");
     assertThat(config.mesh().outboundTrafficPolicy())
         .isEqualTo(OutboundTrafficPolicy.REGISTRY_ONLY);
+  }
+
+  @Test
+  void anOutboundTrafficPolicyWithoutModeRefusesUnknownDestinations(@TempDir Path dir)
+      throws Exception {
+    for (String text :
+        List.of("mesh: {outboundTrafficPolicy: {}}", "meshConfigFile: mesh.yaml\n")) {
+      Files.writeString(dir.resolve("mesh.yaml"), "outboundTrafficPolicy: {}\n");
+      Path file = Files.writeString(dir.resolve("tailwater.yaml"), text);
+
+      AgentConfig config = AgentConfigReader.read(file, Map.of()).config().orElseThrow();
+
+      assertThat(config.mesh().outboundTrafficPolicy())
+          .isEqualTo(OutboundTrafficPolicy.REGISTRY_ONLY);
+    }
   }
 
   @Test

@@ -12,10 +12,14 @@ import io.tailwater.agent.control.source.KubeObject;
 import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.control.source.ResourceKey;
 import io.tailwater.agent.control.source.ResourceSet;
+import io.tailwater.agent.dataplane.route.Action;
+import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.OutboundPolicy;
 import io.tailwater.agent.dataplane.route.RouteTable;
+import io.tailwater.agent.traffic.AddressRule;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.HostPattern;
+import io.tailwater.agent.traffic.ResourceRef;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -32,6 +36,8 @@ import org.jspecify.annotations.Nullable;
 /// force as long as the resource exists. What was parsed once is kept with its object, so that a
 /// change costs what changed plus one pass over the hosts.
 public final class PolicyCompiler {
+  private static final int HTTP_PORT = 80;
+
   private final MeshSettings mesh;
   private final EgressSettings egress;
   private final boolean allocated;
@@ -96,7 +102,24 @@ public final class PolicyCompiler {
     return switch (mesh.outboundTrafficPolicy()) {
       case ALLOW_ANY -> new OutboundPolicy.AllowAny();
       case REGISTRY_ONLY -> new OutboundPolicy.RegistryOnly();
+      case ALLOW_ANY_DYNAMIC_DNS -> new OutboundPolicy.AllowAnyDynamicDns(byAnyHost());
     };
+  }
+
+  /// Unknown HTTP by its Host. Who owns such a name may be a stranger, as with an external
+  /// wildcard.
+  private Action.ByName byAnyHost() {
+    Decision.Destination to =
+        new Decision.Destination(
+            Decision.ALLOW_ANY_DYNAMIC_DNS, Decision.ALLOW_ANY_DYNAMIC_DNS, "", HTTP_PORT);
+    AddressRule rule =
+        new AddressRule(AddressRule.Scope.NEVER_LIST_AND_PRIVATE, egress.allowedAddresses());
+    ResourceRef ref = new ResourceRef("MeshConfig", mesh.rootNamespace(), "istio");
+    return new Action.ByName(
+        new Decision.ByName(to, HTTP_PORT, rule, ref, false),
+        new Decision.ByName(to, HTTP_PORT, rule, ref, true),
+        List.of(),
+        true);
   }
 
   private record HostOf(String namespace, HostPattern host) {}
@@ -145,8 +168,6 @@ public final class PolicyCompiler {
                 + " is "
                 + port.protocol().text()
                 + ", which is not routed by Host yet");
-      } else if (port.protocol() == Protocol.UNSET) {
-        what.add("port " + port.number() + " names no protocol, and detecting it is not built yet");
       }
     }
     if (entry.workloadSelector().isPresent()) {

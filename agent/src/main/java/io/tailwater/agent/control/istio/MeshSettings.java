@@ -21,7 +21,9 @@ public record MeshSettings(
     /// They pass to the address that was dialled.
     ALLOW_ANY,
     /// They are refused.
-    REGISTRY_ONLY
+    REGISTRY_ONLY,
+    /// Plaintext HTTP goes to what its Host resolves to; the rest passes as with ALLOW_ANY.
+    ALLOW_ANY_DYNAMIC_DNS
   }
 
   public MeshSettings {

@@ -54,16 +54,8 @@ public final class SettingsReader {
     for (MeshSettings.OutboundTrafficPolicy mode : MeshSettings.OutboundTrafficPolicy.values()) {
       modes.put(mode.name(), mode);
     }
-    MeshSettings.OutboundTrafficPolicy mode = MeshSettings.OutboundTrafficPolicy.REGISTRY_ONLY;
-    if (policy.value("mode").isPresent()
-        && policy.mapping().text("mode").orElse("").equals("ALLOW_ANY_DYNAMIC_DNS")) {
-      policy.error(
-          "mode",
-          "ALLOW_ANY_DYNAMIC_DNS is not built yet; use ALLOW_ANY, or REGISTRY_ONLY with"
-              + " ServiceEntries");
-    } else {
-      mode = policy.oneOf("mode", modes).orElse(mode);
-    }
+    MeshSettings.OutboundTrafficPolicy mode =
+        policy.oneOf("mode", modes).orElse(MeshSettings.OutboundTrafficPolicy.REGISTRY_ONLY);
     if (policy.has("tls")) {
       policy.error("tls", "is not built yet: TLS origination for unknown HTTP; leave it out");
     }

@@ -1,6 +1,7 @@
 package io.tailwater.agent.dataplane.route;
 
 import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
@@ -231,7 +232,7 @@ public final class PolicyView implements ClientView {
     InetSocketAddress at = new InetSocketAddress(address, port);
     return new Decision.Forward(
         by.to(),
-        by.to().host(),
+        AddressText.of(address),
         new Target.Endpoints(List.of(new Target.Endpoint.Address(at))),
         by.addressRule(),
         by.resource(),
