@@ -21,6 +21,16 @@ public record CidrBlock(InetAddress network, int prefix) {
     network = withoutHostBits(bytes, prefix);
   }
 
+  /// The block of one address.
+  public static CidrBlock of(InetAddress address) {
+    return new CidrBlock(address, address.getAddress().length * 8);
+  }
+
+  /// Whether it holds one address only.
+  public boolean isSingle() {
+    return prefix == network.getAddress().length * 8;
+  }
+
   private static InetAddress withoutHostBits(byte[] address, int prefix) {
     for (int i = 0; i < address.length; i++) {
       int kept = Math.clamp(prefix - 8 * i, 0, 8);

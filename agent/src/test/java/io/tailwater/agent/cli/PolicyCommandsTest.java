@@ -96,7 +96,7 @@ class PolicyCommandsTest {
     Ran ran = run(new CheckCommand(), folder);
     assertThat(ran.code()).isZero();
     assertThat(ran.out())
-        .contains("Sidecar/default/s: is not honoured yet")
+        .contains("Sidecar/default/s: spec.egress[0].hosts[0]: imports nothing")
         .contains("(warning)")
         .contains("0 errors, 1 warning in 1 file");
     assertThat(run(new CheckCommand(), "--strict", folder).code()).isEqualTo(1);

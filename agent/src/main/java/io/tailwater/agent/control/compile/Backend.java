@@ -35,9 +35,6 @@ final class Backend {
         endpoints = List.copyOf(endpoints);
       }
     }
-
-    /// Nowhere, because this version does not honour what governs it.
-    record NotHonoured(String what) implements Source {}
   }
 
   /// An endpoint with the labels that subsets select by.
@@ -126,7 +123,6 @@ final class Backend {
         new Decision.Destination(cluster(subset), host.text(), namespace, port, http2, policy);
     boolean passthrough = policy.balancing().kind() == LoadBalancing.Kind.PASSTHROUGH;
     return switch (source) {
-      case Source.NotHonoured(String what) -> new Action.NotHonoured(to.cluster(), what, resource);
       case Source.ByName(List<Integer> hostPorts) ->
           subset.isPresent()
               ? Action.CannotReach.of(to, Refusal.CLUSTER_NOT_FOUND, resource)

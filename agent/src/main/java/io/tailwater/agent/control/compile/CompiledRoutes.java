@@ -1,7 +1,9 @@
 package io.tailwater.agent.control.compile;
 
-import io.tailwater.agent.control.istio.Namespaces;
 import io.tailwater.agent.control.istio.Protocol;
+import io.tailwater.agent.control.istio.Sidecar;
+import io.tailwater.agent.control.source.Problem;
+import io.tailwater.agent.dataplane.route.Action;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.DestinationPolicy;
@@ -33,12 +35,20 @@ import org.jspecify.annotations.Nullable;
 /// One compiled policy. Views are built on first use, those that the table before had already are
 /// built at once, so that no loop waits for them. Any thread.
 final class CompiledRoutes implements RouteTable {
-  private record ViewKey(String namespace, Optional<NotYetHonoured.Selected> sidecar) {}
+  /// The label of a Gateway's own pods.
+  private static final String GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name";
+
+  /// What pods with the same view have in common.
+  ///
+  /// @param gateway the waypoint whose pods they are as `namespace/name`, empty for all others
+  private record ViewKey(String namespace, Optional<ResourceRef> sidecar, String gateway) {}
 
   private final long generation;
   private final OutboundPolicy meshOutbound;
   private final boolean allocated;
-  private final Namespaces namespaces;
+  private final ClusterResources.Read around;
+  private final KnownWorkloads workloads;
+  private final Set<String> waypoints;
   private final List<Service> services;
   private final NotYetHonoured rest;
 
@@ -55,24 +65,42 @@ final class CompiledRoutes implements RouteTable {
       long generation,
       OutboundPolicy meshOutbound,
       boolean allocated,
-      Namespaces namespaces,
+      ClusterResources.Read around,
       List<Service> services,
       NotYetHonoured rest,
       @Nullable CompiledRoutes before) {
     this.generation = generation;
     this.meshOutbound = meshOutbound;
     this.allocated = allocated;
-    this.namespaces = namespaces;
+    this.around = around;
+    this.workloads = KnownWorkloads.of(around.workloads(), around.waypoints());
     this.services = List.copyOf(services);
+    this.waypoints = waypoints();
     this.rest = rest;
     findParticular();
     if (before != null) {
       for (ViewKey key : before.views.keySet()) {
-        if (key.sidecar.isEmpty()) {
+        if (key.sidecar.isEmpty() || around.sidecars().get(key.sidecar.get()).isPresent()) {
           views.put(key, build(key));
         }
       }
     }
+  }
+
+  /// The waypoints that something is bound to.
+  private Set<String> waypoints() {
+    Set<String> out = new HashSet<>();
+    for (Service service : services) {
+      if (service.bound().orElse(null) instanceof Action.ToWaypoint(Decision.ToWaypoint to)) {
+        out.add(to.waypoint());
+      }
+    }
+    for (Action action : workloads.bound().values()) {
+      if (action instanceof Action.ToWaypoint(Decision.ToWaypoint to)) {
+        out.add(to.waypoint());
+      }
+    }
+    return out;
   }
 
   /// A namespace's own services matter to it beyond visibility only where another namespace has the
@@ -123,30 +151,56 @@ final class CompiledRoutes implements RouteTable {
           endpoints.isEmpty() ? Refusal.NO_HEALTHY_UPSTREAM.code() : "forward";
       case Backend.Source.ByName _ -> "by-name";
       case Backend.Source.Dialled _ -> "to-dialled";
-      case Backend.Source.NotHonoured _ -> Refusal.NOT_SUPPORTED_YET.code();
     };
   }
 
   @Override
   public ClientView view(Pod pod) {
-    ViewKey key = new ViewKey(pod.namespace(), rest.sidecar(pod));
+    ViewKey key = key(pod);
     @Nullable PolicyView view = views.get(key);
     return view != null ? view : views.computeIfAbsent(key, this::build);
   }
 
+  /// Waypoints have no Sidecar, as in Istio.
+  private ViewKey key(Pod pod) {
+    String gateway = pod.namespace() + "/" + pod.labels().getOrDefault(GATEWAY_NAME, "");
+    return waypoints.contains(gateway)
+        ? new ViewKey(pod.namespace(), Optional.empty(), gateway)
+        : new ViewKey(pod.namespace(), around.sidecars().of(pod).map(Sidecar::ref), "");
+  }
+
   private PolicyView build(ViewKey key) {
-    return new PolicyView(namespaces.mode(key.namespace), outbound(key), destinations(key));
+    return new PolicyView(
+        around.namespaces().mode(key.namespace),
+        outbound(key),
+        destinations(key),
+        key.namespace + ".svc.cluster.local");
+  }
+
+  private Optional<Sidecar> sidecar(ViewKey key) {
+    return key.sidecar.flatMap(around.sidecars()::get);
   }
 
   /// What becomes of unknown destinations: what the client's Sidecar says, else the mesh.
   private OutboundPolicy outbound(ViewKey key) {
-    boolean sidecar = key.sidecar.map(NotYetHonoured.Selected::registryOnly).orElse(false);
-    return sidecar ? new OutboundPolicy.RegistryOnly() : meshOutbound;
+    return sidecar(key)
+        .flatMap(Sidecar::outbound)
+        .<OutboundPolicy>map(own ->
+            switch (own.mode()) {
+              case ALLOW_ANY -> new OutboundPolicy.AllowAny();
+              case REGISTRY_ONLY -> new OutboundPolicy.RegistryOnly();
+              // A Sidecar may not say it.
+              case ALLOW_ANY_DYNAMIC_DNS -> meshOutbound;
+            })
+        .orElse(meshOutbound);
   }
 
   private DestinationPolicy destinations(ViewKey key) {
     boolean own =
-        key.sidecar.isPresent() || !rest.sameForAll() || particular.contains(key.namespace);
+        key.sidecar.isPresent()
+            || !key.gateway.isEmpty()
+            || !rest.sameForAll()
+            || particular.contains(key.namespace);
     if (own) {
       return compile(key);
     }
@@ -160,31 +214,29 @@ final class CompiledRoutes implements RouteTable {
 
   /// The services that a client sees, oldest first: `exportTo`, then its Sidecar.
   private List<Service> visible(ViewKey key) {
-    return services.stream().filter(s -> s.visibility().covers(key.namespace)).toList();
+    List<Service> exported =
+        services.stream().filter(s -> s.visibility().covers(key.namespace)).toList();
+    return sidecar(key)
+        .map(s -> new SidecarScope(s, key.namespace).visible(exported, around.virtualServices()))
+        .orElse(exported);
   }
 
   /// What rules of other kinds make of them for a client.
   private ClientRules rules(ViewKey key) {
-    return service ->
-        key.sidecar
-            .map(NotYetHonoured.Selected::ref)
-            .or(() -> rest.governs(key.namespace, service));
+    return service -> rest.governs(key.namespace, service);
   }
 
   private DestinationPolicy compile(ViewKey key) {
     return ViewBuilder.build(
-        new ViewBuilder.Client(key.namespace, visible(key), rules(key), allocated),
-        rest.addresses());
+        new ViewBuilder.Client(
+            key.namespace, visible(key), rules(key), allocated, workloads, key.gateway));
   }
 
   @Override
   public Speaks speaks(Pod pod, Optional<HostName> host, int port) {
     Optional<Service.Port> named = Optional.empty();
     Optional<Service.Port> any = Optional.empty();
-    for (Service service : services) {
-      if (!service.visibility().covers(pod.namespace())) {
-        continue;
-      }
+    for (Service service : visible(key(pod))) {
       for (Service.Port candidate : service.ports()) {
         if (candidate.number() == port) {
           any = any.or(() -> Optional.of(candidate));
@@ -229,13 +281,17 @@ final class CompiledRoutes implements RouteTable {
             ? Optional.of(forward.to().host() + " " + forward.to().namespace())
             : Optional.empty();
     List<Explanation.Considered> considered = new ArrayList<>();
+    ViewKey key = key(pod);
+    Map<HostOf, Service> visible = new HashMap<>();
+    visible(key).forEach(s -> visible.put(new HostOf(s.ref(), s.host()), s));
     for (Service service : services) {
       if (considered.size() >= MOST_CONSIDERED) {
         break;
       }
       boolean won = winner.equals(Optional.of(service.host().text() + " " + service.namespace()));
       if (!won) {
-        why(service, pod.namespace(), dst, preface, decision)
+        @Nullable Service seen = visible.get(new HostOf(service.ref(), service.host()));
+        why(service, Optional.ofNullable(seen), key, dst, preface, decision)
             .ifPresent(reason ->
                 considered.add(
                     new Explanation.Considered(service.ref(), service.host().text(), reason)));
@@ -244,6 +300,8 @@ final class CompiledRoutes implements RouteTable {
     return new Explanation(decision, weighted, considered);
   }
 
+  private record HostOf(ResourceRef ref, HostPattern host) {}
+
   private static Decision named(Decision decision, Preface preface) {
     return decision instanceof Decision.ByName byName && preface instanceof Preface.Tls tls
         ? byName.forward(tls.sni())
@@ -251,8 +309,16 @@ final class CompiledRoutes implements RouteTable {
   }
 
   /// Why a service that has something to do with the connection did not get it.
+  ///
+  /// @param seen the part of it that the client sees
   private Optional<String> why(
-      Service service, String namespace, OriginalDst dst, Preface preface, Decision decision) {
+      Service service,
+      Optional<Service> seen,
+      ViewKey key,
+      OriginalDst dst,
+      Preface preface,
+      Decision decision) {
+    String namespace = key.namespace;
     Optional<HostName> name = name(preface);
     boolean named = name.map(n -> service.host().covers(n)).orElse(false);
     boolean apex =
@@ -275,6 +341,17 @@ final class CompiledRoutes implements RouteTable {
       return Optional.of(
           "is not exported to " + namespace + " (exportTo: " + service.visibility().show() + ")");
     }
+    if (seen.isEmpty()) {
+      return Optional.of("is not imported by " + Problem.show(key.sidecar.orElseThrow()));
+    }
+    if (port.isPresent() && seen.get().port(dst.port()).isEmpty()) {
+      return Optional.of(
+          "has port "
+              + dst.port()
+              + ", which "
+              + Problem.show(key.sidecar.orElseThrow())
+              + " does not import of it");
+    }
     if (port.isEmpty()) {
       return Optional.of(
           "has no port "
@@ -284,7 +361,14 @@ final class CompiledRoutes implements RouteTable {
                   ", ", service.ports().stream().map(p -> String.valueOf(p.number())).toList())
               + ")");
     }
-    return Optional.of(lostOnPort(service, port.get(), namespace, dst, preface, decision));
+    return Optional.of(
+        lostOnPort(
+            service,
+            seen.get().port(dst.port()).orElse(port.get()),
+            namespace,
+            dst,
+            preface,
+            decision));
   }
 
   private static String lostOnPort(

@@ -6,15 +6,10 @@ import io.tailwater.agent.control.source.KubeObject;
 import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.control.source.ResourceSet;
 import io.tailwater.agent.control.source.YamlValue;
-import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.HostPattern;
-import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.ResourceRef;
-import java.net.InetAddress;
 import java.util.ArrayList;
-import java.util.Comparator;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -35,10 +30,7 @@ final class NotYetHonoured {
           Map.entry("/Pod", ""),
           Map.entry("/Secret", ""),
           Map.entry("discovery.k8s.io/EndpointSlice", ""),
-          Map.entry(
-              ISTIO + "/Sidecar",
-              "is not honoured yet: under REGISTRY_ONLY every connection of the pods that it"
-                  + " selects is refused (not_supported_yet or connection_closed)"),
+          Map.entry(ISTIO + "/Sidecar", ""),
           Map.entry(
               ISTIO + "/DestinationRule",
               "is not honoured yet: under REGISTRY_ONLY connections to the hosts that its"
@@ -47,21 +39,13 @@ final class NotYetHonoured {
               ISTIO + "/VirtualService",
               "is not honoured yet: under REGISTRY_ONLY connections to its hosts that its tls or"
                   + " tcp routes could take are refused (not_supported_yet)"),
-          Map.entry(
-              ISTIO + "/WorkloadEntry",
-              "is not honoured yet: under REGISTRY_ONLY connections to its address are refused"
-                  + " (not_supported_yet)"),
-          Map.entry(
-              "/Service",
-              "is not honoured yet: under REGISTRY_ONLY connections to its addresses are refused"
-                  + " (not_supported_yet)"),
+          Map.entry(ISTIO + "/WorkloadEntry", ""),
+          Map.entry("/Service", ""),
           Map.entry(
               ISTIO + "/Gateway",
               "is not honoured yet: it configures gateways; nothing on this node changes"),
-          Map.entry(
-              GATEWAY_API + "/Gateway",
-              "is not honoured yet: no waypoint is used; entries bound to one are refused under"
-                  + " REGISTRY_ONLY (not_supported_yet)"),
+          Map.entry(GATEWAY_API + "/Gateway", ""),
+          Map.entry(GATEWAY_API + "/GatewayClass", ""),
           Map.entry(
               SECURITY + "/PeerAuthentication",
               "is not honoured yet: inbound connections are not captured"),
@@ -74,17 +58,9 @@ final class NotYetHonoured {
 
   private record Routes(ResourceRef ref, List<Hosts> hosts, Visibility visibility) {}
 
-  private record Scope(
-      KubeObject object, Map<String, String> selector, boolean hasSelector, boolean registryOnly) {}
-
-  /// A Sidecar that is selected for a pod. `registryOnly` is what it says itself.
-  record Selected(ResourceRef ref, boolean registryOnly) {}
-
   private final String rootNamespace;
   private final List<Rule> rules = new ArrayList<>();
   private final List<Routes> routes = new ArrayList<>();
-  private final List<Scope> sidecars = new ArrayList<>();
-  private final Map<InetAddress, ResourceRef> addresses = new HashMap<>();
 
   private NotYetHonoured(String rootNamespace) {
     this.rootNamespace = rootNamespace;
@@ -95,8 +71,6 @@ final class NotYetHonoured {
     for (KubeObject object : set.all()) {
       out.add(object, mesh, problems);
     }
-    out.sidecars.sort(
-        Comparator.comparing((Scope s) -> s.object.age()).thenComparing(s -> s.object.name()));
     for (String kind : set.kinds()) {
       if (!KINDS.containsKey(kind)) {
         KubeObject first =
@@ -151,25 +125,6 @@ final class NotYetHonoured {
                   exported(object, spec)));
         }
       }
-      case ISTIO + "/Sidecar" -> sidecars.add(scope(object, spec));
-      case ISTIO + "/WorkloadEntry" -> address(spec.text("address"), ref);
-      case "/Service" -> {
-        address(spec.text("clusterIP"), ref);
-        for (YamlValue item : spec.items("clusterIPs")) {
-          if (item instanceof YamlValue.Scalar ip) {
-            address(Optional.of(ip.text()), ref);
-          }
-        }
-      }
-      case "/Pod" -> {
-        YamlValue.Mapping status = object.root().mapping("status").orElse(EMPTY);
-        address(status.text("podIP"), ref);
-        for (YamlValue item : status.items("podIPs")) {
-          if (item instanceof YamlValue.Mapping mapping) {
-            address(mapping.text("ip"), ref);
-          }
-        }
-      }
       default -> {}
     }
   }
@@ -203,49 +158,9 @@ final class NotYetHonoured {
         .orElse(false);
   }
 
-  private static Scope scope(KubeObject object, YamlValue.Mapping spec) {
-    Optional<YamlValue.Mapping> selector = spec.mapping("workloadSelector");
-    Map<String, String> labels = selector.map(s -> s.texts("labels")).orElse(Map.of());
-    boolean registryOnly =
-        spec.get("outboundTrafficPolicy")
-            .map(p ->
-                !(p instanceof YamlValue.Mapping policy
-                    && policy.text("mode").orElse("").equals("ALLOW_ANY")))
-            .orElse(false);
-    return new Scope(object, labels, !labels.isEmpty(), registryOnly);
-  }
-
-  private void address(Optional<String> text, ResourceRef ref) {
-    text.flatMap(CidrBlock::parseAddress).ifPresent(a -> addresses.putIfAbsent(a, ref));
-  }
-
-  /// Addresses that belong to something of the cluster.
-  Map<InetAddress, ResourceRef> addresses() {
-    return addresses;
-  }
-
   /// Whether no view differs from another on account of these.
   boolean sameForAll() {
     return rules.isEmpty() && routes.isEmpty();
-  }
-
-  /// The Sidecar that is selected for a pod: by labels before its namespace's before the root
-  /// namespace's, the oldest first.
-  Optional<Selected> sidecar(Pod pod) {
-    Optional<Scope> found =
-        sidecars.stream()
-            .filter(s -> s.object.namespace().equals(pod.namespace()) && s.hasSelector)
-            .filter(s -> pod.labels().entrySet().containsAll(s.selector.entrySet()))
-            .findFirst()
-            .or(() -> withoutSelector(pod.namespace()))
-            .or(() -> withoutSelector(rootNamespace));
-    return found.map(s -> new Selected(s.object.key().ref(), s.registryOnly));
-  }
-
-  private Optional<Scope> withoutSelector(String namespace) {
-    return sidecars.stream()
-        .filter(s -> s.object.namespace().equals(namespace) && !s.hasSelector)
-        .findFirst();
   }
 
   /// What would govern the connections of a namespace to a service.

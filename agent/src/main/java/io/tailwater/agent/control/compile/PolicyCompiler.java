@@ -3,6 +3,7 @@ package io.tailwater.agent.control.compile;
 import io.tailwater.agent.control.istio.EgressSettings;
 import io.tailwater.agent.control.istio.KubeSecret;
 import io.tailwater.agent.control.istio.KubeSecretReader;
+import io.tailwater.agent.control.istio.KubeService;
 import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.control.istio.Namespaces;
 import io.tailwater.agent.control.istio.Protocol;
@@ -45,6 +46,7 @@ public final class PolicyCompiler {
   private final ReadResources<KubeSecret> secrets = new ReadResources<>(KubeSecretReader::secret);
   private final ReadResources<KubeSecret> configMaps =
       new ReadResources<>(KubeSecretReader::configMap);
+  private final ClusterResources cluster = new ClusterResources();
   private final Map<String, EgressMode> lastModes = new HashMap<>();
   private long generation;
   private @Nullable CompiledRoutes last;
@@ -86,12 +88,14 @@ public final class PolicyCompiler {
     List<ServiceEntry> read =
         entries.of(set.ofKind("networking.istio.io", "ServiceEntry"), problems);
     NotYetHonoured rest = NotYetHonoured.read(set, mesh, problems);
-    List<Service> services = services(read, namespaces);
+    ClusterResources.Read around = cluster.read(set, namespaces, mesh.rootNamespace(), problems);
+    List<Service> services = services(read, around);
     for (ServiceEntry entry : read) {
-      warnOfEntry(entry, namespaces, set, problems);
+      warnOfEntry(entry, set, problems);
     }
+    ClusterWarnings.add(set, around, services, problems);
     CompiledRoutes table =
-        new CompiledRoutes(++generation, outbound(), allocated, namespaces, services, rest, last);
+        new CompiledRoutes(++generation, outbound(), allocated, around, services, rest, last);
     last = table;
     List<KubeSecret> credentials = new ArrayList<>(secrets.of(set.ofKind("", "Secret"), problems));
     credentials.addAll(configMaps.of(set.ofKind("", "ConfigMap"), problems));
@@ -124,7 +128,7 @@ public final class PolicyCompiler {
 
   private record HostOf(String namespace, HostPattern host) {}
 
-  private List<Service> services(List<ServiceEntry> entries, Namespaces namespaces) {
+  private List<Service> services(List<ServiceEntry> entries, ClusterResources.Read around) {
     Map<HostOf, List<ServiceEntry>> byHost = new LinkedHashMap<>(entries.size() * 2);
     for (ServiceEntry entry : entries.stream().sorted(Service.ENTRY_AGE).toList()) {
       for (HostPattern host : entry.hosts()) {
@@ -146,19 +150,26 @@ public final class PolicyCompiler {
           }
 
           @Override
-          public Optional<String> waypointLabel(ServiceEntry entry) {
-            return namespaces.waypointLabel(entry);
+          public Waypoints waypoints() {
+            return around.waypoints();
+          }
+
+          @Override
+          public Workloads workloads() {
+            return around.workloads();
           }
         };
     List<Service> out = new ArrayList<>(byHost.size());
     byHost.forEach((key, named) -> out.add(Service.merge(key.host(), named, context)));
+    for (KubeService service : around.services()) {
+      out.add(KubernetesServices.service(service, mesh, around.workloads(), around.waypoints()));
+    }
     out.sort(Service.AGE);
     return out;
   }
 
   /// What of a valid entry is not honoured by this version.
-  private static void warnOfEntry(
-      ServiceEntry entry, Namespaces namespaces, ResourceSet set, List<Problem> problems) {
+  private static void warnOfEntry(ServiceEntry entry, ResourceSet set, List<Problem> problems) {
     Set<String> what = new HashSet<>();
     for (ServiceEntry.Port port : entry.ports()) {
       if (port.protocol().family() == Protocol.Family.HTTP) {
@@ -170,16 +181,9 @@ public final class PolicyCompiler {
                 + ", which is not routed by Host yet");
       }
     }
-    if (entry.workloadSelector().isPresent()) {
-      what.add("workloadSelector is not honoured yet");
-    }
     if (entry.endpoints().stream().anyMatch(e -> e.place() instanceof ServiceEntry.Place.Unix)) {
       what.add("unix:// endpoints are not dialled yet");
     }
-    namespaces
-        .waypointLabel(entry)
-        .ifPresent(label ->
-            what.add("waypoints are not honoured yet, and it is bound to one by " + label));
     if (what.isEmpty()) {
       return;
     }

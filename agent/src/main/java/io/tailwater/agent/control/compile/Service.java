@@ -5,11 +5,15 @@ import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.control.istio.Protocol;
 import io.tailwater.agent.control.istio.ServiceEntry;
 import io.tailwater.agent.control.istio.Visibility;
+import io.tailwater.agent.control.istio.Waypoint;
+import io.tailwater.agent.dataplane.route.Action;
+import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.Target;
 import io.tailwater.agent.traffic.AddressRule;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.HostPattern;
+import io.tailwater.agent.traffic.Refusal;
 import io.tailwater.agent.traffic.ResourceRef;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -22,6 +26,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 
 /// One host of one namespace as clients see it: all ServiceEntries there that name it, merged as
 /// Istio merges them. Immutable.
@@ -31,10 +36,85 @@ import java.util.Set;
 ///
 /// The oldest entry decides. Others add their ports where resolution, labels, selector and exportTo
 /// agree with it, and their endpoints in any case.
+///
+/// @param addresses what tells the service on every port where that counts: all addresses of its
+///   entries, allocated ones included; the VIPs of a Kubernetes Service
+/// @param binding the waypoint that it is bound to
 record Service(
-    HostPattern host, ResourceRef ref, Instant age, Visibility visibility, List<Port> ports) {
+    HostPattern host,
+    ResourceRef ref,
+    Instant age,
+    Visibility visibility,
+    List<Port> ports,
+    Origin origin,
+    List<CidrBlock> addresses,
+    Waypoints.Binding binding) {
   Service {
     ports = List.copyOf(ports);
+    addresses = List.copyOf(addresses);
+  }
+
+  /// What the service was made of.
+  sealed interface Origin {
+    /// ServiceEntries.
+    record Entries() implements Origin {}
+
+    /// A Kubernetes Service. `alias` is the host that it only stands for (type ExternalName).
+    record Kubernetes(Optional<HostPattern> alias) implements Origin {}
+  }
+
+  boolean kubernetes() {
+    return origin instanceof Origin.Kubernetes;
+  }
+
+  /// The host that it only stands for.
+  Optional<HostPattern> alias() {
+    return origin instanceof Origin.Kubernetes(Optional<HostPattern> alias)
+        ? alias
+        : Optional.empty();
+  }
+
+  /// The same with some of its ports.
+  Service with(List<Port> some) {
+    return new Service(host, ref, age, visibility, some, origin, addresses, binding);
+  }
+
+  /// Whether it has a host or address before an older service, for clients of a namespace: their
+  /// own services come first, then Kubernetes Services.
+  boolean beats(Service older, String client) {
+    boolean own = namespace().equals(client);
+    boolean olderOwn = older.namespace().equals(client);
+    return own == olderOwn ? kubernetes() && !older.kubernetes() : own;
+  }
+
+  /// Why the waypoint of a Kubernetes Service is not used.
+  Optional<String> unusedWaypoint() {
+    return kubernetes() && binding instanceof Waypoints.Binding.Unavailable(String why)
+        ? Optional.of(why)
+        : Optional.empty();
+  }
+
+  /// What becomes of its connections because of the waypoint that it is bound to.
+  Optional<Action> bound() {
+    String name = namespace() + "/" + host.text();
+    return switch (binding) {
+      case Waypoints.Binding.Unbound _ -> Optional.empty();
+      case Waypoints.Binding.Bound(Waypoint waypoint) ->
+          Optional.of(
+              new Action.ToWaypoint(
+                  new Decision.ToWaypoint(waypoint.name(), Optional.of(name), ref)));
+      // As Istio has it, for a Service a waypoint that cannot be used counts as none.
+      case Waypoints.Binding.Unavailable _ when kubernetes() -> Optional.empty();
+      case Waypoints.Binding.Unavailable _ ->
+          Optional.of(
+              new Action.CannotReach(
+                  new Decision.Refuse(
+                      Refusal.WAYPOINT_UNAVAILABLE,
+                      Optional.empty(),
+                      Optional.of(ref),
+                      Optional.of(name)),
+                  ref));
+    };
   }
 
   /// Oldest first, then by name and namespace.
@@ -65,6 +145,16 @@ record Service(
       addresses = List.copyOf(addresses);
       allocated = List.copyOf(allocated);
     }
+
+    /// The same, with something else spoken there.
+    Port with(Protocol other) {
+      return new Port(number, other, backend, addresses, everywhere, allocated);
+    }
+
+    /// The same at one address alone.
+    Port boundTo(CidrBlock address) {
+      return new Port(number, protocol, backend, List.of(address), false, List.of());
+    }
   }
 
   String namespace() {
@@ -82,8 +172,9 @@ record Service(
 
     EgressSettings egress();
 
-    /// Whether and by what label the entry is bound to a waypoint.
-    Optional<String> waypointLabel(ServiceEntry entry);
+    Waypoints waypoints();
+
+    Workloads workloads();
   }
 
   /// Merges the entries of one namespace that name the host, the oldest first.
@@ -124,14 +215,34 @@ record Service(
                 alike.stream().anyMatch(o -> o.addresses().isEmpty()),
                 alike.stream()
                     .filter(o -> o.addresses().isEmpty())
-                    .flatMap(o -> o.allocated().stream())
-                    .filter(a -> a.host().isEmpty() || a.host().equalsIgnoreCase(host.text()))
-                    .map(ServiceEntry.Allocated::address)
+                    .flatMap(o -> allocated(o, host))
                     .distinct()
                     .toList()));
       }
     });
-    return new Service(host, lead.ref(), lead.age(), visibility, ports);
+    List<CidrBlock> addresses = new ArrayList<>();
+    for (ServiceEntry entry : oldestFirst) {
+      if (agrees(lead, visibility, entry, context)) {
+        addresses.addAll(entry.addresses());
+        allocated(entry, host).forEach(a -> addresses.add(CidrBlock.of(a)));
+      }
+    }
+    return new Service(
+        host,
+        lead.ref(),
+        lead.age(),
+        visibility,
+        ports,
+        new Origin.Entries(),
+        addresses.stream().distinct().toList(),
+        context.waypoints().ofEntry(lead.ref(), lead.labels()));
+  }
+
+  /// The addresses that a control plane gave a host of an entry.
+  private static Stream<InetAddress> allocated(ServiceEntry entry, HostPattern host) {
+    return entry.allocated().stream()
+        .filter(a -> a.host().isEmpty() || a.host().equalsIgnoreCase(host.text()))
+        .map(ServiceEntry.Allocated::address);
   }
 
   /// Whether an entry asks for the same as the port's owner: its addresses then widen nothing that
@@ -179,35 +290,24 @@ record Service(
       Set<Integer> allPorts,
       List<ServiceEntry> entries,
       Context context) {
-    Optional<String> notHonoured = notHonoured(lead, context);
-    if (notHonoured.isPresent()) {
-      return new Backend.Source.NotHonoured(notHonoured.get());
-    }
     return switch (lead.resolution()) {
       case NONE -> new Backend.Source.Dialled(port.targetPort().orElse(port.number()));
       case DYNAMIC_DNS -> new Backend.Source.ByName(List.copyOf(allPorts));
       case STATIC, DNS, DNS_ROUND_ROBIN ->
           new Backend.Source.Endpoints(
-              endpoints(host, lead, port.number(), entries),
+              endpoints(host, lead, port.number(), entries, context.workloads()),
               lead.resolution() == ServiceEntry.Resolution.DNS_ROUND_ROBIN);
     };
-  }
-
-  /// What about the service is not honoured by this version, as a clause after "because".
-  private static Optional<String> notHonoured(ServiceEntry lead, Context context) {
-    Optional<String> waypoint = context.waypointLabel(lead);
-    if (waypoint.isPresent()) {
-      return Optional.of("it is bound to a waypoint by " + waypoint.get());
-    }
-    return lead.workloadSelector().isPresent()
-        ? Optional.of("workloadSelector is not honoured yet")
-        : Optional.empty();
   }
 
   /// The endpoints of all entries that have the port; the port behind it is the endpoint's own,
   /// else the entry's `targetPort`, else the same.
   private static List<Backend.Labelled> endpoints(
-      HostPattern host, ServiceEntry lead, int number, List<ServiceEntry> entries) {
+      HostPattern host,
+      ServiceEntry lead,
+      int number,
+      List<ServiceEntry> entries,
+      Workloads workloads) {
     boolean lookUp = lead.resolution() != ServiceEntry.Resolution.STATIC;
     Set<Backend.Labelled> out = new LinkedHashSet<>();
     for (ServiceEntry entry : entries) {
@@ -216,6 +316,12 @@ record Service(
         continue;
       }
       int target = port.get().targetPort().orElse(number);
+      if (entry.workloadSelector().isPresent()) {
+        out.addAll(
+            workloads.selected(
+                entry.namespace(), entry.workloadSelector().get(), port.get(), lookUp));
+        continue;
+      }
       if (entry.endpoints().isEmpty()) {
         if (lookUp
             && entry.resolution() != ServiceEntry.Resolution.STATIC

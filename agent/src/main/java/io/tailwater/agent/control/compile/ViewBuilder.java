@@ -17,6 +17,7 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -30,7 +31,15 @@ final class ViewBuilder {
   /// @param visible the services that it sees, oldest first
   /// @param allocated whether DNS answers the client with allocated addresses, so that they name
   ///   services
-  record Client(String namespace, List<Service> visible, ClientRules rules, boolean allocated) {
+  /// @param gateway the Gateway whose pod the client is as `namespace/name`; what it carries on is
+  ///   not sent to it again. Empty for all others
+  record Client(
+      String namespace,
+      List<Service> visible,
+      ClientRules rules,
+      boolean allocated,
+      KnownWorkloads workloads,
+      String gateway) {
     Client {
       visible = List.copyOf(visible);
     }
@@ -45,6 +54,11 @@ final class ViewBuilder {
     final Map<InetAddress, Listener.Builder> allocatedServerFirst = new LinkedHashMap<>();
 
     final Map<CidrBlock, Listener.Builder> blocks = new LinkedHashMap<>();
+
+    /// HTTP of Kubernetes Services by Host; it does not hold where a workload is dialled.
+    final Map<HostPattern, Action> serviceHosts = new LinkedHashMap<>();
+
+    final Map<InetAddress, Action> serviceAddresses = new LinkedHashMap<>();
     Listener.@Nullable Builder everywhere;
     private boolean sniffs;
     private boolean serverFirst;
@@ -68,7 +82,14 @@ final class ViewBuilder {
     }
 
     PortPolicy build() {
-      Optional<Listener> all = Optional.ofNullable(everywhere).map(Listener.Builder::build);
+      Optional<Listener> entries = Optional.ofNullable(everywhere).map(Listener.Builder::build);
+      Optional<Listener> all =
+          serviceHosts.isEmpty()
+              ? entries
+              : Optional.of(
+                  Objects.requireNonNullElseGet(everywhere, Listener.Builder::new)
+                      .withHosts(serviceHosts, serviceAddresses)
+                      .build());
       Map<InetAddress, Listener> byAddress = new HashMap<>();
       addresses.forEach((a, builder) -> byAddress.put(a, builder.build()));
       allocatedServerFirst.forEach((a, builder) -> byAddress.putIfAbsent(a, builder.build()));
@@ -77,68 +98,143 @@ final class ViewBuilder {
               a, all.isPresent() ? builder.buildBehind(all.get()) : builder.build()));
       List<PortPolicy.Block> byBlock = new ArrayList<>();
       blocks.forEach((b, builder) -> byBlock.add(new PortPolicy.Block(b, builder.build())));
-      return new PortPolicy(byAddress, byBlock, all);
+      return new PortPolicy(byAddress, byBlock, all, entries);
     }
   }
 
-  private record HostPort(HostPattern host, int port) {}
-
   private final Map<Integer, PortRules> ports = new HashMap<>();
+  private final Map<InetAddress, Map<Integer, Listener>> vips = new HashMap<>();
   private final Client client;
-  private final Map<HostPort, Service> winners;
+  private final Map<HostPattern, Service> winners = new HashMap<>();
 
   private ViewBuilder(Client client) {
     this.client = client;
-    this.winners = winners(client);
+    for (Service service : client.visible()) {
+      winners.merge(
+          service.host(),
+          service,
+          (older, younger) -> younger.beats(older, client.namespace()) ? younger : older);
+    }
   }
 
-  /// @param addresses what takes an address on every port
-  static DestinationPolicy build(Client client, Map<InetAddress, ResourceRef> addresses) {
-    ViewBuilder builder = new ViewBuilder(client);
-    for (Service service : client.visible()) {
+  static DestinationPolicy build(Client client) {
+    return new ViewBuilder(client).build();
+  }
+
+  private DestinationPolicy build() {
+    List<Service> services = client.visible().stream().filter(this::wins).toList();
+    for (Service service : services) {
       for (Service.Port port : service.ports()) {
-        Service winner =
-            builder.winners.getOrDefault(new HostPort(service.host(), port.number()), service);
-        if (winner.namespace().equals(service.namespace())) {
-          builder.add(service, port);
+        if (service.alias().isPresent()) {
+          alias(service, port, service.alias().get());
+        } else {
+          add(service, port);
         }
       }
     }
     Map<Integer, PortPolicy> policies = new HashMap<>();
-    builder.ports.forEach((number, rules) -> policies.put(number, rules.build()));
-    Map<InetAddress, Action> byAddress = new HashMap<>();
-    addresses.forEach((address, ref) ->
-        byAddress.put(
+    ports.forEach((number, rules) -> policies.put(number, rules.build()));
+    Map<InetAddress, Service> owners = owners(services);
+    Map<InetAddress, DestinationPolicy.Vip> byVip = new HashMap<>();
+    owners.forEach((address, service) -> {
+      if (service.kubernetes()) {
+        byVip.put(
             address,
-            new Action.NotHonoured(Decision.BLACK_HOLE, ref.kind() + " is not honoured yet", ref)));
+            new DestinationPolicy.Vip(vips.getOrDefault(address, Map.of()), withoutPort(service)));
+      }
+    });
     return new DestinationPolicy(
-        policies,
-        new DestinationPolicy.AnyPort(byAddress, List.of()),
-        DestinationPolicy.AnyPort.NONE);
+        policies, before(services, owners), byVip, client.workloads().known());
   }
 
-  /// Who has a host and port: the client's own namespace, else the oldest.
-  private static Map<HostPort, Service> winners(Client client) {
-    Map<HostPort, Service> out = new HashMap<>(client.visible().size() * 2);
-    for (Service service : client.visible()) {
-      for (Service.Port port : service.ports()) {
-        out.merge(
-            new HostPort(service.host(), port.number()),
-            service,
-            (older, younger) ->
-                !older.namespace().equals(client.namespace())
-                        && younger.namespace().equals(client.namespace())
-                    ? younger
-                    : older);
+  /// Whether a service has its host for the client. Entries of one namespace are one service.
+  private boolean wins(Service service) {
+    @Nullable Service winner = winners.get(service.host());
+    return winner == null
+        || (winner.kubernetes() == service.kubernetes()
+            && winner.namespace().equals(service.namespace()));
+  }
+
+  /// Who has an address: of several services the client's own, else a Kubernetes Service, else the
+  /// oldest.
+  private Map<InetAddress, Service> owners(List<Service> services) {
+    Map<InetAddress, Service> out = new HashMap<>();
+    for (Service service : services) {
+      for (CidrBlock block : service.addresses()) {
+        if (block.isSingle()) {
+          out.merge(
+              block.network(),
+              service,
+              (older, younger) -> younger.beats(older, client.namespace()) ? younger : older);
+        }
       }
     }
     return out;
   }
 
+  private static Listener withoutPort(Service service) {
+    Listener.Builder listener = new Listener.Builder();
+    listener.rest(
+        new Action.CannotReach(
+            new Decision.Refuse(
+                Refusal.NO_HEALTHY_UPSTREAM,
+                Optional.empty(),
+                Optional.of(service.ref()),
+                Optional.of(service.namespace() + "/" + service.host().text())),
+            service.ref()));
+    return listener.build();
+  }
+
+  /// What is bound to a waypoint is told by its address on every port.
+  private DestinationPolicy.AnyPort before(
+      List<Service> services, Map<InetAddress, Service> owners) {
+    Map<InetAddress, Action> addresses = new HashMap<>();
+    client
+        .workloads()
+        .bound()
+        .forEach((address, action) -> {
+          if (!isMine(action)) {
+            addresses.put(address, action);
+          }
+        });
+    owners.forEach((address, service) ->
+        bound(service)
+            .ifPresentOrElse(
+                action -> addresses.put(address, action), () -> addresses.remove(address)));
+    List<DestinationPolicy.AnyPort.Block> blocks = new ArrayList<>();
+    for (Service service : services) {
+      for (CidrBlock block : service.addresses()) {
+        if (!block.isSingle()) {
+          bound(service)
+              .ifPresent(action -> blocks.add(new DestinationPolicy.AnyPort.Block(block, action)));
+        }
+      }
+    }
+    return new DestinationPolicy.AnyPort(addresses, blocks);
+  }
+
+  /// What the service's waypoint makes of it, unless the client is that waypoint.
+  private Optional<Action> bound(Service service) {
+    return service.bound().filter(action -> !isMine(action));
+  }
+
+  private boolean isMine(Action action) {
+    return action instanceof Action.ToWaypoint(Decision.ToWaypoint to)
+        && to.waypoint().equals(client.gateway());
+  }
+
   private void add(Service service, Service.Port port) {
-    ClientRules.Routes routes = client.rules().routes(service, port, this::destination);
-    Action own = own(service, port);
+    Optional<Action> bound = bound(service);
+    ClientRules.Routes routes =
+        bound.isPresent()
+            ? ClientRules.Routes.NONE
+            : client.rules().routes(service, port, this::destination);
+    Action own = bound.orElseGet(() -> own(service, port));
     PortRules rules = ports.computeIfAbsent(port.number(), _ -> new PortRules());
+    if (service.kubernetes()) {
+      kubernetes(rules, service, port, routes, own);
+      return;
+    }
     switch (port.protocol().family()) {
       case HTTP -> http(rules, service, port, routes, own);
       case TLS -> tls(rules, service, port, routes, own);
@@ -152,6 +248,66 @@ final class ViewBuilder {
       case UDP -> {}
     }
   }
+
+  /// A Kubernetes Service is told by its VIP, whatever the client says there; only where rules want
+  /// to see requests they are looked at. HTTP finds it by Host at other addresses too.
+  private void kubernetes(
+      PortRules rules, Service service, Service.Port port, ClientRules.Routes routes, Action own) {
+    boolean http = port.protocol().family() == Protocol.Family.HTTP;
+    Action byHost = routes.http().getOrDefault(service.host(), own);
+    for (CidrBlock address : port.addresses()) {
+      Listener.Builder at = new Listener.Builder();
+      routes.tls().forEach(at::tls);
+      if (http && (!routes.http().isEmpty() || !own.equals(port.backend().plain()))) {
+        at.anyHttp(byHost);
+      }
+      at.rest(routes.rest().orElse(own));
+      vips.computeIfAbsent(address.network(), _ -> new HashMap<>())
+          .putIfAbsent(port.number(), at.build());
+    }
+    if (http && rules.admits(port.protocol())) {
+      routes.http().forEach(rules.serviceHosts::putIfAbsent);
+      for (HostPattern name : names(service)) {
+        rules.serviceHosts.putIfAbsent(name, byHost);
+      }
+      port.addresses().forEach(a -> rules.serviceAddresses.putIfAbsent(a.network(), byHost));
+    }
+  }
+
+  /// `web.shop.svc.cluster.local`, `web.shop.svc` and `web.shop`; `web` alone is completed by the
+  /// view, for it means another service in each namespace.
+  private static List<HostPattern> names(Service service) {
+    String full = service.host().text();
+    List<HostPattern> out = new ArrayList<>();
+    out.add(service.host());
+    int end = full.length() - ".cluster.local".length();
+    out.add(new HostPattern.Exact(HostName.of(full.substring(0, end))));
+    out.add(new HostPattern.Exact(HostName.of(full.substring(0, end - ".svc".length()))));
+    return out;
+  }
+
+  /// A Service that only stands for another host is that host's service, by Host; where no service
+  /// of that host and port is visible it is nothing.
+  private void alias(Service service, Service.Port port, HostPattern target) {
+    @Nullable Service real = winners.get(target);
+    for (int i = 0; i < MOST_ALIASES && real != null && real.alias().isPresent(); i++) {
+      real = winners.get(real.alias().get());
+    }
+    if (real == null || real.alias().isPresent()) {
+      return;
+    }
+    Optional<Service.Port> behind = real.port(port.number());
+    if (behind.isPresent() && behind.get().protocol().family() == Protocol.Family.HTTP) {
+      Service of = real;
+      Action action = bound(of).orElseGet(() -> own(of, behind.get()));
+      PortRules rules = ports.computeIfAbsent(port.number(), _ -> new PortRules());
+      if (rules.admits(behind.get().protocol())) {
+        names(service).forEach(name -> rules.serviceHosts.putIfAbsent(name, action));
+      }
+    }
+  }
+
+  private static final int MOST_ALIASES = 8;
 
   /// What is done for the service itself, under the client's rules.
   private Action own(Service service, Service.Port port) {
@@ -170,8 +326,7 @@ final class ViewBuilder {
 
   /// What is done for a destination of a route.
   private Action destination(String host, int port, Optional<String> subset, ResourceRef by) {
-    Optional<Service> service =
-        pattern(host).flatMap(h -> Optional.ofNullable(winners.get(new HostPort(h, port))));
+    Optional<Service> service = pattern(host).flatMap(h -> Optional.ofNullable(winners.get(h)));
     Optional<Service.Port> found = service.flatMap(s -> s.port(port));
     Optional<Backend.Subset> chosen =
         service.flatMap(s -> subset.flatMap(name -> client.rules().subset(s, name)));
@@ -182,7 +337,12 @@ final class ViewBuilder {
           Refusal.CLUSTER_NOT_FOUND,
           by);
     }
-    return found.get().backend().under(client.rules().policy(service.get(), port, subset), chosen);
+    return bound(service.get())
+        .orElseGet(() ->
+            found
+                .get()
+                .backend()
+                .under(client.rules().policy(service.get(), port, subset), chosen));
   }
 
   private static Optional<HostPattern> pattern(String host) {
@@ -208,7 +368,7 @@ final class ViewBuilder {
     }
     Action byAddress = routes.http().getOrDefault(service.host(), own);
     for (CidrBlock block : port.addresses()) {
-      if (isOne(block)) {
+      if (block.isSingle()) {
         listener.http(block.network(), byAddress);
       }
     }
@@ -231,7 +391,7 @@ final class ViewBuilder {
       }
     }
     for (CidrBlock block : port.addresses()) {
-      if (isOne(block)) {
+      if (block.isSingle()) {
         Listener.Builder at = at(rules.addresses, block.network());
         routes.tls().forEach(at::tls);
         at.anyTls(own);
@@ -256,7 +416,7 @@ final class ViewBuilder {
       rules.everywhere().rest(action);
     }
     for (CidrBlock block : port.addresses()) {
-      if (isOne(block)) {
+      if (block.isSingle()) {
         at(rules.addresses, block.network()).rest(action);
       } else if (rules.admits(port.protocol())) {
         at(rules.blocks, block).rest(action);
@@ -266,9 +426,5 @@ final class ViewBuilder {
 
   private static <K> Listener.Builder at(Map<K, Listener.Builder> listeners, K key) {
     return listeners.computeIfAbsent(key, _ -> new Listener.Builder());
-  }
-
-  private static boolean isOne(CidrBlock block) {
-    return block.prefix() == block.network().getAddress().length * 8;
   }
 }

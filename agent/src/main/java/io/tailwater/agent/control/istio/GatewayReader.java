@@ -5,6 +5,7 @@ import io.tailwater.agent.control.source.KubeObject;
 import io.tailwater.agent.control.source.Nearest;
 import io.tailwater.agent.control.source.Problems;
 import io.tailwater.agent.traffic.CidrBlock;
+import io.tailwater.agent.traffic.ResourceRef;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -36,18 +37,17 @@ public final class GatewayReader {
 
   private GatewayReader() {}
 
-  /// Whether it is valid.
-  public static boolean read(KubeObject object, Problems problems) {
+  /// Its name, if it is valid.
+  public static Optional<ResourceRef> read(KubeObject object, Problems problems) {
     return IstioFields.read(
-            object,
-            problems,
-            own ->
-                IstioFields.spec(object, own)
-                    .map(spec -> {
-                      gateway(spec);
-                      return true;
-                    }))
-        .isPresent();
+        object,
+        problems,
+        own ->
+            IstioFields.spec(object, own)
+                .map(spec -> {
+                  gateway(spec);
+                  return object.key().ref();
+                }));
   }
 
   private static void gateway(FieldReader spec) {

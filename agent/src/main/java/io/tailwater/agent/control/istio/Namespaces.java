@@ -8,20 +8,25 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 
-/// What is known of namespaces: their egress mode and their waypoint. Immutable.
+/// What is known of namespaces: their egress mode and their labels. Immutable.
 public final class Namespaces {
   /// Tightens the egress mode of a namespace.
   static final String EGRESS_MODE = "tailwater.io/egress-mode";
 
+  /// Kubernetes puts it on every namespace.
+  private static final String NAME = "kubernetes.io/metadata.name";
+
   private final EgressSettings settings;
   private final Map<String, EgressMode> labelled;
-  private final Map<String, String> waypoints;
+  private final Map<String, Map<String, String>> labels;
 
   private Namespaces(
-      EgressSettings settings, Map<String, EgressMode> labelled, Map<String, String> waypoints) {
+      EgressSettings settings,
+      Map<String, EgressMode> labelled,
+      Map<String, Map<String, String>> labels) {
     this.settings = settings;
     this.labelled = Map.copyOf(labelled);
-    this.waypoints = Map.copyOf(waypoints);
+    this.labels = Map.copyOf(labels);
   }
 
   /// Reads the `Namespace` objects. A bad label is reported and the last good one kept.
@@ -31,20 +36,17 @@ public final class Namespaces {
       Map<String, EgressMode> lastGood,
       java.util.List<io.tailwater.agent.control.source.Problem> problems) {
     Map<String, EgressMode> labelled = new HashMap<>();
-    Map<String, String> waypoints = new HashMap<>();
+    Map<String, Map<String, String>> labels = new HashMap<>();
     for (KubeObject object : objects) {
       Problems found = new Problems(object.file()).of(object.key().ref());
       String name = object.name();
       mode(object, settings, lastGood, found).ifPresent(m -> labelled.put(name, m));
-      String waypoint = object.labels().getOrDefault(ServiceEntryReader.USE_WAYPOINT, "");
-      if (isWaypoint(waypoint)) {
-        waypoints.put(name, waypoint);
-      }
+      labels.put(name, withName(name, object.labels()));
       problems.addAll(found.list());
     }
     lastGood.clear();
     lastGood.putAll(labelled);
-    return new Namespaces(settings, labelled, waypoints);
+    return new Namespaces(settings, labelled, labels);
   }
 
   private static Optional<EgressMode> mode(
@@ -81,8 +83,16 @@ public final class Namespaces {
     return Optional.of(mode);
   }
 
-  static boolean isWaypoint(String label) {
-    return !label.isEmpty() && !label.toLowerCase(Locale.ROOT).equals("none");
+  private static Map<String, String> withName(String name, Map<String, String> labels) {
+    Map<String, String> out = new HashMap<>(labels);
+    out.put(NAME, name);
+    return Map.copyOf(out);
+  }
+
+  /// The labels of a namespace. Every namespace exists and carries its name.
+  public Map<String, String> labels(String namespace) {
+    Map<String, String> known = labels.get(namespace);
+    return known != null ? known : Map.of(NAME, namespace);
   }
 
   /// The mode in force for the pods of a namespace.
@@ -90,24 +100,5 @@ public final class Namespaces {
     EgressMode configured = settings.modeOf(namespace);
     EgressMode label = labelled.getOrDefault(namespace, EgressMode.OFF);
     return label.compareTo(configured) > 0 ? label : configured;
-  }
-
-  /// By what label an entry is bound to a waypoint, if it is: its own, else its namespace's.
-  public Optional<String> waypointLabel(ServiceEntry entry) {
-    String own = entry.labels().get(ServiceEntryReader.USE_WAYPOINT);
-    if (own != null && !own.isEmpty()) {
-      return isWaypoint(own)
-          ? Optional.of("its label " + ServiceEntryReader.USE_WAYPOINT + ": " + own)
-          : Optional.empty();
-    }
-    String inherited = waypoints.get(entry.namespace());
-    return inherited == null
-        ? Optional.empty()
-        : Optional.of(
-            "the label "
-                + ServiceEntryReader.USE_WAYPOINT
-                + ": "
-                + inherited
-                + " of its namespace");
   }
 }

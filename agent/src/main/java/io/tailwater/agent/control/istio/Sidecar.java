@@ -24,11 +24,19 @@ public record Sidecar(
     egress = List.copyOf(egress);
   }
 
-  /// An egress listener. With a `port` it has that port alone, and the port has only its hosts;
-  /// port 0 is a socket file, which is not captured.
-  public record Egress(Optional<Port> port, Optional<String> bind, List<Import> hosts) {
+  /// An egress listener. With a `port` it has that port alone, and the port has only its hosts.
+  ///
+  /// @param bind the address that it has instead of those of its services
+  /// @param captured whether it takes captured connections: not with captureMode NONE, which opens
+  ///   a port in the pod, and not at a socket file
+  public record Egress(
+      Optional<Port> port, Optional<String> bind, List<Import> hosts, boolean captured) {
     public Egress {
       hosts = List.copyOf(hosts);
+    }
+
+    public Egress(Optional<Port> port, Optional<String> bind, List<Import> hosts) {
+      this(port, bind, hosts, true);
     }
   }
 

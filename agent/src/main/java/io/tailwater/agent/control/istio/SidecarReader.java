@@ -4,6 +4,7 @@ import io.tailwater.agent.control.source.FieldReader;
 import io.tailwater.agent.control.source.KubeObject;
 import io.tailwater.agent.control.source.Nearest;
 import io.tailwater.agent.control.source.Problems;
+import io.tailwater.agent.control.source.YamlValue;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.HostPattern;
@@ -47,6 +48,32 @@ public final class SidecarReader {
   /// Reads one; empty when it has errors.
   public static Optional<Sidecar> read(KubeObject object, Problems problems) {
     return IstioFields.read(object, problems, own -> new SidecarReader(object, own).read());
+  }
+
+  /// What stands for a Sidecar that has errors: it selects whom it seems to select and imports
+  /// nothing. Its policy for unknown destinations counts only where it is stricter.
+  public static Sidecar unreadable(KubeObject object) {
+    Optional<YamlValue.Mapping> spec = object.spec();
+    Optional<YamlValue> policy = spec.flatMap(s -> s.get("outboundTrafficPolicy"));
+    boolean allows =
+        policy.orElse(null) instanceof YamlValue.Mapping m
+            && m.text("mode").orElse("").equals("ALLOW_ANY");
+    return new Sidecar(
+        object.key().ref(),
+        object.age(),
+        spec.flatMap(s -> s.mapping("workloadSelector"))
+            .map(s -> s.texts("labels"))
+            .orElse(Map.of()),
+        List.of(
+            new Sidecar.Egress(
+                Optional.empty(),
+                Optional.empty(),
+                List.of(new Sidecar.Import(false, "~", Optional.empty())))),
+        policy
+            .filter(_ -> !allows)
+            .map(_ ->
+                new Sidecar.Outbound(
+                    MeshSettings.OutboundTrafficPolicy.REGISTRY_ONLY, Optional.empty())));
   }
 
   private Optional<Sidecar> read() {
@@ -107,7 +134,16 @@ public final class SidecarReader {
       }
       List<Sidecar.Import> hosts = hosts(listener);
       listener.finish();
-      out.add(new Sidecar.Egress(port, bind, hosts));
+      boolean socket = port.map(p -> p.number() == 0).orElse(false);
+      boolean captured = capture != Capture.NONE && !socket;
+      if (!captured) {
+        listener.warning(
+            "port",
+            "is not honoured: "
+                + (socket ? "a socket file" : "captureMode NONE")
+                + " opens a place in the pod, and the agent opens none");
+      }
+      out.add(new Sidecar.Egress(port, bind, hosts, captured));
     }
     return out;
   }

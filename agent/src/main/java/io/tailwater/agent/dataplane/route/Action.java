@@ -105,6 +105,11 @@ public sealed interface Action {
     boolean holds(OriginalDst dst, @Nullable Request request);
   }
 
+  /// Goes to the very address and port that was dialled, which a workload has.
+  record ToWorkload(
+      Decision.Destination to, Target.Traits traits, AddressRule rule, ResourceRef resource)
+      implements Action {}
+
   /// Goes to a waypoint.
   record ToWaypoint(Decision.ToWaypoint decision) implements Action {
     @Override

@@ -78,6 +78,21 @@ public final class Listener {
       }
     }
 
+    /// The same with more hosts, which come before its own.
+    public Builder withHosts(Map<HostPattern, Action> hosts, Map<InetAddress, Action> addresses) {
+      Builder out = new Builder();
+      out.tls.putAll(tls);
+      out.http.putAll(http);
+      out.http.putAll(hosts);
+      out.httpAddresses.putAll(httpAddresses);
+      out.httpAddresses.putAll(addresses);
+      out.speaksHttp = speaksHttp || !hosts.isEmpty() || !addresses.isEmpty();
+      out.anyTls = anyTls;
+      out.anyHttp = anyHttp;
+      out.rest = rest;
+      return out;
+    }
+
     public Listener build() {
       return new Listener(this, null);
     }
@@ -125,8 +140,13 @@ public final class Listener {
   }
 
   /// For a request, where HTTP is spoken.
-  @Nullable Action http(Request request) {
+  ///
+  /// @param completed the Host as the pod's search domain completes it, where it is a short name
+  @Nullable Action http(Request request, @Nullable HostName completed) {
     @Nullable Action named = byHost(request);
+    if (named == null && completed != null) {
+      named = http.find(completed);
+    }
     if (named == null && names != null) {
       named = names.byHost(request);
     }

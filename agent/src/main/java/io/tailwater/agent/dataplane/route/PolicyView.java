@@ -29,8 +29,17 @@ public final class PolicyView implements ClientView {
   private final OutboundPolicy outbound;
   private final boolean registryOnly;
   private final DestinationPolicy policy;
+  private final String searchDomain;
 
   public PolicyView(EgressMode mode, OutboundPolicy outbound, DestinationPolicy policy) {
+    this(mode, outbound, policy, "");
+  }
+
+  /// @param searchDomain what completes a Host of one label, as the resolver of the pod does; empty
+  ///   for nothing
+  public PolicyView(
+      EgressMode mode, OutboundPolicy outbound, DestinationPolicy policy, String searchDomain) {
+    this.searchDomain = searchDomain;
     this.mode = mode;
     this.outbound = outbound;
     this.registryOnly = outbound instanceof OutboundPolicy.RegistryOnly;
@@ -117,8 +126,21 @@ public final class PolicyView implements ClientView {
       return carryOut(taken, dst, request, pick);
     }
     @Nullable Listener listener = policy.listener(dst);
-    @Nullable Action action = listener == null ? null : listener.http(request);
+    @Nullable Action action =
+        listener == null ? null : listener.http(request, shortName(request, searchDomain));
     return action != null ? carryOut(action, dst, request, pick) : unknown(dst, request, pick);
+  }
+
+  private static @Nullable HostName shortName(Request request, String searchDomain) {
+    if (searchDomain.isEmpty() || request.host().isEmpty()) {
+      return null;
+    }
+    String host = request.host().get().text();
+    return host.indexOf('.') < 0
+            && HostName.parse(host + "." + searchDomain)
+                instanceof HostName.Parsed.Valid(HostName name, _)
+        ? name
+        : null;
   }
 
   /// All that weights may choose for a connection, or for its request; empty where they have no
@@ -184,11 +206,23 @@ public final class PolicyView implements ClientView {
       case Action.Split split ->
           carryOut(split.choices().get(pick.applyAsInt(split)).action(), dst, request, pick);
       case Action.Cases cases -> firstCase(cases, dst, request, pick);
+      case Action.ToWorkload workload -> toWorkload(workload, dst, audit);
       case Action.ToWaypoint(Decision.ToWaypoint decision) -> decision;
       case Action.CannotReach(Decision.Refuse decision, _) -> decision;
       case Action.NotHonoured(String cluster, _, ResourceRef resource) ->
           notHonoured(cluster, resource);
     };
+  }
+
+  private static Decision toWorkload(Action.ToWorkload workload, OriginalDst dst, boolean audit) {
+    InetSocketAddress at = new InetSocketAddress(dst.address(), dst.port());
+    return new Decision.Forward(
+        workload.to(),
+        workload.to().host(),
+        new Target.Endpoints(List.of(new Target.Endpoint.Address(at, workload.traits()))),
+        workload.rule(),
+        workload.resource(),
+        audit);
   }
 
   private Decision firstCase(

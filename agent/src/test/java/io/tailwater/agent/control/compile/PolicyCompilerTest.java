@@ -607,26 +607,6 @@ class PolicyCompilerTest {
         .contains(Refusal.HTTP_502);
   }
 
-  @Test
-  void waypointsOfEntryAndNamespaceAreRefusedAndNoneOptsOut() {
-    String bound =
-        EN.replace(
-            "namespace: istio-system}",
-            "namespace: istio-system, labels: {istio.io/use-waypoint: %s}}");
-    var own = compile(REGISTRY_ONLY, ENFORCE, bound.formatted("way"));
-    assertNotSupported(own, decide(own, "x", "en.wikipedia.org"), "ServiceEntry");
-    String namespace =
-        """
-        apiVersion: v1
-        kind: Namespace
-        metadata: {name: istio-system, labels: {istio.io/use-waypoint: way}}
-        """;
-    var inherited = compile(REGISTRY_ONLY, ENFORCE, EN, namespace);
-    assertNotSupported(inherited, decide(inherited, "x", "en.wikipedia.org"), "ServiceEntry");
-    var none = compile(REGISTRY_ONLY, ENFORCE, bound.formatted("None"), namespace);
-    assertThat(decide(none, "x", "en.wikipedia.org")).isInstanceOf(Decision.Forward.class);
-  }
-
   private static String istio(String kind, String namespace, String spec) {
     return """
     apiVersion: networking.istio.io/v1
@@ -635,37 +615,6 @@ class PolicyCompilerTest {
     spec: %s
     """
         .formatted(kind, namespace, spec);
-  }
-
-  @Test
-  void sidecarGovernsThePodsThatItSelects() {
-    var compiled =
-        compile(
-            REGISTRY_ONLY, ENFORCE, WIKI, istio("Sidecar", "x", "{egress: [{hosts: [\"./*\"]}]}"));
-    assertNotSupported(compiled, decide(compiled, "x", "en.wikipedia.org"), "Sidecar");
-    assertThat(decide(compiled, "y", "en.wikipedia.org")).isInstanceOf(Decision.Forward.class);
-    var other =
-        compile(
-            REGISTRY_ONLY,
-            ENFORCE,
-            WIKI,
-            istio(
-                "Sidecar",
-                "x",
-                "{workloadSelector: {labels: {app: other}}, egress: [{hosts: [\"./*\"]}]}"));
-    assertThat(decide(other, "x", "en.wikipedia.org")).isInstanceOf(Decision.Forward.class);
-  }
-
-  @Test
-  void sidecarThatAsksForRegistryOnlyMakesItSo() {
-    var compiled =
-        compile(
-            MeshSettings.DEFAULTS,
-            ENFORCE,
-            WIKI,
-            istio("Sidecar", "istio-system", "{outboundTrafficPolicy: {mode: REGISTRY_ONLY}}"));
-    assertThat(decide(compiled, "x", "unknown.example")).isInstanceOf(Decision.Refuse.class);
-    assertNotSupported(compiled, decide(compiled, "x", "en.wikipedia.org"), "Sidecar");
   }
 
   @Test
@@ -758,34 +707,6 @@ class PolicyCompilerTest {
                 "x",
                 "{host: \"*xwikipedia.org\", trafficPolicy: {tls: {mode: SIMPLE}}}"));
     assertThat(decide(other, "x", "en.wikipedia.org")).isInstanceOf(Decision.Forward.class);
-  }
-
-  @Test
-  void sidecarWhoseTrafficPolicyCannotBeReadMakesItRegistryOnly() {
-    var compiled =
-        compile(
-            MeshSettings.DEFAULTS,
-            ENFORCE,
-            WIKI,
-            istio("Sidecar", "istio-system", "{outboundTrafficPolicy: ALLOW_ANY}"));
-    assertThat(decide(compiled, "x", "unknown.example")).isInstanceOf(Decision.Refuse.class);
-  }
-
-  @Test
-  void addressesOfServicesAndPodsAreRefusedUnderRegistryOnly() {
-    String service =
-        """
-        apiVersion: v1
-        kind: Service
-        metadata: {name: web, namespace: shop}
-        spec: {clusterIP: 10.96.0.9, ports: [{port: 80}]}
-        """;
-    var compiled = compile(REGISTRY_ONLY, ENFORCE, WIKI, service);
-    assertNotSupported(
-        compiled, decide(compiled, "x", dst("10.96.0.9", 443), tls("en.wikipedia.org")), "Service");
-    var lax = compile(MeshSettings.DEFAULTS, ENFORCE, WIKI, service);
-    assertThat(decide(lax, "x", dst("10.96.0.9", 80), new Preface.Silent()))
-        .isInstanceOf(Decision.Passthrough.class);
   }
 
   @Test

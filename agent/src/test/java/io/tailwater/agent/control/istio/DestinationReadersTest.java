@@ -3,6 +3,7 @@ package io.tailwater.agent.control.istio;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.tailwater.agent.traffic.AddressText;
+import io.tailwater.agent.traffic.ResourceRef;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -282,9 +283,9 @@ class DestinationReadersTest {
 
   // ---- Istio's Gateway ---------------------------------------------------------------------
 
-  private static OneResource<Boolean> gateway(String servers) {
+  private static OneResource<ResourceRef> gateway(String servers) {
     return OneResource.istio(
-        (object, problems) -> Optional.of(GatewayReader.read(object, problems)),
+        GatewayReader::read,
         "Gateway",
         "{selector: {istio: egressgateway}, servers: [" + servers + "]}");
   }

@@ -1,0 +1,58 @@
+package io.tailwater.agent.control.compile;
+
+import io.tailwater.agent.control.istio.Waypoint;
+import io.tailwater.agent.dataplane.route.Action;
+import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.agent.dataplane.route.Target;
+import io.tailwater.agent.traffic.AddressRule;
+import io.tailwater.agent.traffic.AddressText;
+import java.net.InetAddress;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/// What becomes of workloads that are dialled by their address; the same for every client.
+/// Immutable.
+///
+/// @param known those whose address is known
+/// @param bound those among them that are bound to a waypoint
+record KnownWorkloads(Map<InetAddress, Action> known, Map<InetAddress, Action> bound) {
+  KnownWorkloads {
+    known = Map.copyOf(known);
+    bound = Map.copyOf(bound);
+  }
+
+  static KnownWorkloads of(Workloads workloads, Waypoints waypoints) {
+    Map<InetAddress, Action> known = new HashMap<>();
+    Map<InetAddress, Action> bound = new HashMap<>();
+    workloads
+        .byAddress()
+        .forEach((address, workload) -> {
+          known.put(address, direct(workload));
+          if (waypoints.ofWorkload(workload.ref(), workload.labels())
+              instanceof Waypoints.Binding.Bound(Waypoint waypoint)) {
+            bound.put(
+                address,
+                new Action.ToWaypoint(
+                    new Decision.ToWaypoint(waypoint.name(), Optional.empty(), workload.ref())));
+          }
+        });
+    return new KnownWorkloads(known, bound);
+  }
+
+  /// Somebody wrote the address of a WorkloadEntry, so that it is not beyond suspicion.
+  private static Action direct(Workloads.Known workload) {
+    return new Action.ToWorkload(
+        new Decision.Destination(
+            Decision.PASSTHROUGH,
+            AddressText.of(workload.address()),
+            workload.ref().namespace(),
+            0),
+        new Target.Traits(1, "", workload.hbone()),
+        workload.inside()
+            ? AddressRule.UNFILTERED
+            : new AddressRule(AddressRule.Scope.NEVER_LIST, List.of()),
+        workload.ref());
+  }
+}
