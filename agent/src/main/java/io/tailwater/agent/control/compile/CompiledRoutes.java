@@ -104,19 +104,26 @@ final class CompiledRoutes implements RouteTable {
   }
 
   /// A namespace's own services matter to it beyond visibility only where another namespace has the
-  /// same host.
+  /// same host or address.
   private void findParticular() {
     Map<HostPattern, String> owners = new HashMap<>(services.size() * 2);
+    Map<CidrBlock, String> addresses = new HashMap<>();
     for (Service service : services) {
       if (!service.visibility().everyone()) {
         particular.addAll(service.visibility().namespaces());
         continue;
       }
-      @Nullable String other = owners.putIfAbsent(service.host(), service.namespace());
-      if (other != null) {
-        particular.add(other);
-        particular.add(service.namespace());
+      two(service, owners.putIfAbsent(service.host(), service.namespace()));
+      for (CidrBlock address : service.addresses()) {
+        two(service, addresses.putIfAbsent(address, service.namespace()));
       }
+    }
+  }
+
+  private void two(Service service, @Nullable String other) {
+    if (other != null && !other.equals(service.namespace())) {
+      particular.add(other);
+      particular.add(service.namespace());
     }
   }
 
@@ -137,7 +144,7 @@ final class CompiledRoutes implements RouteTable {
                 port.number(),
                 port.protocol().name(),
                 service.visibility().show(),
-                word(port.backend()),
+                word(service, port.backend()),
                 service.ref()));
       }
     }
@@ -145,7 +152,12 @@ final class CompiledRoutes implements RouteTable {
     return out;
   }
 
-  private static String word(Backend backend) {
+  private static String word(Service service, Backend backend) {
+    if (service.bound().isPresent()) {
+      return service.bound().get() instanceof Action.ToWaypoint
+          ? "waypoint"
+          : Refusal.WAYPOINT_UNAVAILABLE.code();
+    }
     return switch (backend.source()) {
       case Backend.Source.Endpoints(List<Backend.Labelled> endpoints, _) ->
           endpoints.isEmpty() ? Refusal.NO_HEALTHY_UPSTREAM.code() : "forward";
@@ -183,9 +195,18 @@ final class CompiledRoutes implements RouteTable {
 
   /// What becomes of unknown destinations: what the client's Sidecar says, else the mesh.
   private OutboundPolicy outbound(ViewKey key) {
-    return sidecar(key)
-        .flatMap(Sidecar::outbound)
-        .<OutboundPolicy>map(own ->
+    Optional<Sidecar.Outbound> said = sidecar(key).flatMap(Sidecar::outbound);
+    if (said.flatMap(Sidecar.Outbound::egressProxy).isPresent()) {
+      Sidecar.EgressProxy proxy = said.get().egressProxy().get();
+      return new OutboundPolicy.ThroughProxy(
+          ViewBuilder.to(
+              client(key),
+              proxy.host(),
+              proxy.port(),
+              Optional.of(proxy.subset()).filter(s -> !s.isEmpty()),
+              key.sidecar.orElseThrow()));
+    }
+    return said.<OutboundPolicy>map(own ->
             switch (own.mode()) {
               case ALLOW_ANY -> new OutboundPolicy.AllowAny();
               case REGISTRY_ONLY -> new OutboundPolicy.RegistryOnly();
@@ -227,9 +248,12 @@ final class CompiledRoutes implements RouteTable {
   }
 
   private DestinationPolicy compile(ViewKey key) {
-    return ViewBuilder.build(
-        new ViewBuilder.Client(
-            key.namespace, visible(key), rules(key), allocated, workloads, key.gateway));
+    return ViewBuilder.build(client(key));
+  }
+
+  private ViewBuilder.Client client(ViewKey key) {
+    return new ViewBuilder.Client(
+        key.namespace, visible(key), rules(key), allocated, workloads, key.gateway);
   }
 
   @Override

@@ -5,6 +5,7 @@ import io.tailwater.agent.control.istio.Protocol;
 import io.tailwater.agent.control.istio.Sidecar;
 import io.tailwater.agent.control.istio.Visibility;
 import io.tailwater.agent.traffic.CidrBlock;
+import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.HostPattern;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -39,12 +40,14 @@ final class SidecarScope {
 
   private final List<Sidecar.Egress> listeners;
   private final Set<Integer> locked = new HashSet<>();
+  private final Optional<Sidecar.EgressProxy> egressProxy;
   private final String client;
 
   /// @param client the namespace of the clients, which `.` means in a Sidecar of the root namespace
   ///   too
   SidecarScope(Sidecar sidecar, String client) {
     this.client = client;
+    this.egressProxy = sidecar.outbound().flatMap(Sidecar.Outbound::egressProxy);
     this.listeners =
         sidecar.egress().isEmpty()
             ? EVERYTHING
@@ -124,11 +127,13 @@ final class SidecarScope {
     return included;
   }
 
-  /// What imported routes lead to and nothing imports by name: for each host the client's own
-  /// service, else a Kubernetes Service, else the oldest.
+  /// What imported routes lead to, and the egress proxy, where nothing imports them by name: for
+  /// each host the client's own service, else a Kubernetes Service, else the oldest.
   private Map<HostPattern, Service> implied(
       List<Service> exported, List<Routes> routes, Set<HostPattern> explicit) {
     Map<HostPattern, Set<Integer>> wanted = new HashMap<>();
+    egressProxy.ifPresent(proxy ->
+        wanted.put(new HostPattern.Exact(HostName.of(proxy.host())), Set.of(proxy.port())));
     for (Routes route : routes) {
       if (route.visibility.covers(client) && imports(route.namespace, route.hosts)) {
         route.leadsTo.forEach((host, ports) -> {

@@ -121,6 +121,13 @@ final class ViewBuilder {
     return new ViewBuilder(client).build();
   }
 
+  /// What is done for a service that the client sees; `cluster_not_found` where it sees none.
+  ///
+  /// @param by the resource that names it
+  static Action to(Client client, String host, int port, Optional<String> subset, ResourceRef by) {
+    return new ViewBuilder(client).destination(host, port, subset, by);
+  }
+
   private DestinationPolicy build() {
     List<Service> services = client.visible().stream().filter(this::wins).toList();
     for (Service service : services) {

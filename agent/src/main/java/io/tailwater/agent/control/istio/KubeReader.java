@@ -189,9 +189,19 @@ public final class KubeReader {
         continue;
       }
       for (FieldReader.Text text : addresses) {
-        if (CidrBlock.parseAddress(text.text()).isEmpty()) {
+        Optional<InetAddress> address = CidrBlock.parseAddress(text.text());
+        if (address.isEmpty()) {
           top.problems()
               .error(text.line(), text.path(), "\"" + text.text() + "\" is not an IP address");
+        } else if (isNobodys(address.get())) {
+          top.problems()
+              .error(
+                  text.line(),
+                  text.path(),
+                  "\""
+                      + text.text()
+                      + "\" may not be an endpoint: it is unspecified, loopback, link-local or"
+                      + " multicast");
         }
       }
       addresses.stream()
@@ -209,6 +219,14 @@ public final class KubeReader {
     }
     return new EndpointSlice(
         object.key().ref(), object.labels().getOrDefault(SERVICE_NAME, ""), endpoints, ports);
+  }
+
+  /// What Kubernetes refuses as an endpoint, so that no slice leads back into the node.
+  private static boolean isNobodys(InetAddress address) {
+    return address.isAnyLocalAddress()
+        || address.isLoopbackAddress()
+        || address.isLinkLocalAddress()
+        || address.isMulticastAddress();
   }
 
   // ---- Pod ---------------------------------------------------------------------------------

@@ -11,4 +11,7 @@ public sealed interface OutboundPolicy {
   /// Plaintext HTTP goes to what its Host resolves to, the rest passes to the address that was
   /// dialled.
   record AllowAnyDynamicDns(Action.ByName byHost) implements OutboundPolicy {}
+
+  /// They go to a service that is named for it (a Sidecar's `egressProxy`).
+  record ThroughProxy(Action proxy) implements OutboundPolicy {}
 }

@@ -288,6 +288,9 @@ public final class PolicyView implements ClientView {
     if (known != null) {
       return carryOut(known, dst, null, pick);
     }
+    if (outbound instanceof OutboundPolicy.ThroughProxy(Action proxy)) {
+      return carryOut(proxy, dst, null, pick);
+    }
     return registryOnly ? refused(refusal) : PASS;
   }
 
@@ -301,6 +304,7 @@ public final class PolicyView implements ClientView {
       case OutboundPolicy.AllowAny _ -> PASS;
       case OutboundPolicy.AllowAnyDynamicDns(Action.ByName byHost) ->
           carryOut(byHost, dst, request, pick);
+      case OutboundPolicy.ThroughProxy(Action proxy) -> carryOut(proxy, dst, request, pick);
     };
   }
 

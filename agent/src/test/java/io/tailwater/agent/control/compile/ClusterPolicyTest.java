@@ -277,6 +277,60 @@ class ClusterPolicyTest {
         .isEqualTo(Refusal.HTTP_502);
   }
 
+  @Test
+  void unknownTrafficGoesThroughTheEgressProxyThatASidecarNames() {
+    String proxy =
+        """
+        apiVersion: networking.istio.io/v1
+        kind: ServiceEntry
+        metadata: {name: proxy, namespace: egress}
+        spec:
+          hosts: [proxy.corp.example]
+          ports: [{number: 3128, name: tcp, protocol: TCP}]
+          addresses: [192.0.2.90]
+          resolution: STATIC
+          endpoints: [{address: 192.0.2.91}]
+        """;
+    String named =
+        sidecar(
+            "name: s, namespace: x",
+            "{egress: [{hosts: [\"./*\"]}], outboundTrafficPolicy: {mode: ALLOW_ANY, egressProxy:"
+                + " {host: proxy.corp.example, port: {number: %s}}}}");
+    var compiled = strict(proxy, named.formatted("3128"));
+
+    assertThat(cluster(decide(compiled, "x", "unknown.example")))
+        .isEqualTo("outbound|3128||proxy.corp.example");
+    assertThat(addresses(decide(compiled, "x", dst("203.0.113.1", 25), new Preface.Silent())))
+        .containsExactly("192.0.2.91:3128");
+    assertThat(why(decide(compiled, "y", "unknown.example"))).isEqualTo(Refusal.CONNECTION_CLOSED);
+    assertThat(why(decide(strict(proxy, named.formatted("1")), "x", "unknown.example")))
+        .isEqualTo(Refusal.CLUSTER_NOT_FOUND);
+  }
+
+  @Test
+  void whatSidecarsAreHardlyMeantForIsWarnedOf() {
+    var compiled =
+        strict(
+            WIKI,
+            tlsEntry("other", "api", "api.example.com", "resolution: DNS\nexportTo: [\".\"]"),
+            tlsEntry("x", "own", "own.example.com", "resolution: DNS"),
+            sidecar(
+                "name: s, namespace: x",
+                "{egress: [{hosts: [\"other/api.example.com\", \"*/en.wikipedia.org\","
+                    + " \"other/none.example\", \"istio-system/*\"]}]}"));
+
+    assertThat(texts(compiled))
+        .anyMatch(
+            t -> t.contains("hosts[0]: imports nothing: ServiceEntry/other/api is not exported"))
+        .anyMatch(t -> t.contains("hosts[1]: imports nothing: it is narrower than *.wikipedia.org"))
+        .anyMatch(t -> t.contains("hosts[2]: imports nothing: there is no such service"))
+        .anyMatch(t ->
+            t.contains(
+                "ServiceEntry/x/own: is hidden from the pods of its own namespace by"
+                    + " Sidecar/x/s"))
+        .noneMatch(t -> t.contains("hosts[3]"));
+  }
+
   // ---- Services, pods, workloads -----------------------------------------------------------
 
   private static final String WEB =
