@@ -22,6 +22,9 @@ public final class SpliceRelay extends Relay {
   /// A splice that moved no more than this would have been a read.
   private static final int LITTLE = 4096;
 
+  /// A stream has short moments too: only so many of them in a row end splicing.
+  private static final int LITTLE_OFTEN = 8;
+
   private static final int FLAGS = Syscalls.SPLICE_F_MOVE | Syscalls.SPLICE_F_NONBLOCK;
 
   private final PipePool pipes;
@@ -84,6 +87,10 @@ public final class SpliceRelay extends Relay {
     private PipePool.@Nullable Pipe pipe;
     private int inPipe;
     private boolean bulk;
+
+    /// How many splices in a row moved little.
+    private int inARow;
+
     private boolean inputEnded;
     private boolean finPassedOn;
 
@@ -163,6 +170,7 @@ public final class SpliceRelay extends Relay {
       }
       int budget = BURST;
       while (budget > 0 && !isOver()) {
+        boolean spliced = bulk;
         if (nothingHeld() && !inputEnded) {
           int got = bulk ? fill() : copy();
           if (got < 0) {
@@ -178,7 +186,7 @@ public final class SpliceRelay extends Relay {
             passOnFin();
             return;
           }
-          if (!bulk || budget > BURST - PipePool.CAPACITY / 2) {
+          if (!bulk || (spliced && budget > BURST - PipePool.CAPACITY / 2)) {
             break; // a short read: most likely that was all, and the level tells if not
           }
         }
@@ -193,6 +201,7 @@ public final class SpliceRelay extends Relay {
         return nothingRead(n);
       }
       bulk = n == PipePool.SCRATCH;
+      inARow = 0;
       long written = Syscalls.write(other().fd, pipes.scratch().memoryAddress(), n);
       if (written == n) {
         count(n);
@@ -262,7 +271,8 @@ public final class SpliceRelay extends Relay {
         return nothingRead(n);
       }
       inPipe = (int) n;
-      bulk = n > LITTLE;
+      inARow = n > LITTLE ? 0 : inARow + 1;
+      bulk = inARow < LITTLE_OFTEN;
       moved();
       return (int) n;
     }
