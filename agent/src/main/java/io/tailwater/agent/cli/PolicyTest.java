@@ -149,14 +149,6 @@ record PolicyTest(
       if (mesh.has("rootNamespace")) {
         mesh.error("rootNamespace", "is istio-system in policy tests");
       }
-      boolean narrows =
-          mesh.mapping("serviceEntryVisibility")
-              .flatMap(v -> v.mapping().text("applyToSidecars"))
-              .map("true"::equals)
-              .orElse(false);
-      if (narrows) {
-        mesh.error("serviceEntryVisibility", "with applyToSidecars is not built yet");
-      }
       mesh.finish();
       return settings;
     }

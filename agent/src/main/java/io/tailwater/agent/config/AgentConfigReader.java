@@ -4,6 +4,7 @@ import io.tailwater.agent.control.capture.CaptureConfig;
 import io.tailwater.agent.control.capture.PodSpec;
 import io.tailwater.agent.control.istio.EgressSettings;
 import io.tailwater.agent.control.istio.MeshSettings;
+import io.tailwater.agent.control.istio.ServiceEntryVisibility;
 import io.tailwater.agent.control.source.Nearest;
 import io.tailwater.agent.control.source.YamlDocument;
 import io.tailwater.agent.control.source.YamlValue;
@@ -339,7 +340,10 @@ public final class AgentConfigReader {
             get(ConfigKeys.ROOT_NAMESPACE),
             get(ConfigKeys.TRUST_DOMAIN),
             get(ConfigKeys.OUTBOUND_TRAFFIC_POLICY),
-            get(ConfigKeys.DEFAULT_SERVICE_EXPORT_TO)),
+            Optional.ofNullable(get(ConfigKeys.OUTBOUND_TLS)),
+            get(ConfigKeys.DEFAULT_SERVICE_EXPORT_TO),
+            Optional.ofNullable(get(ConfigKeys.SERVICE_ENTRY_VISIBILITY))
+                .orElse(ServiceEntryVisibility.PUBLIC)),
         new EgressSettings(
             get(ConfigKeys.EGRESS_MODE),
             get(ConfigKeys.EGRESS_NAMESPACES),

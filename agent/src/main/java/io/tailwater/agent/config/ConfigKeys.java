@@ -2,7 +2,10 @@ package io.tailwater.agent.config;
 
 import io.tailwater.agent.control.capture.CaptureConfig;
 import io.tailwater.agent.control.capture.PodSpec;
+import io.tailwater.agent.control.istio.DestinationRule;
 import io.tailwater.agent.control.istio.MeshSettings.OutboundTrafficPolicy;
+import io.tailwater.agent.control.istio.ServiceEntryVisibility;
+import io.tailwater.agent.control.istio.SettingsReader;
 import io.tailwater.agent.dataplane.account.AccessLogConfig;
 import io.tailwater.agent.dataplane.resolve.ResolveConfig.LookupFamily;
 import io.tailwater.agent.traffic.CidrBlock;
@@ -103,6 +106,16 @@ final class ConfigKeys {
               + " ALLOW_ANY_DYNAMIC_DNS plaintext HTTP goes to what its Host resolves to, and the"
               + " rest passes. A section without mode means REGISTRY_ONLY, as in Istio.",
           c -> c.mesh().outboundTrafficPolicy());
+  static final ConfigKey<DestinationRule.Tls> OUTBOUND_TLS =
+      computed(
+          "mesh.outboundTrafficPolicy.tls",
+          Shape.section(
+              "a mapping like `{mode: SIMPLE}`, as a DestinationRule has it",
+              SettingsReader::outboundTls,
+              t -> t.mode().name()),
+          "none",
+          "TLS that is originated for unknown HTTP, with ALLOW_ANY_DYNAMIC_DNS.",
+          c -> c.mesh().outboundTls());
   static final ConfigKey<List<String>> DEFAULT_SERVICE_EXPORT_TO =
       key(
           "mesh.defaultServiceExportTo",
@@ -110,6 +123,17 @@ final class ConfigKeys {
           "*",
           "Who sees an entry that has no `exportTo`.",
           c -> c.mesh().defaultServiceExportTo());
+  static final ConfigKey<ServiceEntryVisibility> SERVICE_ENTRY_VISIBILITY =
+      computed(
+          "mesh.serviceEntryVisibility",
+          Shape.section(
+              "a mapping with `defaultVisibility`, `policies` and `applyToSidecars`",
+              reader -> Optional.of(SettingsReader.serviceEntryVisibility(reader)),
+              v -> v.defaultVisibility().name()),
+          "none",
+          "How far entries of a namespace are seen at most (PUBLIC, NAMESPACE, NONE); it acts with"
+              + " `applyToSidecars: true`, as in Istio.",
+          c -> some(c.mesh().serviceEntryVisibility()));
   static final ConfigKey<EgressMode> EGRESS_MODE =
       key(
           "egress.mode",

@@ -1,6 +1,9 @@
 package io.tailwater.agent.config;
 
+import io.tailwater.agent.control.source.FieldReader;
 import io.tailwater.agent.control.source.Nearest;
+import io.tailwater.agent.control.source.Problem;
+import io.tailwater.agent.control.source.Problems;
 import io.tailwater.agent.control.source.YamlValue;
 import io.tailwater.agent.traffic.CidrBlock;
 import java.net.InetAddress;
@@ -218,6 +221,41 @@ interface Shape<T> {
         .flatMap(a -> a instanceof ListenAddress.Tcp tcp ? Optional.of(tcp) : Optional.empty())
         .filter(tcp -> tcp.port() != 0)
         .map(ListenAddress.Tcp::socketAddress);
+  }
+
+  /// A whole section that a reader of the control plane's resources reads.
+  static <T> Shape<T> section(
+      String syntax, Function<FieldReader, Optional<T>> reader, Function<T, String> show) {
+    return new Shape<>() {
+      @Override
+      public Optional<T> read(YamlValue value, At at) {
+        if (!(value instanceof YamlValue.Mapping map)) {
+          at.error(value.line(), "must be " + syntax + ", not " + At.noun(value));
+          return Optional.empty();
+        }
+        Problems problems = new Problems(at.text());
+        Optional<T> read = reader.apply(new FieldReader(map, "", problems));
+        for (Problem problem : problems.list()) {
+          At here = problem.field().isEmpty() ? at : at.below(problem.field());
+          if (problem.isError()) {
+            here.error(problem.line(), problem.message());
+          } else {
+            here.warning(problem.line(), problem.message());
+          }
+        }
+        return problems.hasErrors() ? Optional.empty() : read;
+      }
+
+      @Override
+      public String show(T value) {
+        return show.apply(value);
+      }
+
+      @Override
+      public String syntax() {
+        return syntax;
+      }
+    };
   }
 
   /// A list; in the environment, by comma.

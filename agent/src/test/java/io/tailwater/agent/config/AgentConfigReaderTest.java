@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.tailwater.agent.control.capture.CaptureConfig;
 import io.tailwater.agent.control.capture.PodSpec;
 import io.tailwater.agent.control.istio.MeshSettings.OutboundTrafficPolicy;
+import io.tailwater.agent.control.istio.ServiceEntryVisibility;
 import io.tailwater.agent.dataplane.account.AccessLogConfig;
 import io.tailwater.agent.dataplane.flow.FlowLimits;
 import io.tailwater.agent.dataplane.resolve.ResolveConfig;
@@ -17,6 +18,7 @@ import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -60,7 +62,9 @@ class AgentConfigReaderTest {
     pinned.put("mesh.rootNamespace", "istio-system");
     pinned.put("mesh.trustDomain", "cluster.local");
     pinned.put("mesh.outboundTrafficPolicy.mode", "ALLOW_ANY");
+    pinned.put("mesh.outboundTrafficPolicy.tls", "");
     pinned.put("mesh.defaultServiceExportTo", "[*]");
+    pinned.put("mesh.serviceEntryVisibility", "PUBLIC");
     pinned.put("egress.mode", "enforce");
     pinned.put("egress.namespaces", "{}");
     pinned.put("egress.addressFilter.allow", "[]");
@@ -120,9 +124,10 @@ class AgentConfigReaderTest {
   }
 
   private static long leaves(Class<?> record) {
+    Set<Class<?>> whole = Set.of(ListenAddress.Tcp.class, ServiceEntryVisibility.class);
     return Stream.of(record.getRecordComponents())
         .map(RecordComponent::getType)
-        .mapToLong(t -> t.isRecord() && t != ListenAddress.Tcp.class ? leaves(t) : 1)
+        .mapToLong(t -> t.isRecord() && !whole.contains(t) ? leaves(t) : 1)
         .sum();
   }
 
@@ -455,6 +460,40 @@ class AgentConfigReaderTest {
       assertThat(config.mesh().outboundTrafficPolicy())
           .isEqualTo(OutboundTrafficPolicy.REGISTRY_ONLY);
     }
+  }
+
+  @Test
+  void sectionsOfTheMeshAreReadWholeAndTheirProblemsNameTheKey() {
+    AgentConfig config =
+        AgentConfigReader.parse(
+                "t.yaml",
+                """
+                mesh:
+                  outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS, tls: {mode: SIMPLE}}
+                  serviceEntryVisibility:
+                    defaultVisibility: NAMESPACE
+                    applyToSidecars: true
+                    policies:
+                      - visibility: PUBLIC
+                        matchingRules: [{namespaceSelector: {matchLabels: {shared: "yes"}}}]
+                """,
+                Path.of("/"),
+                Map.of())
+            .config()
+            .orElseThrow();
+    assertThat(config.mesh().outboundTls()).isPresent();
+    assertThat(config.mesh().serviceEntryVisibility().policies()).hasSize(1);
+
+    assertThat(
+            AgentConfigReader.parse(
+                    "t.yaml",
+                    "mesh:\n  outboundTrafficPolicy:\n    tls: {mode: MUTUAL, caCert: x}\n",
+                    Path.of("/"),
+                    Map.of())
+                .problems())
+        .extracting(Object::toString)
+        .anyMatch(p -> p.startsWith("t.yaml:3: mesh.outboundTrafficPolicy.tls.caCert: unknown"))
+        .anyMatch(p -> p.contains("mesh.outboundTrafficPolicy.tls.clientCertificate"));
   }
 
   @Test

@@ -1,5 +1,6 @@
 package io.tailwater.agent.control.compile;
 
+import io.tailwater.agent.control.istio.DestinationRule;
 import io.tailwater.agent.control.istio.EgressSettings;
 import io.tailwater.agent.control.istio.KubeSecret;
 import io.tailwater.agent.control.istio.KubeSecretReader;
@@ -14,9 +15,11 @@ import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.control.source.ResourceKey;
 import io.tailwater.agent.control.source.ResourceSet;
 import io.tailwater.agent.dataplane.route.Action;
+import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.OutboundPolicy;
 import io.tailwater.agent.dataplane.route.RouteTable;
+import io.tailwater.agent.dataplane.route.UpstreamTls;
 import io.tailwater.agent.traffic.AddressRule;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.HostPattern;
@@ -38,6 +41,7 @@ import org.jspecify.annotations.Nullable;
 /// change costs what changed plus one pass over the hosts.
 public final class PolicyCompiler {
   private static final int HTTP_PORT = 80;
+  private static final int HTTPS_PORT = 443;
 
   private final MeshSettings mesh;
   private final EgressSettings egress;
@@ -113,17 +117,49 @@ public final class PolicyCompiler {
   /// Unknown HTTP by its Host. Who owns such a name may be a stranger, as with an external
   /// wildcard.
   private Action.ByName byAnyHost() {
+    Optional<UpstreamTls> tls = mesh.outboundTls().flatMap(PolicyCompiler::byRequestedName);
+    int port = tls.isPresent() ? HTTPS_PORT : HTTP_PORT;
     Decision.Destination to =
         new Decision.Destination(
-            Decision.ALLOW_ANY_DYNAMIC_DNS, Decision.ALLOW_ANY_DYNAMIC_DNS, "", HTTP_PORT);
+            Decision.ALLOW_ANY_DYNAMIC_DNS,
+            Decision.ALLOW_ANY_DYNAMIC_DNS,
+            "",
+            port,
+            ConnectionPolicy.DEFAULT.with(tls));
     AddressRule rule =
         new AddressRule(AddressRule.Scope.NEVER_LIST_AND_PRIVATE, egress.allowedAddresses());
     ResourceRef ref = new ResourceRef("MeshConfig", mesh.rootNamespace(), "istio");
     return new Action.ByName(
-        new Decision.ByName(to, HTTP_PORT, rule, ref, false),
-        new Decision.ByName(to, HTTP_PORT, rule, ref, true),
+        new Decision.ByName(to, port, rule, ref, false),
+        new Decision.ByName(to, port, rule, ref, true),
         List.of(),
         true);
+  }
+
+  /// TLS to whatever name is requested: the certificate must carry it, unless it is not verified at
+  /// all.
+  private static Optional<UpstreamTls> byRequestedName(DestinationRule.Tls tls) {
+    Optional<UpstreamTls.Mode> mode =
+        switch (tls.mode()) {
+          case DISABLE -> Optional.empty();
+          case SIMPLE -> Optional.of(UpstreamTls.Mode.SIMPLE);
+          case MUTUAL -> Optional.of(UpstreamTls.Mode.MUTUAL);
+          case ISTIO_MUTUAL -> Optional.of(UpstreamTls.Mode.ISTIO_MUTUAL);
+        };
+    return mode.map(m ->
+        new UpstreamTls(
+            m,
+            tls.sni(),
+            tls.subjectAltNames(),
+            !tls.insecureSkipVerify(),
+            tls.caCertificates(),
+            tls.clientCertificate(),
+            tls.privateKey(),
+            tls.credentialName(),
+            tls.insecureSkipVerify(),
+            "TLSv1.2",
+            "TLSv1.3",
+            List.of()));
   }
 
   private record HostOf(String namespace, HostPattern host) {}

@@ -1,15 +1,33 @@
 package io.tailwater.agent.control.istio;
 
 import java.util.List;
+import java.util.Optional;
 
 /// The part of Istio's MeshConfig that is honoured. `defaultServiceExportTo` applies to entries
-/// that name no `exportTo`; each item is `*`, `.`, `~` or a namespace (Istio
+/// that name no `exportTo`; each item is `*`, `.`, `~` or a namespace; `outboundTls` is the TLS
+/// that is originated for unknown HTTP under ALLOW_ANY_DYNAMIC_DNS (Istio
 /// `mesh/v1alpha1/config.proto`).
 public record MeshSettings(
     String rootNamespace,
     String trustDomain,
     OutboundTrafficPolicy outboundTrafficPolicy,
-    List<String> defaultServiceExportTo) {
+    Optional<DestinationRule.Tls> outboundTls,
+    List<String> defaultServiceExportTo,
+    ServiceEntryVisibility serviceEntryVisibility) {
+
+  public MeshSettings(
+      String rootNamespace,
+      String trustDomain,
+      OutboundTrafficPolicy outboundTrafficPolicy,
+      List<String> defaultServiceExportTo) {
+    this(
+        rootNamespace,
+        trustDomain,
+        outboundTrafficPolicy,
+        Optional.empty(),
+        defaultServiceExportTo,
+        ServiceEntryVisibility.PUBLIC);
+  }
 
   /// Istio's own defaults.
   public static final MeshSettings DEFAULTS =

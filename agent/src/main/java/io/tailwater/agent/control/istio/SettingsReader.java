@@ -17,6 +17,13 @@ public final class SettingsReader {
   public static final Map<String, EgressMode> MODES =
       Map.of("enforce", EgressMode.ENFORCE, "audit", EgressMode.AUDIT, "off", EgressMode.OFF);
 
+  private static final Map<String, ServiceEntryVisibility.Scope> VISIBILITIES =
+      Map.of(
+          "UNSPECIFIED", ServiceEntryVisibility.Scope.PUBLIC,
+          "PUBLIC", ServiceEntryVisibility.Scope.PUBLIC,
+          "NAMESPACE", ServiceEntryVisibility.Scope.NAMESPACE,
+          "NONE", ServiceEntryVisibility.Scope.NONE);
+
   private SettingsReader() {}
 
   /// Reads `mesh`. The caller calls `finish`, for it may know further keys.
@@ -26,17 +33,27 @@ public final class SettingsReader {
         mesh.string("trustDomain")
             .filter(t -> !t.isEmpty())
             .orElse(MeshSettings.DEFAULTS.trustDomain());
-    MeshSettings.OutboundTrafficPolicy policy =
-        mesh.mapping("outboundTrafficPolicy")
+    Optional<FieldReader> policy = mesh.mapping("outboundTrafficPolicy");
+    MeshSettings.OutboundTrafficPolicy mode =
+        policy
             .map(SettingsReader::outboundTrafficPolicy)
             .orElse(MeshSettings.DEFAULTS.outboundTrafficPolicy());
+    Optional<DestinationRule.Tls> tls =
+        policy.flatMap(p -> p.mapping("tls")).flatMap(SettingsReader::outboundTls);
+    policy.ifPresent(FieldReader::finish);
+    ServiceEntryVisibility visibility =
+        mesh.mapping("serviceEntryVisibility")
+            .map(SettingsReader::serviceEntryVisibility)
+            .orElse(ServiceEntryVisibility.PUBLIC);
     List<String> exportTo =
         mesh.strings("defaultServiceExportTo").stream().map(FieldReader.Text::text).toList();
     return new MeshSettings(
         root,
         trustDomain,
-        policy,
-        exportTo.isEmpty() ? MeshSettings.DEFAULTS.defaultServiceExportTo() : exportTo);
+        mode,
+        tls,
+        exportTo.isEmpty() ? MeshSettings.DEFAULTS.defaultServiceExportTo() : exportTo,
+        visibility);
   }
 
   private static String namespace(FieldReader reader, String key, String byDefault) {
@@ -54,13 +71,47 @@ public final class SettingsReader {
     for (MeshSettings.OutboundTrafficPolicy mode : MeshSettings.OutboundTrafficPolicy.values()) {
       modes.put(mode.name(), mode);
     }
-    MeshSettings.OutboundTrafficPolicy mode =
-        policy.oneOf("mode", modes).orElse(MeshSettings.OutboundTrafficPolicy.REGISTRY_ONLY);
-    if (policy.has("tls")) {
-      policy.error("tls", "is not built yet: TLS origination for unknown HTTP; leave it out");
+    return policy.oneOf("mode", modes).orElse(MeshSettings.OutboundTrafficPolicy.REGISTRY_ONLY);
+  }
+
+  /// Reads `outboundTrafficPolicy.tls`, whole. What cannot be honoured is an error: the connections
+  /// that it is about must not go without.
+  public static Optional<DestinationRule.Tls> outboundTls(FieldReader tls) {
+    Optional<DestinationRule.Tls> read = TrafficPolicyReader.tls(tls);
+    if (read.flatMap(DestinationRule.Tls::caCrl).isPresent()) {
+      tls.error("caCrl", "is not honoured");
     }
-    policy.finish();
-    return mode;
+    return read;
+  }
+
+  /// Reads `serviceEntryVisibility`, whole.
+  public static ServiceEntryVisibility serviceEntryVisibility(FieldReader reader) {
+    List<ServiceEntryVisibility.Policy> policies = new ArrayList<>();
+    for (FieldReader policy : reader.mappings("policies")) {
+      List<LabelSelector> namespaces = new ArrayList<>();
+      for (FieldReader rule : policy.mappings("matchingRules")) {
+        Optional<FieldReader> selector = rule.mapping("namespaceSelector");
+        if (selector.isEmpty()) {
+          rule.error("namespaceSelector", "is missing: a rule without it matches nothing");
+        }
+        selector.map(WaypointReader::selector).ifPresent(namespaces::add);
+        rule.finish();
+      }
+      policies.add(
+          new ServiceEntryVisibility.Policy(
+              policy.oneOf("visibility", VISIBILITIES).orElse(ServiceEntryVisibility.Scope.PUBLIC),
+              namespaces));
+      policy.finish();
+    }
+    ServiceEntryVisibility out =
+        new ServiceEntryVisibility(
+            reader
+                .oneOf("defaultVisibility", VISIBILITIES)
+                .orElse(ServiceEntryVisibility.Scope.PUBLIC),
+            policies,
+            reader.bool("applyToSidecars").orElse(false));
+    reader.finish();
+    return out;
   }
 
   /// Reads `egress`, whole.

@@ -402,7 +402,8 @@ final class TrafficPolicyReader {
     return reader.string(key).filter(t -> !t.isEmpty());
   }
 
-  private static Optional<DestinationRule.Tls> tls(FieldReader tls) {
+  /// A `tls`; empty where it has no usable mode.
+  static Optional<DestinationRule.Tls> tls(FieldReader tls) {
     Optional<DestinationRule.Tls.Mode> mode =
         tls.has("mode") ? tls.oneOf("mode", MODES) : Optional.of(DestinationRule.Tls.Mode.DISABLE);
     boolean spelledAsInBlog = tls.mapping().text("mode").orElse("").equals("MUTUAL_TLS");

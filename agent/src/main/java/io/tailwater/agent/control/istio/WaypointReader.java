@@ -109,7 +109,8 @@ public final class WaypointReader {
     };
   }
 
-  private static LabelSelector selector(FieldReader selector) {
+  /// A Kubernetes label selector.
+  static LabelSelector selector(FieldReader selector) {
     Map<String, String> labels = selector.stringMap("matchLabels");
     List<LabelSelector.Requirement> requirements = new ArrayList<>();
     for (FieldReader expression : selector.mappings("matchExpressions")) {

@@ -36,6 +36,19 @@ public record ConnectionPolicy(
           LoadBalancing.DEFAULT,
           Optional.empty());
 
+  /// The same with other TLS.
+  public ConnectionPolicy with(Optional<UpstreamTls> other) {
+    return new ConnectionPolicy(
+        other,
+        limits,
+        connectTimeout,
+        idleTimeout,
+        maxConnectionDuration,
+        keepAlive,
+        balancing,
+        outlier);
+  }
+
   /// Istio's `connectionPool` as far as it bounds something. [#UNLIMITED] is no bound, as Envoy
   /// shows it.
   ///
