@@ -16,6 +16,7 @@ import io.tailwater.agent.control.source.YamlValue;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
@@ -55,6 +56,7 @@ record PolicyTest(
       OriginalDst dst,
       Preface preface,
       Optional<Request> request,
+      Optional<HostName> query,
       Map<String, Set<String>> expected,
       List<String> notBuilt) {}
 
@@ -233,19 +235,22 @@ record PolicyTest(
       if (inbound) {
         notBuilt.add("inbound probes are not built yet");
       }
-      if (protocol.equals("dns")) {
-        notBuilt.add("dns probes are not built yet");
-      }
       Map<String, Set<String>> expected = new LinkedHashMap<>();
       Optional<FieldReader> expect = reader.mapping("expect");
       if (expect.isPresent()) {
-        expect(expect.get(), expected, notBuilt);
+        expect(expect.get(), expected);
       } else {
         reader.error("expect", "is missing");
       }
       reader.finish();
       Optional<OriginalDst> at = dst.flatMap(text -> destination(reader, text));
-      if (dst.isEmpty() && !protocol.equals("dns")) {
+      Optional<HostName> question = Optional.empty();
+      if (protocol.equals("dns")) {
+        question = query.flatMap(text -> question(reader, text));
+        if (query.isEmpty()) {
+          reader.error("query", "is missing");
+        }
+      } else if (dst.isEmpty()) {
         reader.error("dst", "is missing");
       }
       Optional<Request> request =
@@ -281,8 +286,19 @@ record PolicyTest(
               at.orElse(nowhere),
               preface,
               request,
+              question,
               expected,
               notBuilt));
+    }
+
+    private static Optional<HostName> question(FieldReader reader, String text) {
+      return switch (HostName.parse(text)) {
+        case HostName.Parsed.Valid(HostName name, _) -> Optional.of(name);
+        case HostName.Parsed.Invalid(String why) -> {
+          reader.error("query", "\"" + text + "\" " + why);
+          yield Optional.empty();
+        }
+      };
     }
 
     private static void source(FieldReader source) {
@@ -321,8 +337,7 @@ record PolicyTest(
           headers::get);
     }
 
-    private static void expect(
-        FieldReader expect, Map<String, Set<String>> expected, List<String> notBuilt) {
+    private static void expect(FieldReader expect, Map<String, Set<String>> expected) {
       if (!expect.has("action")) {
         expect.error("action", "is missing");
       }
@@ -348,7 +363,12 @@ record PolicyTest(
         expected.put("upstreamAddresses", addresses);
       }
       if (expect.has("answers")) {
-        notBuilt.add("answers is not built yet");
+        Set<String> answers = new TreeSet<>();
+        for (FieldReader.Text text : expect.strings("answers")) {
+          answers.add(
+              CidrBlock.parseAddress(text.text()).map(AddressText::of).orElseGet(text::text));
+        }
+        expected.put("answers", answers);
       }
       if (expect.has("weighted")) {
         Set<String> weighted = new TreeSet<>();

@@ -10,13 +10,18 @@ import io.tailwater.agent.dataplane.resolve.Addresses;
 import io.tailwater.agent.dataplane.resolve.StandardAddressFilter;
 import io.tailwater.agent.dataplane.route.Explanation;
 import io.tailwater.agent.dataplane.route.RouteTable;
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.HostName;
+import java.net.Inet4Address;
 import java.net.InetAddress;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.Function;
 
 /// Runs one policy test through the compiler, the decision and the address filter that the data
 /// path uses. No network, no root.
@@ -87,6 +92,10 @@ final class PolicyTestRun {
           new Failure(probe.title(), probe.line(), "", "", String.join("; ", probe.notBuilt())));
       return;
     }
+    if (probe.query().isPresent()) {
+      dns(test, table, probe.query().get(), probe, failures);
+      return;
+    }
     Explanation explanation =
         table.explain(test.workload(), probe.dst(), probe.preface(), probe.request());
     Prediction prediction =
@@ -94,10 +103,51 @@ final class PolicyTestRun {
             explanation,
             new Prediction.Asked(
                 test.workload().namespace(), probe.dst(), true, probe.preface(), probe.request()),
-            name -> java.util.Optional.of(answer(test.dns(), name)),
+            name -> Optional.of(answer(test.dns(), name)),
             FILTER);
+    compare(
+        probe,
+        key -> PolicyTest.actual(key, prediction),
+        prediction.error().map(e -> " (" + e.code() + ")").orElse(""),
+        failures);
+  }
+
+  /// A question for an IPv4 address.
+  private static void dns(
+      PolicyTest test,
+      RouteTable table,
+      HostName name,
+      PolicyTest.Probe probe,
+      List<Failure> failures) {
+    Optional<List<InetAddress>> answer = table.answer(test.workload(), name);
+    Set<String> addresses = new TreeSet<>();
+    answer
+        .orElse(List.of())
+        .forEach(a -> {
+          if (a instanceof Inet4Address) {
+            addresses.add(AddressText.of(a));
+          }
+        });
+    compare(
+        probe,
+        key ->
+            switch (key) {
+              case "action" -> Set.of(answer.isPresent() ? "answer" : "upstream");
+              case "answers" -> addresses;
+              default -> Set.of();
+            },
+        "",
+        failures);
+  }
+
+  /// @param why what is added to an action that was not expected
+  private static void compare(
+      PolicyTest.Probe probe,
+      Function<String, Set<String>> actualOf,
+      String why,
+      List<Failure> failures) {
     for (Map.Entry<String, Set<String>> expected : probe.expected().entrySet()) {
-      Set<String> actual = PolicyTest.actual(expected.getKey(), prediction);
+      Set<String> actual = actualOf.apply(expected.getKey());
       if (!actual.equals(expected.getValue())) {
         failures.add(
             new Failure(
@@ -105,10 +155,7 @@ final class PolicyTestRun {
                 probe.line(),
                 expected.getKey(),
                 show(expected.getValue()),
-                show(actual)
-                    + (expected.getKey().equals("action")
-                        ? prediction.error().map(e -> " (" + e.code() + ")").orElse("")
-                        : "")));
+                show(actual) + (expected.getKey().equals("action") ? why : "")));
       }
     }
   }

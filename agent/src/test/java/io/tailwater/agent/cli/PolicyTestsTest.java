@@ -110,7 +110,9 @@ class PolicyTestsTest {
     assertThat(
             run(
                 folder,
-                CONFIG + "probes: [{protocol: dns, query: a.example, expect: {action: answer}}]"))
-        .containsExactly("line 4, dns a.example: dns probes are not built yet");
+                CONFIG
+                    + "probes: [{protocol: tcp, dst: \"10.0.0.1:80\", direction: inbound, expect:"
+                    + " {action: forward}}]"))
+        .containsExactly("line 4, tcp to 10.0.0.1:80: inbound probes are not built yet");
   }
 }

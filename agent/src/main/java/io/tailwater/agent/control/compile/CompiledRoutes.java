@@ -21,6 +21,7 @@ import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.Refusal;
 import io.tailwater.agent.traffic.ResourceRef;
+import java.net.InetAddress;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
@@ -57,6 +58,7 @@ final class CompiledRoutes implements RouteTable {
   private final Set<String> particular = new HashSet<>();
 
   private final Map<ViewKey, PolicyView> views = new ConcurrentHashMap<>();
+  private final Map<ViewKey, NameTable> names = new ConcurrentHashMap<>();
   private volatile @Nullable DestinationPolicy shared;
 
   /// @param meshOutbound what the mesh says of unknown destinations
@@ -245,6 +247,13 @@ final class CompiledRoutes implements RouteTable {
   /// What rules of other kinds make of them for a client.
   private ClientRules rules(ViewKey key) {
     return service -> rest.governs(key.namespace, service);
+  }
+
+  @Override
+  public Optional<List<InetAddress>> answer(Pod pod, HostName name) {
+    return allocated
+        ? names.computeIfAbsent(key(pod), k -> NameTable.of(k.namespace, visible(k))).find(name)
+        : Optional.empty();
   }
 
   private DestinationPolicy compile(ViewKey key) {

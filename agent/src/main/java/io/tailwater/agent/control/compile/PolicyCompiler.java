@@ -186,6 +186,11 @@ public final class PolicyCompiler {
           }
 
           @Override
+          public Namespaces namespaces() {
+            return around.namespaces();
+          }
+
+          @Override
           public Waypoints waypoints() {
             return around.waypoints();
           }

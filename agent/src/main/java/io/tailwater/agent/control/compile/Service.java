@@ -2,6 +2,7 @@ package io.tailwater.agent.control.compile;
 
 import io.tailwater.agent.control.istio.EgressSettings;
 import io.tailwater.agent.control.istio.MeshSettings;
+import io.tailwater.agent.control.istio.Namespaces;
 import io.tailwater.agent.control.istio.Protocol;
 import io.tailwater.agent.control.istio.ServiceEntry;
 import io.tailwater.agent.control.istio.Visibility;
@@ -53,6 +54,9 @@ record Service(
     ports = List.copyOf(ports);
     addresses = List.copyOf(addresses);
   }
+
+  /// The label with which an entry refuses allocated addresses.
+  private static final String ALLOCATE = "networking.istio.io/enable-autoallocate-ip";
 
   /// What the service was made of.
   sealed interface Origin {
@@ -172,6 +176,8 @@ record Service(
 
     EgressSettings egress();
 
+    Namespaces namespaces();
+
     Waypoints waypoints();
 
     Workloads workloads();
@@ -238,11 +244,21 @@ record Service(
         context.waypoints().ofEntry(lead.ref(), lead.labels()));
   }
 
-  /// The addresses that a control plane gave a host of an entry.
+  /// The addresses that a control plane gave a host of an entry. Where it would not have, because
+  /// the entry has addresses or opts out, or nothing is known behind the host, those that are there
+  /// are left over and mean nothing.
   private static Stream<InetAddress> allocated(ServiceEntry entry, HostPattern host) {
-    return entry.allocated().stream()
-        .filter(a -> a.host().isEmpty() || a.host().equalsIgnoreCase(host.text()))
-        .map(ServiceEntry.Allocated::address);
+    boolean eligible =
+        entry.addresses().isEmpty()
+            && entry.resolution() != ServiceEntry.Resolution.NONE
+            && (host instanceof HostPattern.Exact
+                || entry.resolution() == ServiceEntry.Resolution.DYNAMIC_DNS)
+            && !"false".equalsIgnoreCase(entry.labels().get(ALLOCATE));
+    return eligible
+        ? entry.allocated().stream()
+            .filter(a -> a.host().isEmpty() || a.host().equalsIgnoreCase(host.text()))
+            .map(ServiceEntry.Allocated::address)
+        : Stream.empty();
   }
 
   /// Whether an entry asks for the same as the port's owner: its addresses then widen nothing that
@@ -253,9 +269,14 @@ record Service(
         .isPresent();
   }
 
+  /// What `exportTo` says, as far as the mesh's administrator lets it.
   private static Visibility visibility(ServiceEntry entry, Context context) {
-    return Visibility.of(
-        entry.exportTo(), entry.namespace(), context.mesh().defaultServiceExportTo());
+    Visibility declared =
+        Visibility.of(entry.exportTo(), entry.namespace(), context.mesh().defaultServiceExportTo());
+    return context
+        .mesh()
+        .serviceEntryVisibility()
+        .narrow(declared, entry.namespace(), context.namespaces().labels(entry.namespace()));
   }
 
   private static boolean agrees(

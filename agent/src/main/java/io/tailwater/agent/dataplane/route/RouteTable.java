@@ -5,6 +5,7 @@ import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.ResourceRef;
+import java.net.InetAddress;
 import java.util.List;
 import java.util.Optional;
 
@@ -40,6 +41,13 @@ public interface RouteTable {
         dst,
         preface,
         preface instanceof Preface.Http http ? Optional.of(Request.of(http)) : Optional.empty());
+  }
+
+  /// What captured DNS answers a pod for a name, addresses of both families; empty where the name
+  /// is none of the services that the pod sees, or DNS is not captured, and the real resolver is
+  /// asked.
+  default Optional<List<InetAddress>> answer(Pod pod, HostName name) {
+    return Optional.empty();
   }
 
   /// One port of one configured host, for people: `exportTo` as it was evaluated, `action` a word
