@@ -14,6 +14,7 @@ import io.tailwater.agent.control.capture.ListedPods;
 import io.tailwater.agent.control.capture.PodSource;
 import io.tailwater.agent.control.compile.PolicyCompiler;
 import io.tailwater.agent.control.compile.PolicyFeed;
+import io.tailwater.agent.control.compile.Secrets;
 import io.tailwater.agent.control.source.FileResources;
 import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.control.source.ResourceSet;
@@ -23,6 +24,8 @@ import io.tailwater.agent.dataplane.account.Accounts;
 import io.tailwater.agent.dataplane.account.InventoryFile;
 import io.tailwater.agent.dataplane.account.Metrics;
 import io.tailwater.agent.dataplane.connect.Candidates;
+import io.tailwater.agent.dataplane.connect.Connector;
+import io.tailwater.agent.dataplane.connect.TlsOrigination;
 import io.tailwater.agent.dataplane.flow.Admission;
 import io.tailwater.agent.dataplane.flow.Stages;
 import io.tailwater.agent.dataplane.flow.Worker;
@@ -32,11 +35,14 @@ import io.tailwater.agent.dataplane.resolve.DnsCache;
 import io.tailwater.agent.dataplane.resolve.ResolveStats;
 import io.tailwater.agent.dataplane.resolve.StandardAddressFilter;
 import io.tailwater.agent.dataplane.route.CurrentRoutes;
+import io.tailwater.agent.dataplane.tls.TlsContexts;
 import io.tailwater.agent.dataplane.transport.EpollTransport;
 import io.tailwater.agent.dataplane.transport.IoUringTransport;
 import io.tailwater.agent.dataplane.transport.SocketMaker;
 import io.tailwater.agent.dataplane.transport.Transport;
+import io.tailwater.agent.dataplane.upstream.AnyThreadRandom;
 import io.tailwater.agent.dataplane.upstream.Clusters;
+import io.tailwater.agent.dataplane.upstream.EndpointPicker;
 import io.tailwater.agent.traffic.Grade;
 import io.tailwater.iptables.apply.IptablesTools;
 import io.tailwater.iptables.apply.IptablesVariant;
@@ -54,6 +60,8 @@ import java.util.List;
 import java.util.Optional;
 import java.util.SortedSet;
 import java.util.TreeSet;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -72,6 +80,12 @@ public final class Agent implements AutoCloseable {
   private final Accounts accounts;
   private final InventoryFile inventoryFile;
   private final Clusters clusters = new Clusters();
+  private final Secrets secrets = new Secrets();
+
+  /// Reads certificates and computes handshakes.
+  private final ExecutorService tlsWork =
+      Executors.newThreadPerTaskExecutor(Thread.ofVirtual().name("tailwater-tls-", 0).factory());
+
   private final OwnAddresses ownAddresses = new OwnAddresses();
   private final MultiThreadIoEventLoopGroup loops;
   private final Transport transport;
@@ -112,7 +126,7 @@ public final class Agent implements AutoCloseable {
             config.limits(),
             admission,
             routes,
-            new Candidates(resolver, filter),
+            connector(config, filter),
             clusters,
             accounts,
             highestGrade(config, transport));
@@ -125,7 +139,7 @@ public final class Agent implements AutoCloseable {
             workers,
             routes);
     policyStats.register(accounts.metrics());
-    this.policy = new PolicyFeed(sources(config), compiler, routes, this::published);
+    this.policy = new PolicyFeed(sources(config), compiler, routes, secrets, this::published);
     this.pods = new ListedPods(config.pods());
     this.housekeeper = Thread.ofVirtual().name("tailwater-housekeeping").unstarted(this::keepHouse);
     this.admin =
@@ -271,6 +285,15 @@ public final class Agent implements AutoCloseable {
     return new Workers(all, stages.admission());
   }
 
+  private Connector connector(AgentConfig config, AddressFilter filter) {
+    return new Connector(
+        new Candidates(resolver, filter),
+        clusters,
+        new EndpointPicker(new AnyThreadRandom()),
+        new TlsOrigination(new TlsContexts(secrets, tlsWork, System::nanoTime), tlsWork),
+        config.limits().connectTimeout());
+  }
+
   private static Optional<IptablesVariant> forced(CaptureConfig capture) {
     return switch (capture.backend()) {
       case AUTO, NFT -> Optional.empty();
@@ -356,6 +379,7 @@ public final class Agent implements AutoCloseable {
     policy.close();
     workers.all().forEach(Worker::close);
     loops.shutdownGracefully(0, 2, TimeUnit.SECONDS).syncUninterruptibly();
+    tlsWork.shutdownNow();
     resolver.close();
     inventoryFile.close();
     accessLog.close();

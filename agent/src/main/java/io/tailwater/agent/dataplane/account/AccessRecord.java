@@ -20,7 +20,11 @@ record AccessRecord(
   /// early.
   String level() {
     return switch (outcome) {
-      case Outcome.Finished _, Outcome.Reset _, Outcome.IdleTimeout _, Outcome.ClientGone _ ->
+      case Outcome.Finished _,
+          Outcome.Reset _,
+          Outcome.IdleTimeout _,
+          Outcome.TimeLimit _,
+          Outcome.ClientGone _ ->
           "info";
       case Outcome.Drained _ -> "error";
       case Outcome.Refused(Refusal why, _) -> why.isDenial() ? "warn" : "error";
@@ -62,6 +66,7 @@ record AccessRecord(
       case Outcome.Reset(boolean byClient) ->
           Optional.of(byClient ? "reset by the client" : "reset by the destination");
       case Outcome.IdleTimeout _ -> Optional.of("idle timeout");
+      case Outcome.TimeLimit _ -> Optional.of("maxConnectionDuration of the destination is over");
       case Outcome.Drained _ -> Optional.of("connection closed due to connection drain");
       case Outcome.Refused(Refusal why, String detail) ->
           Optional.of(detail.isEmpty() ? why.sentence() : why.sentence() + ": " + detail);

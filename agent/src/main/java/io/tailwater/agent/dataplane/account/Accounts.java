@@ -116,7 +116,12 @@ public final class Accounts implements ConnectionObserver {
   /// ztunnel's `-`: it ended as TCP connections do.
   private static boolean clean(Outcome outcome) {
     return switch (outcome) {
-      case Outcome.Finished _, Outcome.Reset _, Outcome.IdleTimeout _, Outcome.ClientGone _ -> true;
+      case Outcome.Finished _,
+          Outcome.Reset _,
+          Outcome.IdleTimeout _,
+          Outcome.TimeLimit _,
+          Outcome.ClientGone _ ->
+          true;
       case Outcome.Drained _, Outcome.Refused _ -> false;
     };
   }

@@ -13,6 +13,9 @@ public sealed interface Outcome {
   /// No byte in either direction for the idle timeout.
   record IdleTimeout() implements Outcome {}
 
+  /// It was open for as long as its destination's policy allows.
+  record TimeLimit() implements Outcome {}
+
   /// The client went away before the destination was connected.
   record ClientGone() implements Outcome {}
 

@@ -4,18 +4,21 @@ import io.tailwater.agent.dataplane.resolve.AddressFilter;
 import io.tailwater.agent.dataplane.resolve.Addresses;
 import io.tailwater.agent.dataplane.resolve.Resolver;
 import io.tailwater.agent.dataplane.route.Target;
+import io.tailwater.agent.dataplane.upstream.Candidate;
+import io.tailwater.agent.dataplane.upstream.Locality;
 import io.tailwater.agent.traffic.AddressRule;
 import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.agent.traffic.Refusal;
+import java.net.Inet6Address;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.util.ArrayList;
-import java.util.LinkedHashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Set;
+import java.util.Map;
 import java.util.concurrent.Executor;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -36,70 +39,103 @@ public final class Candidates {
     return filter.admits(dst.address(), rule);
   }
 
+  /// For whom, and from where.
+  ///
+  /// @param locality of the client, as `region/zone/subzone`; empty where unknown or of no meaning
+  /// @param ipv6 whether the client can be given IPv6 addresses
+  public record Asker(PodRef tenant, OriginalDst dst, String locality, boolean ipv6) {}
+
   /// What came out.
   public sealed interface Found {
-    /// At least one, in the order in which they are to be tried.
-    record Some(List<InetSocketAddress> addresses) implements Found {}
+    /// At least one that is no spare.
+    record Some(List<Candidate> candidates) implements Found {}
 
     /// None: [Refusal#DNS_FAILURE], [Refusal#ADDRESS_FILTERED], [Refusal#LIMIT] where a bound of
-    /// the cache is reached, or [Refusal#NOT_SUPPORTED_YET] for socket files; with a clause for
-    /// people.
+    /// the cache is reached, [Refusal#CONNECT_FAILED] where the pod speaks no IPv6, or
+    /// [Refusal#NOT_SUPPORTED_YET] for socket files; with a clause for people.
     record None(Refusal why, String detail) implements Found {}
   }
 
   /// Finds the candidates; `then` runs on the loop, at once where nothing has to be waited for. On
   /// the loop.
   public void find(
-      PodRef tenant,
-      OriginalDst dst,
-      Target target,
-      AddressRule rule,
-      Executor loop,
-      Consumer<Found> then) {
+      Asker asker, Target target, AddressRule rule, Executor loop, Consumer<Found> then) {
+    Judging judging = new Judging(asker, rule);
     switch (target) {
-      case Target.Dialled(int port) ->
-          then.accept(judge(List.of(new InetSocketAddress(dst.address(), port)), rule, null));
+      case Target.Dialled(int port) -> {
+        judging.add(
+            List.of(new InetSocketAddress(asker.dst().address(), port)), Target.Traits.PLAIN);
+        then.accept(judging.found(null));
+      }
       case Target.Endpoints(List<Target.Endpoint> endpoints, _) -> {
         if (endpoints.stream().anyMatch(Target.Endpoint.Unix.class::isInstance)) {
           then.accept(
               new Found.None(Refusal.NOT_SUPPORTED_YET, "unix:// endpoints are not dialled yet"));
         } else {
-          new Gathering(tenant, endpoints, rule, loop, then).start();
+          new Gathering(judging, endpoints, loop, then).start();
         }
       }
     }
   }
 
-  private Found judge(
-      Iterable<InetSocketAddress> addresses, AddressRule rule, Addresses.@Nullable Failed failed) {
-    Set<InetSocketAddress> admitted = new LinkedHashSet<>();
-    String refused = null;
-    for (InetSocketAddress address : addresses) {
-      InetAddress ip = address.getAddress();
-      if (filter.admits(ip, rule)) {
-        admitted.add(address);
-      } else if (refused == null) {
-        refused = AddressText.of(ip) + " " + filter.reason(ip, rule);
+  /// Puts addresses to the filter and makes candidates of those that it admits. Each counts once.
+  private final class Judging {
+    private final Asker asker;
+    private final AddressRule rule;
+    private final Map<InetSocketAddress, Candidate> admitted = new LinkedHashMap<>();
+    private @Nullable String refused;
+    private boolean tooNew;
+
+    Judging(Asker asker, AddressRule rule) {
+      this.asker = asker;
+      this.rule = rule;
+    }
+
+    /// The addresses of one endpoint. Those of the family that comes first share connections among
+    /// them; the other family is another way to the same.
+    void add(List<InetSocketAddress> addresses, Target.Traits traits) {
+      int priority = Locality.distance(asker.locality(), traits.locality());
+      Class<?> family = null;
+      for (InetSocketAddress address : addresses) {
+        InetAddress ip = address.getAddress();
+        if (!filter.admits(ip, rule)) {
+          if (refused == null) {
+            refused = AddressText.of(ip) + " " + filter.reason(ip, rule);
+          }
+        } else if (ip instanceof Inet6Address && !asker.ipv6()) {
+          tooNew = true;
+        } else {
+          family = family == null ? ip.getClass() : family;
+          boolean spare = !family.equals(ip.getClass());
+          admitted.putIfAbsent(address, new Candidate(address, traits.weight(), priority, spare));
+        }
       }
     }
-    if (!admitted.isEmpty()) {
-      return new Found.Some(List.copyOf(admitted));
+
+    Found found(Addresses.@Nullable Failed failed) {
+      if (!admitted.isEmpty()) {
+        return new Found.Some(List.copyOf(admitted.values()));
+      }
+      if (tooNew) {
+        return new Found.None(
+            Refusal.CONNECT_FAILED,
+            "the pod has no IPv6 and the destination has only IPv6 addresses");
+      }
+      if (refused != null) {
+        return new Found.None(Refusal.ADDRESS_FILTERED, refused);
+      }
+      Refusal why =
+          failed != null && failed.failure() == Addresses.Failure.OVERFLOW
+              ? Refusal.LIMIT
+              : Refusal.DNS_FAILURE;
+      return new Found.None(why, failed == null ? "" : failed.detail());
     }
-    if (refused != null) {
-      return new Found.None(Refusal.ADDRESS_FILTERED, refused);
-    }
-    Refusal why =
-        failed != null && failed.failure() == Addresses.Failure.OVERFLOW
-            ? Refusal.LIMIT
-            : Refusal.DNS_FAILURE;
-    return new Found.None(why, failed == null ? "" : failed.detail());
   }
 
   /// Collects the answers for all endpoints; loop only.
   private final class Gathering {
-    private final PodRef tenant;
+    private final Judging judging;
     private final List<Target.Endpoint> endpoints;
-    private final AddressRule rule;
     private final Executor loop;
     private final Consumer<Found> then;
     private final List<List<InetSocketAddress>> perEndpoint = new ArrayList<>();
@@ -107,14 +143,9 @@ public final class Candidates {
     private Addresses.@Nullable Failed failed;
 
     Gathering(
-        PodRef tenant,
-        List<Target.Endpoint> endpoints,
-        AddressRule rule,
-        Executor loop,
-        Consumer<Found> then) {
-      this.tenant = tenant;
+        Judging judging, List<Target.Endpoint> endpoints, Executor loop, Consumer<Found> then) {
+      this.judging = judging;
       this.endpoints = endpoints;
-      this.rule = rule;
       this.loop = loop;
       this.then = then;
     }
@@ -136,12 +167,16 @@ public final class Candidates {
       }
     }
 
+    private PodRef tenant() {
+      return judging.asker.tenant();
+    }
+
     private void look(int index, HostName name, int port) {
-      Addresses present = resolver.ifPresent(tenant, name);
+      Addresses present = resolver.ifPresent(tenant(), name);
       if (present != null) {
         take(index, port, present);
       } else {
-        resolver.resolve(tenant, name, loop, answer -> take(index, port, answer));
+        resolver.resolve(tenant(), name, loop, answer -> take(index, port, answer));
       }
     }
 
@@ -157,23 +192,11 @@ public final class Candidates {
 
     private void arrived() {
       if (--missing == 0) {
-        then.accept(judge(interleaved(), rule, failed));
-      }
-    }
-
-    /// The first address of each endpoint, then the second of each, so that trying goes over all
-    /// endpoints first.
-    private List<InetSocketAddress> interleaved() {
-      List<InetSocketAddress> all = new ArrayList<>();
-      int longest = perEndpoint.stream().mapToInt(List::size).max().orElse(0);
-      for (int round = 0; round < longest; round++) {
-        for (List<InetSocketAddress> one : perEndpoint) {
-          if (round < one.size()) {
-            all.add(one.get(round));
-          }
+        for (int i = 0; i < endpoints.size(); i++) {
+          judging.add(perEndpoint.get(i), endpoints.get(i).traits());
         }
+        then.accept(judging.found(failed));
       }
-      return all;
     }
   }
 }

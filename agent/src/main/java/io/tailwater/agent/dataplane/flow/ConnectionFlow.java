@@ -6,14 +6,16 @@ import io.netty.util.concurrent.ScheduledFuture;
 import io.tailwater.agent.dataplane.accept.Intercepted;
 import io.tailwater.agent.dataplane.account.ConnectionRecord;
 import io.tailwater.agent.dataplane.account.Outcome;
-import io.tailwater.agent.dataplane.connect.Candidates;
-import io.tailwater.agent.dataplane.connect.Dial;
+import io.tailwater.agent.dataplane.connect.ConnectRequest;
+import io.tailwater.agent.dataplane.connect.Connector;
+import io.tailwater.agent.dataplane.connect.UpstreamConnection;
 import io.tailwater.agent.dataplane.relay.CopyRelay;
 import io.tailwater.agent.dataplane.relay.Relay;
 import io.tailwater.agent.dataplane.relay.RelayEnd;
 import io.tailwater.agent.dataplane.relay.RelayObserver;
 import io.tailwater.agent.dataplane.relay.SpliceRelay;
 import io.tailwater.agent.dataplane.route.ClientView;
+import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.sniff.Preface;
@@ -21,13 +23,9 @@ import io.tailwater.agent.dataplane.sniff.PrefaceSniffer;
 import io.tailwater.agent.dataplane.sniff.Sniffed;
 import io.tailwater.agent.dataplane.transport.EpollSocket;
 import io.tailwater.agent.dataplane.transport.StreamSocket;
-import io.tailwater.agent.dataplane.upstream.Cluster;
-import io.tailwater.agent.dataplane.upstream.Endpoint;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.Grade;
 import io.tailwater.agent.traffic.Refusal;
-import java.net.InetSocketAddress;
-import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
@@ -37,8 +35,8 @@ import org.slf4j.LoggerFactory;
 /// The life of one connection, top to bottom:
 ///
 /// ```
-/// begin ─▶ sniff ─▶ route ─▶ find addresses ─▶ dial ─▶ relay ─▶ over
-///            │        └▶ refuse ◀──┴──────────────┘
+/// begin ─▶ sniff ─▶ route ─▶ connect ─▶ relay ─▶ over
+///            │        └▶ refuse ◀──┘
 ///            └ skipped where the decision needs no name
 /// ```
 ///
@@ -62,6 +60,7 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
   private Phase phase = new Phase.Begun();
   private ByteBuf ahead = Unpooled.EMPTY_BUFFER;
   private boolean tooLate;
+  private boolean tooLong;
   private @Nullable ScheduledFuture<?> deadline;
 
   /// Where the connection is, with what belongs to that stage alone.
@@ -75,14 +74,14 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
     /// It will be refused; the first bytes are awaited for the record only.
     record Naming(PrefaceSniffer sniffer, Decision.Refuse refusal) implements Phase {}
 
-    /// Names are being resolved.
-    record Resolving() implements Phase {}
-
-    /// The upstream is being dialled.
-    record Dialling(Dial dial) implements Phase {}
+    /// Names are being resolved, then the upstream is being dialled.
+    final class Connecting implements Phase {
+      /// Null until it has begun.
+      private Connector.@Nullable Attempt attempt;
+    }
 
     /// Bytes move.
-    record Relaying(Relay relay, Endpoint endpoint) implements Phase {}
+    record Relaying(Relay relay, UpstreamConnection upstream) implements Phase {}
 
     /// Ended and told.
     record Over() implements Phase {}
@@ -170,7 +169,7 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
           case Sniffed.Not _ -> named(new Preface.Opaque(), refusal);
         }
       }
-      case Phase.Begun _, Phase.Resolving _, Phase.Dialling _, Phase.Relaying _, Phase.Over _ -> {}
+      case Phase.Begun _, Phase.Connecting _, Phase.Relaying _, Phase.Over _ -> {}
     }
   }
 
@@ -218,7 +217,7 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
         }
       }
       case Decision.Passthrough _ -> pass();
-      case Decision.Forward forward -> find(forward);
+      case Decision.Forward forward -> connect(ConnectRequest.forBytes(forward));
       case Decision.PerRequest _, Decision.ByName _ ->
           refuse(Refusal.NOT_SUPPORTED_YET, "HTTP is not routed by Host yet");
       case Decision.ToWaypoint waypoint ->
@@ -241,11 +240,7 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
 
   /// To the dialled address.
   private void pass() {
-    stages.observer().opened(record);
-    dial(
-        stages.clusters().cluster(Decision.PASSTHROUGH),
-        record.dst().toString(),
-        List.of(record.dst().socketAddress()));
+    connect(new ConnectRequest.ToDialled(record.dst()));
   }
 
   private static String detailOf(Preface preface) {
@@ -267,90 +262,73 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
     refuse(refusal.why(), "");
   }
 
-  // ---- find addresses
+  // ---- connect
 
-  private void find(Decision.Forward forward) {
+  /// The client, for whoever connects for it.
+  Connector.Client asClient() {
+    return new Connector.Client(
+        pod.pod().ref(),
+        record.dst(),
+        record.client().address(),
+        pod.locality(),
+        client.loop(),
+        worker.maker(),
+        pod.place());
+  }
+
+  private void connect(ConnectRequest request) {
     record.stage("resolving");
-    phase = new Phase.Resolving();
-    stages
-        .candidates()
-        .find(
-            pod.pod().ref(),
-            record.dst(),
-            forward.target(),
-            forward.addressRule(),
-            client.loop(),
-            found -> guarded(() -> found(forward, found)));
+    Phase.Connecting mine = new Phase.Connecting();
+    phase = mine;
+    mine.attempt = stages.connector().connect(asClient(), request, new Connected());
   }
 
-  private void found(Decision.Forward forward, Candidates.Found found) {
-    if (!(phase instanceof Phase.Resolving)) {
-      return; // the client went away in the meantime
+  /// Hears how connecting goes.
+  private final class Connected implements Connector.Listener {
+    @Override
+    public void dialling() {
+      record.stage("connecting");
+      stages.observer().opened(record);
     }
-    Cluster cluster = stages.clusters().cluster(forward.to().cluster());
-    switch (found) {
-      case Candidates.Found.Some(List<InetSocketAddress> addresses) -> {
-        stages.observer().opened(record);
-        dial(cluster, forward.upstreamHost(), addresses);
-      }
-      case Candidates.Found.None(Refusal why, String detail) -> {
-        // Audit lets a filtered name pass to the dialled address, but never to one that the filter
-        // refuses.
-        if (why == Refusal.ADDRESS_FILTERED
-            && forward.auditing()
-            && stages.candidates().admits(record.dst(), forward.addressRule())) {
-          record.decision(
-              new Decision.Passthrough(Optional.of(why), Optional.of(forward.resource())));
-          pass();
-          return;
-        }
-        cluster.noneHealthy();
-        refuse(why, detail);
-      }
+
+    @Override
+    public void connected(UpstreamConnection connection) {
+      record.upstream(connection.endpoint().address());
+      guarded(() -> relay(connection));
     }
-  }
 
-  // ---- dial
+    @Override
+    public void refused(Refusal why, String detail) {
+      refuse(why, detail);
+    }
 
-  private void dial(Cluster cluster, String hostname, List<InetSocketAddress> addresses) {
-    record.stage("connecting");
-    Dial dial =
-        new Dial(
-            client.loop(),
-            worker.maker(),
-            pod.place(),
-            addresses,
-            stages.limits().connectTimeout(),
-            new Dial.Listener() {
-              @Override
-              public void connected(StreamSocket upstream, InetSocketAddress address) {
-                record.upstream(address);
-                guarded(
-                    () -> relay(upstream, cluster.endpoint(address, hostname, System.nanoTime())));
-              }
-
-              @Override
-              public void failed(boolean timedOut, String detail) {
-                if (timedOut) {
-                  cluster.connectTimedOut();
-                }
-                refuse(Refusal.CONNECT_FAILED, detail);
-              }
-
-              @Override
-              public void attemptFailed(InetSocketAddress address) {
-                long now = System.nanoTime();
-                cluster.endpoint(address, hostname, now).connectFailed(now);
-              }
-            });
-    phase = new Phase.Dialling(dial);
-    dial.start();
+    @Override
+    public void filtered() {
+      // Audit lets a filtered name pass to the dialled address.
+      record
+          .decision()
+          .ifPresent(decision -> {
+            if (decision instanceof Decision.Forward forward) {
+              record.decision(
+                  new Decision.Passthrough(
+                      Optional.of(Refusal.ADDRESS_FILTERED), Optional.of(forward.resource())));
+            }
+          });
+      guarded(ConnectionFlow.this::pass);
+    }
   }
 
   // ---- relay
 
-  private void relay(StreamSocket upstream, Endpoint endpoint) {
-    long idle = stages.limits().idleTimeout().toNanos();
+  private void relay(UpstreamConnection connection) {
+    if (phase instanceof Phase.Over) { // it was lost just now
+      connection.socket().close();
+      connection.ended();
+      return;
+    }
+    ConnectionPolicy policy = connection.policy();
+    StreamSocket upstream = connection.socket();
+    long idle = policy.idleTimeout().orElse(stages.limits().idleTimeout()).toNanos();
     long now = System.nanoTime();
     Relay relay =
         stages.highest() == Grade.SPLICE
@@ -360,8 +338,9 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
             : new CopyRelay(client, upstream, this, idle, now);
     record.stage("relaying");
     record.grade(relay.grade());
-    endpoint.opened();
-    phase = new Phase.Relaying(relay, endpoint);
+    connection.endpoint().opened();
+    phase = new Phase.Relaying(relay, connection);
+    policy.maxConnectionDuration().ifPresent(longest -> schedule(longest.toMillis()));
     ByteBuf readAhead = ahead;
     ahead = Unpooled.EMPTY_BUFFER;
     // Where the mode is off, nothing is read, not even in passing.
@@ -389,7 +368,7 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
           case RelayEnd.Finished _ -> new Outcome.Finished();
           case RelayEnd.Reset(boolean byClient) -> new Outcome.Reset(byClient);
           case RelayEnd.Idle _ -> new Outcome.IdleTimeout();
-          case RelayEnd.Stopped _ -> new Outcome.Drained();
+          case RelayEnd.Stopped _ -> tooLong ? new Outcome.TimeLimit() : new Outcome.Drained();
         },
         true);
   }
@@ -409,10 +388,15 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
     cancelDeadline();
     switch (last) {
       case Phase.Sniffing _ -> stages.admission().endHandshake(pod);
-      case Phase.Dialling(Dial dial) -> dial.cancel();
-      case Phase.Relaying(Relay relay, Endpoint endpoint) -> {
+      case Phase.Connecting connecting -> {
+        if (connecting.attempt != null) {
+          connecting.attempt.cancel();
+        }
+      }
+      case Phase.Relaying(Relay relay, UpstreamConnection upstream) -> {
         account(relay);
-        endpoint.closed(System.nanoTime());
+        upstream.endpoint().closed(System.nanoTime());
+        upstream.ended();
         if (outcome instanceof Outcome.IdleTimeout) {
           record
               .decision()
@@ -420,7 +404,7 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
               .ifPresent(c -> stages.clusters().cluster(c).idleTimedOut());
         }
       }
-      case Phase.Begun _, Phase.Naming _, Phase.Resolving _, Phase.Over _ -> {}
+      case Phase.Begun _, Phase.Naming _, Phase.Over _ -> {}
     }
     ahead.release();
     ahead = Unpooled.EMPTY_BUFFER;
@@ -457,11 +441,7 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
         case Phase.Sniffing(PrefaceSniffer sniffer) -> sniffed(sniffer.atEnd(ahead));
         case Phase.Naming(PrefaceSniffer sniffer, Decision.Refuse refusal) ->
             named(sniffer.atEnd(ahead), refusal);
-        case Phase.Begun _,
-            Phase.Resolving _,
-            Phase.Dialling _,
-            Phase.Relaying _,
-            Phase.Over _ -> {}
+        case Phase.Begun _, Phase.Connecting _, Phase.Relaying _, Phase.Over _ -> {}
       }
     });
   }
@@ -499,7 +479,11 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
         sniffed(sniffer.atEnd(ahead));
       }
       case Phase.Naming(_, Decision.Refuse refusal) -> refuse(refusal.why(), "");
-      case Phase.Begun _, Phase.Resolving _, Phase.Dialling _, Phase.Relaying _, Phase.Over _ -> {}
+      case Phase.Relaying(Relay relay, _) -> {
+        tooLong = true;
+        relay.stop();
+      }
+      case Phase.Begun _, Phase.Connecting _, Phase.Over _ -> {}
     }
   }
 

@@ -4,12 +4,14 @@ import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.transport.SocketPlace;
 import io.tailwater.agent.traffic.Pod;
+import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /// A captured pod as its connections see it. Any thread.
 public final class ServedPod {
   private final Pod pod;
   private final SocketPlace place;
+  private final String locality;
   private final AtomicInteger connections = new AtomicInteger();
   private final AtomicInteger handshakes = new AtomicInteger();
 
@@ -21,6 +23,7 @@ public final class ServedPod {
   public ServedPod(Pod pod, SocketPlace place, RouteTable table) {
     this.pod = pod;
     this.place = place;
+    this.locality = locality(pod.labels());
     this.cached = new CachedView(table, table.view(pod));
   }
 
@@ -30,6 +33,28 @@ public final class ServedPod {
 
   public SocketPlace place() {
     return place;
+  }
+
+  /// Where it runs, as `region/zone/subzone`; empty where unknown.
+  public String locality() {
+    return locality;
+  }
+
+  /// As Istio reads it: the pod's own label with dots, else Kubernetes' labels of the topology,
+  /// which it copies from the node.
+  private static String locality(Map<String, String> labels) {
+    String own = labels.getOrDefault("istio-locality", "");
+    if (!own.isEmpty()) {
+      return own.replace('.', '/');
+    }
+    String region = labels.getOrDefault("topology.kubernetes.io/region", "");
+    return region.isEmpty()
+        ? ""
+        : region
+            + "/"
+            + labels.getOrDefault("topology.kubernetes.io/zone", "")
+            + "/"
+            + labels.getOrDefault("topology.istio.io/subzone", "");
   }
 
   /// The pod's connections that live now.

@@ -1,7 +1,7 @@
 package io.tailwater.agent.dataplane.flow;
 
 import io.tailwater.agent.dataplane.account.ConnectionObserver;
-import io.tailwater.agent.dataplane.connect.Candidates;
+import io.tailwater.agent.dataplane.connect.Connector;
 import io.tailwater.agent.dataplane.route.CurrentRoutes;
 import io.tailwater.agent.dataplane.upstream.Clusters;
 import io.tailwater.agent.traffic.Grade;
@@ -12,7 +12,7 @@ public record Stages(
     FlowLimits limits,
     Admission admission,
     CurrentRoutes routes,
-    Candidates candidates,
+    Connector connector,
     Clusters clusters,
     ConnectionObserver observer,
     Grade highest) {}

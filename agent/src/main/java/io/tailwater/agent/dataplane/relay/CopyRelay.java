@@ -3,6 +3,7 @@ package io.tailwater.agent.dataplane.relay;
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.netty.channel.Channel;
+import io.netty.channel.ChannelFuture;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
 import io.netty.channel.ChannelOutboundBuffer;
@@ -11,6 +12,8 @@ import io.netty.channel.socket.ChannelInputShutdownReadComplete;
 import io.netty.channel.socket.DuplexChannel;
 import io.netty.channel.uring.IoUringSocketChannel;
 import io.netty.channel.uring.TailwaterIoUring;
+import io.netty.handler.ssl.SslCloseCompletionEvent;
+import io.netty.handler.ssl.SslHandler;
 import io.netty.util.ReferenceCountUtil;
 import io.tailwater.agent.dataplane.transport.StreamSocket;
 import io.tailwater.agent.traffic.Grade;
@@ -188,7 +191,8 @@ public final class CopyRelay extends Relay {
     public void userEventTriggered(ChannelHandlerContext ctx, Object event) {
       if (event instanceof ChannelInputShutdownEvent) {
         ask(); // bytes may still be waiting in the socket; the next event says that there are none
-      } else if (event instanceof ChannelInputShutdownReadComplete) {
+      } else if (event instanceof ChannelInputShutdownReadComplete
+          || event instanceof SslCloseCompletionEvent) {
         inputEnded();
       }
     }
@@ -203,8 +207,7 @@ public final class CopyRelay extends Relay {
       // The empty write completes after all bytes before it.
       to.writeAndFlush(Unpooled.EMPTY_BUFFER)
           .addListener(_ ->
-              ((DuplexChannel) to)
-                  .shutdownOutput()
+              shutOutput(to)
                   .addListener(shut -> {
                     if (!shut.isSuccess()) {
                       end(new RelayEnd.Reset(!isClient));
@@ -212,6 +215,12 @@ public final class CopyRelay extends Relay {
                       end(new RelayEnd.Finished());
                     }
                   }));
+    }
+
+    /// Of TLS with close_notify: a FIN alone would look as if the rest were cut off.
+    private static ChannelFuture shutOutput(Channel channel) {
+      SslHandler tls = channel.pipeline().get(SslHandler.class);
+      return tls != null ? tls.closeOutbound() : ((DuplexChannel) channel).shutdownOutput();
     }
 
     @Override

@@ -44,4 +44,24 @@ public record UpstreamTls(
   public boolean autoSni() {
     return sni.isEmpty();
   }
+
+  /// The same for bytes that no Host comes with. What goes by the requested name acts on requests
+  /// alone, as Envoy's `auto_sni` and `auto_san_validation` do.
+  public UpstreamTls forBytes() {
+    return autoSan
+        ? new UpstreamTls(
+            mode,
+            sni,
+            subjectAltNames,
+            false,
+            caCertificates,
+            clientCertificate,
+            privateKey,
+            credentialName,
+            insecureSkipVerify,
+            minVersion,
+            maxVersion,
+            cipherSuites)
+        : this;
+  }
 }

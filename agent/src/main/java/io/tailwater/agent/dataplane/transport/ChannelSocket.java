@@ -134,6 +134,15 @@ final class ChannelSocket extends ChannelInboundHandlerAdapter implements Stream
   }
 
   @Override
+  public void keepAlive(int idleSeconds, int intervalSeconds, int probes) {
+    try {
+      UnixSocketOptions.keepAlive(channel, idleSeconds, intervalSeconds, probes);
+    } catch (io.netty.channel.ChannelException _) {
+      // the connection is lost; whoever reads it is told
+    }
+  }
+
+  @Override
   public @Nullable InetSocketAddress localAddress() {
     return channel.localAddress();
   }

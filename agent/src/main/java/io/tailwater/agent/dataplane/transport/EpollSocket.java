@@ -279,6 +279,23 @@ public final class EpollSocket implements StreamSocket, EpollIoHandle {
   }
 
   @Override
+  public void keepAlive(int idleSeconds, int intervalSeconds, int probes) {
+    try {
+      set(UnixSocketOptions.TCP_KEEPIDLE, idleSeconds);
+      set(UnixSocketOptions.TCP_KEEPINTVL, intervalSeconds);
+      set(UnixSocketOptions.TCP_KEEPCNT, probes);
+    } catch (IOException _) {
+      // the connection is lost; whoever reads it is told
+    }
+  }
+
+  private void set(int option, int value) throws IOException {
+    if (value > 0) {
+      socket.setIntOpt(UnixSocketOptions.IPPROTO_TCP, option, value);
+    }
+  }
+
+  @Override
   public @Nullable InetSocketAddress localAddress() {
     return socket.localAddress();
   }

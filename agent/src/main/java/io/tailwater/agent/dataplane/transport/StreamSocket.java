@@ -41,6 +41,10 @@ public interface StreamSocket {
   /// and never after [#close].
   void connect(EventLoop loop, InetSocketAddress to, Consumer<@Nullable Throwable> then);
 
+  /// Sets when and how TCP keep-alive probes are sent (tcp(7)); 0 leaves what the kernel does.
+  /// Before or after [#connect], on any thread before.
+  void keepAlive(int idleSeconds, int intervalSeconds, int probes);
+
   /// The own address of the connection, or null where the peer has reset it already.
   @Nullable InetSocketAddress localAddress();
 

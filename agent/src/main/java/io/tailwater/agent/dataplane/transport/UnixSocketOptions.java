@@ -25,6 +25,10 @@ final class UnixSocketOptions {
   static final int ORIGINAL_DST = 80;
 
   static final int SO_MARK = 36;
+  static final int IPPROTO_TCP = 6;
+  static final int TCP_KEEPIDLE = 4;
+  static final int TCP_KEEPINTVL = 5;
+  static final int TCP_KEEPCNT = 6;
   private static final int SO_KEEPALIVE = 9;
 
   private static final IntegerUnixChannelOption MARK =
@@ -42,6 +46,19 @@ final class UnixSocketOptions {
 
   static void keepAlive(Channel socket) {
     socket.config().setOption(KEEPALIVE, 1);
+  }
+
+  /// Sets what is not 0.
+  static void keepAlive(Channel socket, int idleSeconds, int intervalSeconds, int probes) {
+    set(socket, "TCP_KEEPIDLE", TCP_KEEPIDLE, idleSeconds);
+    set(socket, "TCP_KEEPINTVL", TCP_KEEPINTVL, intervalSeconds);
+    set(socket, "TCP_KEEPCNT", TCP_KEEPCNT, probes);
+  }
+
+  private static void set(Channel socket, String name, int option, int value) {
+    if (value > 0) {
+      socket.config().setOption(new IntegerUnixChannelOption(name, IPPROTO_TCP, option), value);
+    }
   }
 
   static void mark(Channel socket, int mark) {

@@ -8,6 +8,7 @@ import io.tailwater.agent.dataplane.account.ConnectionObserver;
 import io.tailwater.agent.dataplane.account.ConnectionRecord;
 import io.tailwater.agent.dataplane.account.Outcome;
 import io.tailwater.agent.dataplane.connect.Candidates;
+import io.tailwater.agent.dataplane.connect.TestConnectors;
 import io.tailwater.agent.dataplane.flow.Admission;
 import io.tailwater.agent.dataplane.flow.FlowLimits;
 import io.tailwater.agent.dataplane.flow.Stages;
@@ -90,13 +91,17 @@ final class CaptureRig implements AutoCloseable {
     SocketMaker maker = new SocketMaker(eventLoop, "sockets");
     maker.start();
     Admission admission = new Admission(FlowLimits.DEFAULTS, 10_000);
+    Clusters clusters = new Clusters();
     Stages stages =
         new Stages(
             FlowLimits.DEFAULTS,
             admission,
             routes,
-            new Candidates(new NoNames(), new NoFilter()),
-            new Clusters(),
+            TestConnectors.connector(
+                new Candidates(new NoNames(), new NoFilter()),
+                clusters,
+                FlowLimits.DEFAULTS.connectTimeout()),
+            clusters,
             new Recorder(),
             transport.splices() ? Grade.SPLICE : Grade.COPY);
     worker = new Worker(1, eventLoop, maker, stages);

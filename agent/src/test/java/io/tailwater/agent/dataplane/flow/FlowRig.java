@@ -10,6 +10,7 @@ import io.tailwater.agent.dataplane.account.ConnectionObserver;
 import io.tailwater.agent.dataplane.account.ConnectionRecord;
 import io.tailwater.agent.dataplane.account.Outcome;
 import io.tailwater.agent.dataplane.connect.Candidates;
+import io.tailwater.agent.dataplane.connect.TestConnectors;
 import io.tailwater.agent.dataplane.resolve.AddressFilter;
 import io.tailwater.agent.dataplane.resolve.Addresses;
 import io.tailwater.agent.dataplane.resolve.Resolver;
@@ -119,7 +120,10 @@ final class FlowRig implements AutoCloseable {
             limits,
             admission,
             routes,
-            new Candidates(new Script(), new TenIsPrivate()),
+            TestConnectors.connector(
+                new Candidates(new Script(), new TenIsPrivate()),
+                clusters,
+                limits.connectTimeout()),
             clusters,
             new Recorder(),
             way == Way.EPOLL ? Grade.SPLICE : Grade.COPY);
