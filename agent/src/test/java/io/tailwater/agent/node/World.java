@@ -77,6 +77,8 @@ final class World implements AutoCloseable {
     sites.put("edition.cnn.com", List.of("198.51.100.20", "2001:db8::20"));
     sites.put("static.example.net", List.of("198.51.100.21", "2001:db8::21"));
     sites.put("as-dialled.example.net", List.of("198.51.100.22", "2001:db8::22"));
+    sites.put("details.default.svc.cluster.local", List.of("198.51.100.40", "2001:db8::40"));
+    sites.put("reviews.other.svc.cluster.local", List.of("198.51.100.41", "2001:db8::41"));
     sites.put("example.org", List.of("198.51.100.30", "2001:db8::30"));
     return sites;
   }

@@ -71,6 +71,8 @@ public final class Candidates {
         if (endpoints.stream().anyMatch(Target.Endpoint.Unix.class::isInstance)) {
           then.accept(
               new Found.None(Refusal.NOT_SUPPORTED_YET, "unix:// endpoints are not dialled yet"));
+        } else if (target.tunnelled()) {
+          then.accept(new Found.None(Refusal.NOT_SUPPORTED_YET, "HBONE is not spoken yet"));
         } else {
           new Gathering(judging, endpoints, loop, then).start();
         }

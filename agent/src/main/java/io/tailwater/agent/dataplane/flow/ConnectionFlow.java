@@ -217,6 +217,7 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
         }
       }
       case Decision.Passthrough _ -> pass();
+      case Decision.Forward forward when forward.target().tunnelled() -> withoutTunnel();
       case Decision.Forward forward -> connect(ConnectRequest.forBytes(forward));
       case Decision.PerRequest _, Decision.ByName _ ->
           refuse(Refusal.NOT_SUPPORTED_YET, "HTTP is not routed by Host yet");
@@ -236,6 +237,16 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
       return first instanceof Decision.Forward ? decision : first;
     }
     return decision;
+  }
+
+  /// HBONE is not spoken yet. Where unknown destinations pass, so does this one, as it was dialled;
+  /// else it is not sent in the clear to where a tunnel is expected.
+  private void withoutTunnel() {
+    if (view.registryOnly() && view.mode() != EgressMode.AUDIT) {
+      refuse(Refusal.NOT_SUPPORTED_YET, "HBONE is not spoken yet");
+    } else {
+      pass();
+    }
   }
 
   /// To the dialled address.

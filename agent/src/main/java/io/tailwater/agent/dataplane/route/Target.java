@@ -6,6 +6,12 @@ import java.util.List;
 
 /// What is to be dialled for a decision, before names are resolved and addresses filtered.
 public sealed interface Target {
+  /// Whether some of it is reached only through a tunnel (HBONE).
+  default boolean tunnelled() {
+    return this instanceof Endpoints(List<Endpoint> endpoints, _)
+        && endpoints.stream().anyMatch(e -> e.traits().hbone());
+  }
+
   /// The address that the client dialled, on this port (resolution NONE).
   record Dialled(int port) implements Target {}
 

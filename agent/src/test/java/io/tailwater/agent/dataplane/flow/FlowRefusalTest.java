@@ -106,6 +106,19 @@ class FlowRefusalTest {
     }
   }
 
+  @ParameterizedTest
+  @EnumSource(Way.class)
+  void whatIsReachedThroughATunnelIsNotSentInTheClear(Way way) throws Exception {
+    Target.Endpoint tunnelled =
+        new Target.Endpoint.Address(
+            new InetSocketAddress(FlowRig.LOOPBACK, 1), new Target.Traits(1, "", true));
+    try (FlowRig rig = FlowRig.of(way, FlowRig.atOnce(FlowRig.forward("web", false, tunnelled)))) {
+      SocketChannel client = rig.connect();
+      assertReset(client);
+      rig.refusedWith(Refusal.NOT_SUPPORTED_YET);
+    }
+  }
+
   @Test
   void aDirectHitOnTheCapturePortIsRefused() throws Exception {
     try (FlowRig rig = FlowRig.of(Way.NIO, FlowRig.atOnce(FlowRig.passthrough()))) {
