@@ -9,35 +9,35 @@ import java.util.List;
 import java.util.concurrent.TimeUnit;
 
 /// An authority made by `openssl`, for certificates that are not as they should be.
-final class OpensslAuthority {
-  record Leaf(Path certificate, Path key) {}
+public final class OpensslAuthority {
+  public record Leaf(Path certificate, Path key) {}
 
   private final Path folder;
   private int made;
 
-  OpensslAuthority(Path folder) {
+  public OpensslAuthority(Path folder) {
     this.folder = folder;
     run(
         "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority"
             + " -keyout ca.key -out ca.pem");
   }
 
-  Path certificate() {
+  public Path certificate() {
     return folder.resolve("ca.pem");
   }
 
   /// `alternatives` as OpenSSL writes them: `DNS:a.example,URI:spiffe://...,IP:192.0.2.1`; none
   /// makes a certificate without. Its common name is `cn.example`.
-  Leaf issue(String alternatives) {
+  public Leaf issue(String alternatives) {
     return issue(alternatives, 2);
   }
 
   /// With negative `days` it has expired.
-  Leaf issue(String alternatives, int days) {
+  public Leaf issue(String alternatives, int days) {
     return issue(alternatives, days, "-newkey ec -pkeyopt ec_paramgen_curve:P-256");
   }
 
-  Leaf issue(String alternatives, int days, String newKey) {
+  public Leaf issue(String alternatives, int days, String newKey) {
     String name = "leaf-" + ++made;
     write(
         folder.resolve(name + ".ext"),

@@ -12,7 +12,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /// `openssl s_server` on a free port of loopback; it sends every line back, reversed.
-final class OpensslServer implements AutoCloseable {
+public final class OpensslServer implements AutoCloseable {
   private static final Pattern ACCEPTS = Pattern.compile("ACCEPT 127\\.0\\.0\\.1:(\\d+)");
 
   private final Process process;
@@ -23,7 +23,7 @@ final class OpensslServer implements AutoCloseable {
     this.port = port;
   }
 
-  static OpensslServer start(Path folder, OpensslAuthority.Leaf leaf, String... more) {
+  public static OpensslServer start(Path folder, OpensslAuthority.Leaf leaf, String... more) {
     List<String> command =
         new ArrayList<>(
             List.of(
@@ -62,7 +62,7 @@ final class OpensslServer implements AutoCloseable {
     }
   }
 
-  int port() {
+  public int port() {
     return port;
   }
 

@@ -15,6 +15,7 @@ import io.tailwater.agent.dataplane.resolve.AddressFilter;
 import io.tailwater.agent.dataplane.resolve.Addresses;
 import io.tailwater.agent.dataplane.resolve.Resolver;
 import io.tailwater.agent.dataplane.route.ClientView;
+import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.CurrentRoutes;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.RouteTable;
@@ -235,6 +236,17 @@ final class FlowRig implements AutoCloseable {
         new AddressRule(AddressRule.Scope.NEVER_LIST_AND_PRIVATE, List.of()),
         new ResourceRef("ServiceEntry", "default", "example"),
         auditing);
+  }
+
+  /// Goes to endpoints as a DestinationRule says.
+  static Decision forward(ConnectionPolicy policy, Target.Endpoint... endpoints) {
+    return new Decision.Forward(
+        new Decision.Destination(CLUSTER, "api.example.com", "default", 443, policy),
+        "api.example.com",
+        new Target.Endpoints(List.of(endpoints)),
+        new AddressRule(AddressRule.Scope.NEVER_LIST_AND_PRIVATE, List.of()),
+        new ResourceRef("ServiceEntry", "default", "example"),
+        false);
   }
 
   static Target.Endpoint address(int port) {
