@@ -34,6 +34,7 @@ class LayersTest {
           "dataplane.accept",
           "dataplane.connect",
           "dataplane.relay",
+          "dataplane.http",
           "dataplane.account",
           "dataplane.flow",
           "control.source",

@@ -1,8 +1,6 @@
 package io.tailwater.agent.dataplane.sniff;
 
 import io.netty.buffer.ByteBuf;
-import io.tailwater.agent.traffic.CidrBlock;
-import io.tailwater.agent.traffic.HostName;
 import java.nio.charset.StandardCharsets;
 import java.util.Locale;
 import java.util.Optional;
@@ -38,16 +36,14 @@ public final class HttpHead {
   private static final byte[] HTTP2_PREFACE =
       (HTTP2_LINE + "\r\n\r\nSM\r\n\r\n").getBytes(StandardCharsets.US_ASCII);
 
+  private static final Authority UNUSABLE =
+      new Authority(Optional.empty(), Optional.empty(), Optional.empty(), "");
+
   private enum Part {
     METHOD,
     REQUEST_LINE,
     FIELDS,
     HTTP2
-  }
-
-  /// A host and a port as a Host field or a target writes them. The host is empty for an address.
-  private record Authority(Optional<HostName> host, Optional<Integer> port) {
-    static final Authority UNUSABLE = new Authority(Optional.empty(), Optional.empty());
   }
 
   private Sniffed answer = Sniffed.NEED_MORE;
@@ -92,7 +88,7 @@ public final class HttpHead {
   Preface atEnd() {
     return switch (answer) {
       case Sniffed.As(Preface preface) -> preface;
-      case Sniffed.NeedMore _ when part == Part.FIELDS -> http(Authority.UNUSABLE);
+      case Sniffed.NeedMore _ when part == Part.FIELDS -> http(UNUSABLE);
       case Sniffed.NeedMore _, Sniffed.Not _ -> new Preface.Opaque();
     };
   }
@@ -163,7 +159,7 @@ public final class HttpHead {
   /// RFC 9112 section 3.2: origin-form, absolute-form, authority-form, asterisk-form.
   private void target(String target) {
     if (method.equals("CONNECT")) {
-      fromTarget = authority(target);
+      fromTarget = usable(target);
       return;
     }
     if (target.startsWith("/") || target.equals("*")) {
@@ -182,7 +178,7 @@ public final class HttpHead {
       end++;
     }
     defaultPort = scheme.equals("http") ? 80 : 443;
-    fromTarget = authority(target.substring(authority, end));
+    fromTarget = usable(target.substring(authority, end));
     path = shownPath(target.startsWith("/", end) ? target.substring(end) : "/");
   }
 
@@ -234,8 +230,7 @@ public final class HttpHead {
         && bytes.toString(from, 4, StandardCharsets.US_ASCII).equalsIgnoreCase("host")) {
       hostFields++;
       fromHost =
-          authority(
-              trimmed(bytes.toString(colon + 1, to - colon - 1, StandardCharsets.ISO_8859_1)));
+          usable(trimmed(bytes.toString(colon + 1, to - colon - 1, StandardCharsets.ISO_8859_1)));
     }
   }
 
@@ -269,6 +264,10 @@ public final class HttpHead {
     }
   }
 
+  private static Authority usable(String text) {
+    return Authority.parse(text).orElse(UNUSABLE);
+  }
+
   private Preface http(Authority authority) {
     return new Preface.Http(authority.host(), authority.port(), false, method, path);
   }
@@ -276,10 +275,10 @@ public final class HttpHead {
   /// The one authority that every reader of this head comes to, or none.
   private Authority authority() {
     if (ambiguous || hostFields > 1) {
-      return Authority.UNUSABLE;
+      return UNUSABLE;
     }
     if (fromTarget == null) {
-      return fromHost == null ? Authority.UNUSABLE : fromHost;
+      return fromHost == null ? UNUSABLE : fromHost;
     }
     if (fromHost == null) {
       return fromTarget; // HTTP/1.0 through a proxy
@@ -287,43 +286,6 @@ public final class HttpHead {
     boolean agree =
         fromTarget.host().equals(fromHost.host())
             && fromTarget.port().orElse(defaultPort).equals(fromHost.port().orElse(defaultPort));
-    return agree ? fromTarget : Authority.UNUSABLE;
-  }
-
-  /// `host[:port]` or `[IPv6][:port]`; unusable when it is neither.
-  private static Authority authority(String text) {
-    int hostEnd;
-    if (text.startsWith("[")) {
-      hostEnd = text.indexOf(']') + 1;
-      if (hostEnd < 3 || CidrBlock.parseAddress(text.substring(1, hostEnd - 1)).isEmpty()) {
-        return Authority.UNUSABLE;
-      }
-    } else {
-      int colon = text.indexOf(':');
-      hostEnd = colon < 0 ? text.length() : colon;
-    }
-    String host = text.substring(0, hostEnd);
-    Optional<Integer> port = Optional.empty();
-    if (hostEnd < text.length()) {
-      String digits = text.substring(hostEnd + 1);
-      boolean wellFormed =
-          text.charAt(hostEnd) == ':'
-              && digits.length() <= 5
-              && digits.chars().allMatch(c -> c >= '0' && c <= '9');
-      if (!wellFormed) {
-        return Authority.UNUSABLE;
-      }
-      port = digits.isEmpty() ? Optional.empty() : Optional.of(Integer.valueOf(digits));
-      if (port.isPresent() && (port.get() == 0 || port.get() > 65535)) {
-        return Authority.UNUSABLE;
-      }
-    }
-    if (host.startsWith("[") || CidrBlock.parseAddress(host).isPresent()) {
-      return new Authority(Optional.empty(), port);
-    }
-    return switch (HostName.parse(host)) {
-      case HostName.Parsed.Valid(HostName name, _) -> new Authority(Optional.of(name), port);
-      case HostName.Parsed.Invalid _ -> Authority.UNUSABLE;
-    };
+    return agree ? fromTarget : UNUSABLE;
   }
 }
