@@ -4,6 +4,7 @@ import io.tailwater.agent.dataplane.route.Action;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.traffic.HostPattern;
 import io.tailwater.agent.traffic.ResourceRef;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
@@ -23,11 +24,11 @@ interface ClientRules {
   /// What governs the service and is not honoured by this version.
   Optional<ResourceRef> notHonoured(Service service);
 
-  /// How the client connects to a port of a service.
+  /// How the client reaches a port of a service.
   ///
   /// @param subset a subset of the service, empty for the whole
-  default ConnectionPolicy policy(Service service, int port, Optional<String> subset) {
-    return ConnectionPolicy.DEFAULT;
+  default Reach reach(Service service, Service.Port port, Optional<String> subset) {
+    return Reach.PLAIN;
   }
 
   /// The subset of that name; empty where no rule defines it.
@@ -36,8 +37,28 @@ interface ClientRules {
   }
 
   /// The routes that a port of a service has in place of its own destination.
-  default Routes routes(Service service, Service.Port port, Destinations destinations) {
+  ///
+  /// @param own what is done for that
+  default Routes routes(Service service, Service.Port port, Action own, Destinations destinations) {
     return Routes.NONE;
+  }
+
+  /// The routes of a port that has an HTTP listener for hosts that none of its services has.
+  default Map<HostPattern, Action> withoutService(
+      int port, List<Service> services, Destinations destinations) {
+    return Map.of();
+  }
+
+  /// How a destination is reached.
+  sealed interface Reach {
+    /// As it is where no rule says anything.
+    Reach PLAIN = new By(ConnectionPolicy.DEFAULT);
+
+    /// Under a policy.
+    record By(ConnectionPolicy policy) implements Reach {}
+
+    /// Not at all, because a rule asks for what this version does not do.
+    record Not(ResourceRef rule) implements Reach {}
   }
 
   /// Where a route may lead: every service that the client sees.
@@ -45,16 +66,22 @@ interface ClientRules {
     /// What is done for a destination of a route, under the client's rules; `cluster_not_found`
     /// where there is none.
     ///
+    /// @param port as the route names it; else the only one that the service has, else `dialled`
     /// @param by the resource that has the route
-    Action to(String host, int port, Optional<String> subset, ResourceRef by);
+    Action to(
+        String host, Optional<Integer> port, int dialled, Optional<String> subset, ResourceRef by);
   }
 
   /// @param tls by SNI; they come before the service's own
+  /// @param onlyTls whether they take the place of the service's own destination altogether
   /// @param rest what takes the place of the service's own destination for bytes without a name
   /// @param http by Host; they come before the service's own
   record Routes(
-      Map<HostPattern, Action> tls, Optional<Action> rest, Map<HostPattern, Action> http) {
-    static final Routes NONE = new Routes(Map.of(), Optional.empty(), Map.of());
+      Map<HostPattern, Action> tls,
+      boolean onlyTls,
+      Optional<Action> rest,
+      Map<HostPattern, Action> http) {
+    static final Routes NONE = new Routes(Map.of(), false, Optional.empty(), Map.of());
 
     public Routes {
       tls = Map.copyOf(tls);

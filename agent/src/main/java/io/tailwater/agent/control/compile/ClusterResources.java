@@ -51,6 +51,11 @@ final class ClusterResources {
       virtualServices = List.copyOf(virtualServices);
       services = List.copyOf(services);
     }
+
+    /// The same with VirtualServices.
+    Read with(List<SidecarScope.Routes> routes) {
+      return new Read(namespaces, sidecars, workloads, waypoints, services, routes);
+    }
   }
 
   Read read(ResourceSet set, Namespaces namespaces, String rootNamespace, List<Problem> problems) {

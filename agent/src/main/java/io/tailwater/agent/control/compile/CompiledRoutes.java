@@ -42,7 +42,12 @@ final class CompiledRoutes implements RouteTable {
   /// What pods with the same view have in common.
   ///
   /// @param gateway the waypoint whose pods they are as `namespace/name`, empty for all others
-  private record ViewKey(String namespace, Optional<ResourceRef> sidecar, String gateway) {}
+  /// @param selecting those of their labels that rules select by
+  private record ViewKey(
+      String namespace,
+      Optional<ResourceRef> sidecar,
+      String gateway,
+      Set<Map<String, String>> selecting) {}
 
   private final long generation;
   private final OutboundPolicy meshOutbound;
@@ -51,6 +56,7 @@ final class CompiledRoutes implements RouteTable {
   private final KnownWorkloads workloads;
   private final Set<String> waypoints;
   private final List<Service> services;
+  private final RoutingRules routing;
   private final NotYetHonoured rest;
 
   /// Namespaces that see something that others do not: their own services, or what is exported to
@@ -69,6 +75,7 @@ final class CompiledRoutes implements RouteTable {
       boolean allocated,
       ClusterResources.Read around,
       List<Service> services,
+      RoutingRules routing,
       NotYetHonoured rest,
       @Nullable CompiledRoutes before) {
     this.generation = generation;
@@ -78,11 +85,13 @@ final class CompiledRoutes implements RouteTable {
     this.workloads = KnownWorkloads.of(around.workloads(), around.waypoints());
     this.services = List.copyOf(services);
     this.waypoints = waypoints();
+    this.routing = routing;
     this.rest = rest;
     findParticular();
     if (before != null) {
       for (ViewKey key : before.views.keySet()) {
-        if (key.sidecar.isEmpty() || around.sidecars().get(key.sidecar.get()).isPresent()) {
+        if ((key.sidecar.isEmpty() || around.sidecars().get(key.sidecar.get()).isPresent())
+            && routing.selectsBy(key.selecting)) {
           views.put(key, build(key));
         }
       }
@@ -177,10 +186,11 @@ final class CompiledRoutes implements RouteTable {
 
   /// Waypoints have no Sidecar, as in Istio.
   private ViewKey key(Pod pod) {
+    Set<Map<String, String>> selecting = routing.selecting(pod.labels());
     String gateway = pod.namespace() + "/" + pod.labels().getOrDefault(GATEWAY_NAME, "");
     return waypoints.contains(gateway)
-        ? new ViewKey(pod.namespace(), Optional.empty(), gateway)
-        : new ViewKey(pod.namespace(), around.sidecars().of(pod).map(Sidecar::ref), "");
+        ? new ViewKey(pod.namespace(), Optional.empty(), gateway, selecting)
+        : new ViewKey(pod.namespace(), around.sidecars().of(pod).map(Sidecar::ref), "", selecting);
   }
 
   private PolicyView build(ViewKey key) {
@@ -222,7 +232,9 @@ final class CompiledRoutes implements RouteTable {
     boolean own =
         key.sidecar.isPresent()
             || !key.gateway.isEmpty()
+            || !key.selecting.isEmpty()
             || !rest.sameForAll()
+            || routing.isParticular(key.namespace)
             || particular.contains(key.namespace);
     if (own) {
       return compile(key);
@@ -240,13 +252,21 @@ final class CompiledRoutes implements RouteTable {
     List<Service> exported =
         services.stream().filter(s -> s.visibility().covers(key.namespace)).toList();
     return sidecar(key)
-        .map(s -> new SidecarScope(s, key.namespace).visible(exported, around.virtualServices()))
+        .map(s ->
+            new SidecarScope(s, key.namespace)
+                .visible(exported, routing.imports(Optional.of(key.namespace))))
         .orElse(exported);
   }
 
   /// What rules of other kinds make of them for a client.
   private ClientRules rules(ViewKey key) {
-    return service -> rest.governs(key.namespace, service);
+    Optional<SidecarScope> scope = sidecar(key).map(s -> new SidecarScope(s, key.namespace));
+    return new ClientRouting(
+        routing,
+        key.namespace,
+        key.selecting,
+        virtual -> scope.map(s -> s.imports(virtual.namespace(), virtual.hosts())).orElse(true),
+        rest);
   }
 
   @Override

@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 /// The resources that are understood by name only: which traffic each of them would govern, so that
 /// it is refused under REGISTRY_ONLY instead of being handled as if they were not there. Reads
@@ -31,14 +32,8 @@ final class NotYetHonoured {
           Map.entry("/Secret", ""),
           Map.entry("discovery.k8s.io/EndpointSlice", ""),
           Map.entry(ISTIO + "/Sidecar", ""),
-          Map.entry(
-              ISTIO + "/DestinationRule",
-              "is not honoured yet: under REGISTRY_ONLY connections to the hosts that its"
-                  + " trafficPolicy covers are refused (not_supported_yet)"),
-          Map.entry(
-              ISTIO + "/VirtualService",
-              "is not honoured yet: under REGISTRY_ONLY connections to its hosts that its tls or"
-                  + " tcp routes could take are refused (not_supported_yet)"),
+          Map.entry(ISTIO + "/DestinationRule", ""),
+          Map.entry(ISTIO + "/VirtualService", ""),
           Map.entry(ISTIO + "/WorkloadEntry", ""),
           Map.entry("/Service", ""),
           Map.entry(
@@ -66,10 +61,14 @@ final class NotYetHonoured {
     this.rootNamespace = rootNamespace;
   }
 
-  static NotYetHonoured read(ResourceSet set, MeshSettings mesh, List<Problem> problems) {
+  /// @param understood the rules that are in force and need no lenient reading
+  static NotYetHonoured read(
+      ResourceSet set, MeshSettings mesh, Set<ResourceRef> understood, List<Problem> problems) {
     NotYetHonoured out = new NotYetHonoured(mesh.rootNamespace());
     for (KubeObject object : set.all()) {
-      out.add(object, mesh, problems);
+      if (!understood.contains(object.key().ref())) {
+        out.add(object, mesh, problems);
+      }
     }
     for (String kind : set.kinds()) {
       if (!KINDS.containsKey(kind)) {
@@ -116,7 +115,7 @@ final class NotYetHonoured {
       case ISTIO + "/VirtualService" -> {
         List<String> gateways = texts(spec, "gateways").orElse(List.of());
         boolean mine = gateways.isEmpty() || gateways.contains("mesh");
-        if (mine && (hasAny(spec, "tls") || hasAny(spec, "tcp"))) {
+        if (mine) {
           List<String> hosts = texts(spec, "hosts").orElse(List.of());
           routes.add(
               new Routes(
@@ -149,13 +148,6 @@ final class NotYetHonoured {
     }
     boolean readable = map.get(key).map(YamlValue.Sequence.class::isInstance).orElse(true);
     return readable ? Optional.of(out) : Optional.empty();
-  }
-
-  /// Whether there is anything under a key but an empty list.
-  private static boolean hasAny(YamlValue.Mapping map, String key) {
-    return map.get(key)
-        .map(v -> !(v instanceof YamlValue.Sequence(_, List<YamlValue> items) && items.isEmpty()))
-        .orElse(false);
   }
 
   /// Whether no view differs from another on account of these.

@@ -1,6 +1,7 @@
 package io.tailwater.agent.control.compile;
 
 import io.tailwater.agent.control.istio.DestinationRule;
+import io.tailwater.agent.control.istio.DestinationRuleReader;
 import io.tailwater.agent.control.istio.EgressSettings;
 import io.tailwater.agent.control.istio.KubeSecret;
 import io.tailwater.agent.control.istio.KubeSecretReader;
@@ -10,6 +11,8 @@ import io.tailwater.agent.control.istio.Namespaces;
 import io.tailwater.agent.control.istio.Protocol;
 import io.tailwater.agent.control.istio.ServiceEntry;
 import io.tailwater.agent.control.istio.ServiceEntryReader;
+import io.tailwater.agent.control.istio.VirtualService;
+import io.tailwater.agent.control.istio.VirtualServiceReader;
 import io.tailwater.agent.control.source.KubeObject;
 import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.control.source.ResourceKey;
@@ -51,6 +54,10 @@ public final class PolicyCompiler {
   private final ReadResources<KubeSecret> configMaps =
       new ReadResources<>(KubeSecretReader::configMap);
   private final ClusterResources cluster = new ClusterResources();
+  private final ReadResources<DestinationRule> rules =
+      new ReadResources<>(DestinationRuleReader::read);
+  private final ReadResources<VirtualService> routes =
+      new ReadResources<>(VirtualServiceReader::read);
   private final Map<String, EgressMode> lastModes = new HashMap<>();
   private long generation;
   private @Nullable CompiledRoutes last;
@@ -91,15 +98,27 @@ public final class PolicyCompiler {
         Namespaces.read(set.ofKind("", "Namespace"), egress, lastModes, problems);
     List<ServiceEntry> read =
         entries.of(set.ofKind("networking.istio.io", "ServiceEntry"), problems);
-    NotYetHonoured rest = NotYetHonoured.read(set, mesh, problems);
-    ClusterResources.Read around = cluster.read(set, namespaces, mesh.rootNamespace(), problems);
+    List<DestinationRule> ruled =
+        rules.of(set.ofKind("networking.istio.io", "DestinationRule"), problems);
+    List<VirtualService> routed =
+        routes.of(set.ofKind("networking.istio.io", "VirtualService"), problems);
+    Set<ResourceRef> understood = new HashSet<>();
+    ruled.forEach(r -> understood.add(r.ref()));
+    routed.forEach(r -> understood.add(r.ref()));
+    NotYetHonoured rest = NotYetHonoured.read(set, mesh, understood, problems);
+    RoutingRules routing = new RoutingRules(ruled, routed, read, mesh.rootNamespace());
+    ClusterResources.Read around =
+        cluster
+            .read(set, namespaces, mesh.rootNamespace(), problems)
+            .with(routing.imports(Optional.empty()));
     List<Service> services = services(read, around);
     for (ServiceEntry entry : read) {
       warnOfEntry(entry, set, problems);
     }
     ClusterWarnings.add(set, around, services, problems);
     CompiledRoutes table =
-        new CompiledRoutes(++generation, outbound(), allocated, around, services, rest, last);
+        new CompiledRoutes(
+            ++generation, outbound(), allocated, around, services, routing, rest, last);
     last = table;
     List<KubeSecret> credentials = new ArrayList<>(secrets.of(set.ofKind("", "Secret"), problems));
     credentials.addAll(configMaps.of(set.ofKind("", "ConfigMap"), problems));

@@ -2,6 +2,7 @@ package io.tailwater.agent.control.compile;
 
 import io.tailwater.agent.control.istio.Protocol;
 import io.tailwater.agent.dataplane.route.Action;
+import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.DestinationPolicy;
 import io.tailwater.agent.dataplane.route.Listener;
@@ -125,7 +126,7 @@ final class ViewBuilder {
   ///
   /// @param by the resource that names it
   static Action to(Client client, String host, int port, Optional<String> subset, ResourceRef by) {
-    return new ViewBuilder(client).destination(host, port, subset, by);
+    return new ViewBuilder(client).destination(host, Optional.of(port), port, subset, by);
   }
 
   private DestinationPolicy build() {
@@ -139,6 +140,7 @@ final class ViewBuilder {
         }
       }
     }
+    withoutService(services);
     Map<Integer, PortPolicy> policies = new HashMap<>();
     ports.forEach((number, rules) -> policies.put(number, rules.build()));
     Map<InetAddress, Service> owners = owners(services);
@@ -152,6 +154,21 @@ final class ViewBuilder {
     });
     return new DestinationPolicy(
         policies, before(services, owners), byVip, client.workloads().known());
+  }
+
+  /// Routes for hosts that no service has, where HTTP is listened for.
+  private void withoutService(List<Service> services) {
+    ports.forEach((number, rules) -> {
+      boolean http =
+          !rules.serviceHosts.isEmpty()
+              || (rules.everywhere != null && rules.everywhere.speaksHttp());
+      if (http) {
+        client
+            .rules()
+            .withoutService(number, services, this::destination)
+            .forEach(rules.everywhere()::http);
+      }
+    });
   }
 
   /// Whether a service has its host for the client. Entries of one namespace are one service.
@@ -232,11 +249,11 @@ final class ViewBuilder {
 
   private void add(Service service, Service.Port port) {
     Optional<Action> bound = bound(service);
+    Action own = bound.orElseGet(() -> under(service, port, Optional.empty()));
     ClientRules.Routes routes =
         bound.isPresent()
             ? ClientRules.Routes.NONE
-            : client.rules().routes(service, port, this::destination);
-    Action own = bound.orElseGet(() -> own(service, port));
+            : client.rules().routes(service, port, own, this::destination);
     PortRules rules = ports.computeIfAbsent(port.number(), _ -> new PortRules());
     if (service.kubernetes()) {
       kubernetes(rules, service, port, routes, own);
@@ -306,7 +323,7 @@ final class ViewBuilder {
     Optional<Service.Port> behind = real.port(port.number());
     if (behind.isPresent() && behind.get().protocol().family() == Protocol.Family.HTTP) {
       Service of = real;
-      Action action = bound(of).orElseGet(() -> own(of, behind.get()));
+      Action action = bound(of).orElseGet(() -> under(of, behind.get(), Optional.empty()));
       PortRules rules = ports.computeIfAbsent(port.number(), _ -> new PortRules());
       if (rules.admits(behind.get().protocol())) {
         names(service).forEach(name -> rules.serviceHosts.putIfAbsent(name, action));
@@ -316,40 +333,49 @@ final class ViewBuilder {
 
   private static final int MOST_ALIASES = 8;
 
-  /// What is done for the service itself, under the client's rules.
-  private Action own(Service service, Service.Port port) {
-    return client
-        .rules()
-        .notHonoured(service)
-        .<Action>map(ref ->
-            new Action.NotHonoured(
-                port.backend().cluster(Optional.empty()), ref.kind() + " is not honoured yet", ref))
-        .orElseGet(() ->
-            port.backend()
-                .under(
-                    client.rules().policy(service, port.number(), Optional.empty()),
-                    Optional.empty()));
+  /// What is done for a service or one of its subsets, under the client's rules.
+  private Action under(Service service, Service.Port port, Optional<Backend.Subset> subset) {
+    Backend backend = port.backend();
+    Optional<ResourceRef> unreadable = client.rules().notHonoured(service);
+    if (unreadable.isPresent()) {
+      return new Action.NotHonoured(
+          backend.cluster(subset),
+          unreadable.get().kind() + " could not be read",
+          unreadable.get());
+    }
+    return switch (client.rules().reach(service, port, subset.map(Backend.Subset::name))) {
+      case ClientRules.Reach.By(ConnectionPolicy policy) -> backend.under(policy, subset);
+      case ClientRules.Reach.Not(ResourceRef rule) ->
+          Action.CannotReach.of(
+              new Decision.Destination(
+                  backend.cluster(subset),
+                  service.host().text(),
+                  service.namespace(),
+                  port.number()),
+              Refusal.NOT_SUPPORTED_YET,
+              rule);
+    };
   }
 
   /// What is done for a destination of a route.
-  private Action destination(String host, int port, Optional<String> subset, ResourceRef by) {
+  private Action destination(
+      String host, Optional<Integer> port, int dialled, Optional<String> subset, ResourceRef by) {
     Optional<Service> service = pattern(host).flatMap(h -> Optional.ofNullable(winners.get(h)));
-    Optional<Service.Port> found = service.flatMap(s -> s.port(port));
+    int number =
+        port.or(() ->
+                service.filter(s -> s.ports().size() == 1).map(s -> s.ports().getFirst().number()))
+            .orElse(dialled);
+    Optional<Service.Port> found = service.flatMap(s -> s.port(number));
     Optional<Backend.Subset> chosen =
         service.flatMap(s -> subset.flatMap(name -> client.rules().subset(s, name)));
     if (found.isEmpty() || (subset.isPresent() && chosen.isEmpty())) {
       return Action.CannotReach.of(
           new Decision.Destination(
-              Backend.cluster(port, subset.orElse(""), host), host, by.namespace(), port),
+              Backend.cluster(number, subset.orElse(""), host), host, by.namespace(), number),
           Refusal.CLUSTER_NOT_FOUND,
           by);
     }
-    return bound(service.get())
-        .orElseGet(() ->
-            found
-                .get()
-                .backend()
-                .under(client.rules().policy(service.get(), port, subset), chosen));
+    return bound(service.get()).orElseGet(() -> under(service.get(), found.get(), chosen));
   }
 
   private static Optional<HostPattern> pattern(String host) {
@@ -390,7 +416,9 @@ final class ViewBuilder {
       PortRules rules, Service service, Service.Port port, ClientRules.Routes routes, Action own) {
     if (port.everywhere() && rules.admits(port.protocol())) {
       routes.tls().forEach(rules.everywhere()::tls);
-      rules.everywhere().tls(service.host(), own);
+      if (!routes.onlyTls()) {
+        rules.everywhere().tls(service.host(), own);
+      }
       if (client.allocated() && !(port.backend().source() instanceof Backend.Source.ByName)) {
         for (InetAddress address : port.allocated()) {
           at(rules.allocated, address).anyTls(own);
@@ -401,11 +429,15 @@ final class ViewBuilder {
       if (block.isSingle()) {
         Listener.Builder at = at(rules.addresses, block.network());
         routes.tls().forEach(at::tls);
-        at.anyTls(own);
+        if (!routes.onlyTls()) {
+          at.anyTls(own);
+        }
       } else if (rules.admits(port.protocol())) {
         Listener.Builder at = at(rules.blocks, block);
         routes.tls().forEach(at::tls);
-        at.tls(service.host(), own);
+        if (!routes.onlyTls()) {
+          at.tls(service.host(), own);
+        }
       }
     }
   }

@@ -85,6 +85,8 @@ public record DestinationRule(
       Optional<Integer> probes, Optional<Duration> time, Optional<Duration> interval) {}
 
   /// An `outlierDetection`; what is empty has Envoy's default.
+  ///
+  /// @param consecutiveLocal set where errors of local origin are counted apart
   public record Outlier(
       Optional<Integer> consecutive5xx,
       Optional<Integer> consecutiveGateway,

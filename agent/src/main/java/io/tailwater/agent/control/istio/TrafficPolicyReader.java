@@ -384,7 +384,7 @@ final class TrafficPolicyReader {
         new DestinationRule.Outlier(
             limit(reader, "consecutive5xxErrors"),
             limit(reader, "consecutiveGatewayErrors"),
-            local,
+            split ? local.or(() -> Optional.of(5)) : Optional.empty(),
             GoDuration.read(reader, "interval"),
             GoDuration.read(reader, "baseEjectionTime"),
             reader.integer("maxEjectionPercent", 0, 100),

@@ -8,6 +8,7 @@ import java.time.Instant;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Predicate;
 
 /// A valid VirtualService. `exportTo` is as written, empty where absent; without `hosts` it is one
 /// that others delegate to.
@@ -48,12 +49,14 @@ public record VirtualService(
       gateways = List.copyOf(gateways);
     }
 
-    /// Whether it holds for pods of a namespace with these labels, on a port.
-    public boolean holds(int of, String namespace, Map<String, String> podLabels) {
+    /// Whether it holds for pods of a namespace, on a port.
+    ///
+    /// @param selected whether labels that it asks for are the pods'
+    public boolean holds(int of, String namespace, Predicate<Map<String, String>> selected) {
       return (port == 0 || port == of)
           && (sourceNamespace.isEmpty() || sourceNamespace.equals(namespace))
           && (gateways.isEmpty() || gateways.contains(MESH))
-          && podLabels.entrySet().containsAll(labels.entrySet());
+          && (labels.isEmpty() || selected.test(labels));
     }
   }
 

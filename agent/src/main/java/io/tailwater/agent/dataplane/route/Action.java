@@ -110,6 +110,10 @@ public sealed interface Action {
       Decision.Destination to, Target.Traits traits, AddressRule rule, ResourceRef resource)
       implements Action {}
 
+  /// The host has routes, and none of them takes the request: it is refused, whatever becomes of
+  /// unknown destinations.
+  record NoRoute(ResourceRef resource) implements Action {}
+
   /// Goes to a waypoint.
   record ToWaypoint(Decision.ToWaypoint decision) implements Action {
     @Override

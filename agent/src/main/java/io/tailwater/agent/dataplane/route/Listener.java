@@ -58,6 +58,11 @@ public final class Listener {
       http.putIfAbsent(host, action);
     }
 
+    /// Whether the port has an HTTP listener by now.
+    public boolean speaksHttp() {
+      return speaksHttp;
+    }
+
     /// HTTP whose Host is an address.
     public void http(InetAddress host, Action action) {
       speaksHttp = true;

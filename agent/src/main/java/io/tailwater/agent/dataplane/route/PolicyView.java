@@ -207,6 +207,7 @@ public final class PolicyView implements ClientView {
           carryOut(split.choices().get(pick.applyAsInt(split)).action(), dst, request, pick);
       case Action.Cases cases -> firstCase(cases, dst, request, pick);
       case Action.ToWorkload workload -> toWorkload(workload, dst, audit);
+      case Action.NoRoute(ResourceRef resource) -> refused502(Optional.of(resource));
       case Action.ToWaypoint(Decision.ToWaypoint decision) -> decision;
       case Action.CannotReach(Decision.Refuse decision, _) -> decision;
       case Action.NotHonoured(String cluster, _, ResourceRef resource) ->
