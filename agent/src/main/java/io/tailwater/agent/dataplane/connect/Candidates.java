@@ -64,17 +64,19 @@ public final class Candidates {
     switch (target) {
       case Target.Dialled(int port) -> {
         judging.add(
-            List.of(new InetSocketAddress(asker.dst().address(), port)), Target.Traits.PLAIN);
+            List.of(new InetSocketAddress(asker.dst().address(), port)),
+            Target.Traits.PLAIN,
+            false);
         then.accept(judging.found(null));
       }
-      case Target.Endpoints(List<Target.Endpoint> endpoints, _) -> {
+      case Target.Endpoints(List<Target.Endpoint> endpoints, boolean oneAddress) -> {
         if (endpoints.stream().anyMatch(Target.Endpoint.Unix.class::isInstance)) {
           then.accept(
               new Found.None(Refusal.NOT_SUPPORTED_YET, "unix:// endpoints are not dialled yet"));
         } else if (target.tunnelled()) {
           then.accept(new Found.None(Refusal.NOT_SUPPORTED_YET, "HBONE is not spoken yet"));
         } else {
-          new Gathering(judging, endpoints, loop, then).start();
+          new Gathering(judging, endpoints, oneAddress, loop, then).start();
         }
       }
     }
@@ -94,10 +96,11 @@ public final class Candidates {
     }
 
     /// The addresses of one endpoint. Those of the family that comes first share connections among
-    /// them; the other family is another way to the same.
-    void add(List<InetSocketAddress> addresses, Target.Traits traits) {
+    /// them; the other family is another way to the same. With `one` only the first of each counts.
+    void add(List<InetSocketAddress> addresses, Target.Traits traits, boolean one) {
       int priority = Locality.distance(asker.locality(), traits.locality());
       Class<?> family = null;
+      boolean spared = false;
       for (InetSocketAddress address : addresses) {
         InetAddress ip = address.getAddress();
         if (!filter.admits(ip, rule)) {
@@ -107,8 +110,13 @@ public final class Candidates {
         } else if (ip instanceof Inet6Address && !asker.ipv6()) {
           tooNew = true;
         } else {
-          family = family == null ? ip.getClass() : family;
-          boolean spare = !family.equals(ip.getClass());
+          boolean first = family == null;
+          family = first ? ip.getClass() : family;
+          boolean spare = !ip.getClass().equals(family);
+          if (one && !first && (!spare || spared)) {
+            continue;
+          }
+          spared |= spare;
           admitted.putIfAbsent(address, new Candidate(address, traits.weight(), priority, spare));
         }
       }
@@ -138,6 +146,7 @@ public final class Candidates {
   private final class Gathering {
     private final Judging judging;
     private final List<Target.Endpoint> endpoints;
+    private final boolean oneAddress;
     private final Executor loop;
     private final Consumer<Found> then;
     private final List<List<InetSocketAddress>> perEndpoint = new ArrayList<>();
@@ -145,9 +154,14 @@ public final class Candidates {
     private Addresses.@Nullable Failed failed;
 
     Gathering(
-        Judging judging, List<Target.Endpoint> endpoints, Executor loop, Consumer<Found> then) {
+        Judging judging,
+        List<Target.Endpoint> endpoints,
+        boolean oneAddress,
+        Executor loop,
+        Consumer<Found> then) {
       this.judging = judging;
       this.endpoints = endpoints;
+      this.oneAddress = oneAddress;
       this.loop = loop;
       this.then = then;
     }
@@ -195,7 +209,7 @@ public final class Candidates {
     private void arrived() {
       if (--missing == 0) {
         for (int i = 0; i < endpoints.size(); i++) {
-          judging.add(perEndpoint.get(i), endpoints.get(i).traits());
+          judging.add(perEndpoint.get(i), endpoints.get(i).traits(), oneAddress);
         }
         then.accept(judging.found(failed));
       }
