@@ -148,12 +148,9 @@ public final class Listener {
   ///
   /// @param completed the Host as the pod's search domain completes it, where it is a short name
   @Nullable Action http(Request request, @Nullable HostName completed) {
-    @Nullable Action named = byHost(request);
-    if (named == null && completed != null) {
-      named = http.find(completed);
-    }
+    @Nullable Action named = byHost(request, completed);
     if (named == null && names != null) {
-      named = names.byHost(request);
+      named = names.byHost(request, completed);
     }
     if (named == null) {
       named = anyHttp;
@@ -162,9 +159,10 @@ public final class Listener {
     return named == null && names != null ? rest : named;
   }
 
-  private @Nullable Action byHost(Request request) {
+  private @Nullable Action byHost(Request request, @Nullable HostName completed) {
     if (request.host().isPresent()) {
-      return http.find(request.host().get());
+      @Nullable Action found = http.find(request.host().get());
+      return found == null && completed != null ? http.find(completed) : found;
     }
     return request.address().isPresent() ? httpAddresses.get(request.address().get()) : null;
   }
