@@ -7,12 +7,14 @@ import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.DestinationPolicy;
 import io.tailwater.agent.dataplane.route.Listener;
 import io.tailwater.agent.dataplane.route.PortPolicy;
+import io.tailwater.agent.dataplane.route.Target;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.HostPattern;
 import io.tailwater.agent.traffic.Refusal;
 import io.tailwater.agent.traffic.ResourceRef;
 import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -255,6 +257,7 @@ final class ViewBuilder {
             ? ClientRules.Routes.NONE
             : client.rules().routes(service, port, own, this::destination);
     PortRules rules = ports.computeIfAbsent(port.number(), _ -> new PortRules());
+    bound.ifPresent(action -> byNameAnywhere(rules, service, port, action));
     if (service.kubernetes()) {
       kubernetes(rules, service, port, routes, own);
       return;
@@ -273,6 +276,20 @@ final class ViewBuilder {
     }
   }
 
+  /// What is bound to a waypoint is told by its name whatever address was dialled, also where
+  /// without a waypoint its addresses alone would tell it: nothing slips past.
+  private static void byNameAnywhere(
+      PortRules rules, Service service, Service.Port port, Action bound) {
+    Protocol.Family family = port.protocol().family();
+    boolean detected = family == Protocol.Family.UNSET && !service.kubernetes();
+    if ((family == Protocol.Family.TLS || detected) && rules.admits(port.protocol())) {
+      rules.everywhere().tls(service.host(), bound);
+      if (detected) {
+        rules.everywhere().http(service.host(), bound);
+      }
+    }
+  }
+
   /// A Kubernetes Service is told by its VIP, whatever the client says there; only where rules want
   /// to see requests they are looked at. HTTP finds it by Host at other addresses too.
   private void kubernetes(
@@ -283,9 +300,9 @@ final class ViewBuilder {
       Listener.Builder at = new Listener.Builder();
       routes.tls().forEach(at::tls);
       if (http && (!routes.http().isEmpty() || !own.equals(port.backend().plain()))) {
-        at.anyHttp(byHost);
+        at.anyHttp(ofFamily(byHost, address.network()));
       }
-      at.rest(routes.rest().orElse(own));
+      at.rest(ofFamily(routes.rest().orElse(own), address.network()));
       vips.computeIfAbsent(address.network(), _ -> new HashMap<>())
           .putIfAbsent(port.number(), at.build());
     }
@@ -296,6 +313,25 @@ final class ViewBuilder {
       }
       port.addresses().forEach(a -> rules.serviceAddresses.putIfAbsent(a.network(), byHost));
     }
+  }
+
+  /// A VIP leads to endpoints of its own family, as kube-proxy has it, where there are any.
+  private static Action ofFamily(Action action, InetAddress vip) {
+    if (!(action instanceof Action.Go(Decision.Forward enforced, Decision.Forward audited))
+        || !(enforced.target() instanceof Target.Endpoints(var all, boolean oneAddress))) {
+      return action;
+    }
+    List<Target.Endpoint> alike =
+        all.stream()
+            .filter(e ->
+                !(e instanceof Target.Endpoint.Address(InetSocketAddress at, _))
+                    || at.getAddress().getClass() == vip.getClass())
+            .toList();
+    if (alike.isEmpty() || alike.size() == all.size()) {
+      return action;
+    }
+    Target target = new Target.Endpoints(alike, oneAddress);
+    return new Action.Go(enforced.to(target), audited.to(target));
   }
 
   /// `web.shop.svc.cluster.local`, `web.shop.svc` and `web.shop`; `web` alone is completed by the

@@ -49,6 +49,11 @@ public sealed interface Decision {
       return Optional.of(to.cluster());
     }
 
+    /// The same to something else.
+    public Forward to(Target other) {
+      return new Forward(to, upstreamHost, other, addressRule, resource, auditing, request);
+    }
+
     /// The same with something done to the request.
     public Forward with(RequestPolicy other) {
       return new Forward(to, upstreamHost, target, addressRule, resource, auditing, other);

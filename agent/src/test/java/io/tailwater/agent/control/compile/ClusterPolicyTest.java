@@ -581,6 +581,37 @@ class ClusterPolicyTest {
   }
 
   @Test
+  void nothingSlipsPastAWaypointByDiallingAnotherAddress() {
+    String addressed =
+        """
+        apiVersion: networking.istio.io/v1
+        kind: ServiceEntry
+        metadata: {name: api, namespace: istio-system, labels: {istio.io/use-waypoint: way}}
+        spec:
+          hosts: [api.example.com]
+          addresses: [192.0.2.40]
+          ports:
+            - {number: 443, name: tls, protocol: TLS}
+            - {number: 8443, name: any}
+            - {number: 3306, name: tcp, protocol: TCP}
+          resolution: DNS
+        """;
+    var compiled =
+        Policies.compile(MeshSettings.DEFAULTS, ENFORCE, addressed, gateway("", "", READY));
+
+    for (int port : List.of(443, 8443)) {
+      assertThat(decide(compiled, "x", dst("203.0.113.1", port), tls("api.example.com")))
+          .isInstanceOf(Decision.ToWaypoint.class);
+      assertThat(decide(compiled, "x", dst("203.0.113.1", port), tls("other.example.com")))
+          .isInstanceOf(Decision.Passthrough.class);
+    }
+    assertThat(decide(compiled, "x", dst("203.0.113.1", 8443), http("api.example.com")))
+        .isInstanceOf(Decision.ToWaypoint.class);
+    assertThat(decide(compiled, "x", dst("203.0.113.1", 3306), new Preface.Silent()))
+        .isInstanceOf(Decision.Passthrough.class);
+  }
+
+  @Test
   void anEntryWhoseWaypointCannotBeUsedIsRefusedUnderAllowAnyToo() {
     for (String gateway :
         List.of(
