@@ -72,7 +72,7 @@ final class ClientRouting implements ClientRules {
     }
     Optional<DestinationRule.Subset> chosen =
         subset.flatMap(name -> Optional.ofNullable(rule.get().subsets().get(name)));
-    if (TrafficPolicies.cannot(rule.get(), chosen, port.number()).isPresent()) {
+    if (TrafficPolicies.cannot(rule.get(), chosen).isPresent()) {
       return new Reach.Not(rule.get().ref());
     }
     Backend.Source source = port.backend().source();

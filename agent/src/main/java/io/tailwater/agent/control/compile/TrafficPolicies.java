@@ -61,18 +61,11 @@ final class TrafficPolicies {
 
   /// What cannot be honoured for a destination, as a clause after "because".
   static Optional<String> cannot(
-      DestinationRules.Merged rule, Optional<DestinationRule.Subset> subset, int port) {
-    Optional<String> revocation =
-        settings(rule, subset, port)
-            .tls()
-            .filter(t -> t.mode() != DestinationRule.Tls.Mode.DISABLE)
-            .filter(t -> t.caCrl().isPresent() && t.caCertificates().isPresent())
-            .map(_ -> "tls.caCrl is not honoured");
+      DestinationRules.Merged rule, Optional<DestinationRule.Subset> subset) {
     return subset
         .flatMap(DestinationRule.Subset::trafficPolicy)
         .flatMap(DestinationRule.TrafficPolicy::cannot)
-        .or(() -> rule.policy().flatMap(DestinationRule.TrafficPolicy::cannot))
-        .or(() -> revocation);
+        .or(() -> rule.policy().flatMap(DestinationRule.TrafficPolicy::cannot));
   }
 
   /// A port's settings replace the rule's whole. A subset replaces block by block what it sets, and
@@ -128,7 +121,8 @@ final class TrafficPolicies {
             tls.insecureSkipVerify(),
             TLS_1_2,
             TLS_1_3,
-            List.of()));
+            List.of(),
+            tls.caCrl()));
   }
 
   /// Whether the certificate must carry the requested name. Under a dynamic host always; else only

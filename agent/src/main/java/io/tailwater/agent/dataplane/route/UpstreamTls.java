@@ -15,6 +15,7 @@ import java.util.Optional;
 /// @param insecureSkipVerify whether the certificate is not judged at all
 /// @param minVersion the oldest TLS version, as in `TLSv1.2`
 /// @param maxVersion the newest TLS version
+/// @param caCrl a file of revoked certificates; counts with `caCertificates` only
 public record UpstreamTls(
     Mode mode,
     Optional<String> sni,
@@ -27,12 +28,43 @@ public record UpstreamTls(
     boolean insecureSkipVerify,
     String minVersion,
     String maxVersion,
-    List<String> cipherSuites) {
+    List<String> cipherSuites,
+    Optional<String> caCrl) {
   /// Who shows a certificate. ISTIO_MUTUAL shows the workload's own.
   public enum Mode {
     SIMPLE,
     MUTUAL,
     ISTIO_MUTUAL
+  }
+
+  /// Without revoked certificates.
+  public UpstreamTls(
+      Mode mode,
+      Optional<String> sni,
+      List<String> subjectAltNames,
+      boolean autoSan,
+      Optional<String> caCertificates,
+      Optional<String> clientCertificate,
+      Optional<String> privateKey,
+      Optional<String> credentialName,
+      boolean insecureSkipVerify,
+      String minVersion,
+      String maxVersion,
+      List<String> cipherSuites) {
+    this(
+        mode,
+        sni,
+        subjectAltNames,
+        autoSan,
+        caCertificates,
+        clientCertificate,
+        privateKey,
+        credentialName,
+        insecureSkipVerify,
+        minVersion,
+        maxVersion,
+        cipherSuites,
+        Optional.empty());
   }
 
   public UpstreamTls {
@@ -61,7 +93,8 @@ public record UpstreamTls(
             insecureSkipVerify,
             minVersion,
             maxVersion,
-            cipherSuites)
+            cipherSuites,
+            caCrl)
         : this;
   }
 }

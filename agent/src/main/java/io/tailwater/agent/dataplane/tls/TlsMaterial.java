@@ -187,10 +187,15 @@ final class TlsMaterial {
     Optional<String> configured = tls.caCertificates().filter(f -> !f.equals(SYSTEM_NAME));
     if (configured.isPresent()) {
       String file = configured.get();
+      Optional<Source> revocations = Optional.empty();
+      if (tls.caCrl().isPresent()) {
+        String list = tls.caCrl().get();
+        revocations = Optional.of(new Source(reading.file("caCrl", list), "caCrl " + list));
+      }
       return Optional.of(
           new Trusted(
               new Source(reading.file("caCertificates", file), "caCertificates " + file),
-              Optional.empty()));
+              revocations));
     }
     for (Path bundle : SYSTEM) {
       if (reading.exists(bundle)) {

@@ -101,10 +101,11 @@ class TlsOriginationTest {
     String min = "TLSv1.2";
     String max = "TLSv1.3";
     List<String> suites = List.of();
+    Optional<String> crl = Optional.empty();
 
     UpstreamTls tls() {
       return new UpstreamTls(
-          mode, sni, sans, autoSan, ca, certificate, key, secret, skip, min, max, suites);
+          mode, sni, sans, autoSan, ca, certificate, key, secret, skip, min, max, suites, crl);
     }
 
     Wanted mutual(OpensslAuthority.Leaf leaf) {
@@ -399,6 +400,13 @@ class TlsOriginationTest {
     assertThat(askServer(good, "details.example", wanted)).isEqualTo("gnip");
     assertThat(askServer(revoked, "details.example", wanted))
         .isEqualTo("the server's certificate, or one of its issuers', is revoked");
+
+    Wanted ofFiles = new Wanted();
+    ofFiles.crl = Optional.of(folder.resolve("authority/ca.crl").toString());
+    assertThat(askServer(good, "details.example", ofFiles)).isEqualTo("gnip");
+    assertThat(askServer(revoked, "details.example", ofFiles)).contains("is revoked");
+    ofFiles.crl = Optional.of("/nowhere/ca.crl");
+    assertThat(refusal(ofFiles)).startsWith("caCrl: there is no file /nowhere/ca.crl");
   }
 
   // ---- versions and suites

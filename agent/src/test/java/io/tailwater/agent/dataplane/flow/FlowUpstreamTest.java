@@ -271,10 +271,10 @@ class FlowUpstreamTest {
         FlowRig rig = rig(way, FlowRig.port(one), FlowRig.port(two))) {
       for (int i = 0; i < 8; i++) {
         SocketChannel client = rig.connect();
-        int so = i;
+        long so = i + 1;
         FlowRig.await(
-            "relaying",
-            () -> rig.told.size() > so && rig.told.get(so).record.upstream().isPresent());
+            "a connection",
+            () -> cluster(rig).endpoints().stream().mapToLong(Endpoint::cxTotal).sum() == so);
         FlowRig.reset(client);
       }
       assertThat(cluster(rig).endpoints()).filteredOn(e -> e.cxTotal() == 8).hasSize(1);
