@@ -116,6 +116,7 @@ public final class PolicyCompiler {
       warnOfEntry(entry, set, problems);
     }
     ClusterWarnings.add(set, around, services, problems);
+    RoutingWarnings.add(set, ruled, routed, services, problems);
     CompiledRoutes table =
         new CompiledRoutes(
             ++generation, outbound(), allocated, around, services, routing, rest, last);

@@ -11,10 +11,10 @@
 /// 2. `CompiledRoutes.view` finds the key of a pod's view; pods with equal keys share one.
 /// 3. `CompiledRoutes.visible` gives the services that a key sees (exportTo; Sidecar imports),
 ///    `CompiledRoutes.outbound` what becomes of unknown destinations.
-/// 4. `ClientRules` says what rules of other kinds make of a visible service: `policy` (a
+/// 4. `ClientRules` says what rules of other kinds make of a visible service: `reach` (a
 ///    `ConnectionPolicy` for service, port and subset), `subset`, and `routes` (what takes the
 ///    place of the service's own destination; `Destinations` makes the action for a route's
-///    target).
+///    target). `ClientRouting` is the one for DestinationRules and VirtualServices.
 /// 5. `ViewBuilder` lays all of it out as listeners; `DestinationPolicy.AnyPort` takes addresses
 ///    before (waypoints) and after (known addresses) everything that goes by port.
 @NullMarked
