@@ -271,7 +271,7 @@ class FlowUpstreamTest {
         FlowRig rig = rig(way, FlowRig.port(one), FlowRig.port(two))) {
       for (int i = 0; i < 8; i++) {
         SocketChannel client = rig.connect();
-        long so = i + 1;
+        int so = i + 1;
         FlowRig.await(
             "a connection",
             () -> cluster(rig).endpoints().stream().mapToLong(Endpoint::cxTotal).sum() == so);
