@@ -80,7 +80,7 @@ final class Backend {
     this.source = source;
     this.rule = rule;
     this.resource = resource;
-    this.plain = make(ConnectionPolicy.DEFAULT, Optional.empty());
+    this.plain = make(ConnectionPolicy.DEFAULT, Optional.empty(), resource);
   }
 
   /// What configures the port.
@@ -101,7 +101,12 @@ final class Backend {
   Action under(ConnectionPolicy policy, Optional<Subset> subset) {
     return subset.isEmpty() && policy.equals(ConnectionPolicy.DEFAULT)
         ? plain
-        : make(policy, subset);
+        : make(policy, subset, resource);
+  }
+
+  /// The same where a route of another resource leads here: that one decides.
+  Action routed(ConnectionPolicy policy, Optional<Subset> subset, ResourceRef by) {
+    return make(policy, subset, by);
   }
 
   /// Istio's name of the cluster.
@@ -113,7 +118,7 @@ final class Backend {
     return "outbound|" + port + "|" + subset + "|" + host;
   }
 
-  private Action make(ConnectionPolicy policy, Optional<Subset> subset) {
+  private Action make(ConnectionPolicy policy, Optional<Subset> subset, ResourceRef by) {
     boolean http2 =
         switch (protocol) {
           case HTTP2, GRPC, GRPC_WEB -> true;
@@ -125,10 +130,11 @@ final class Backend {
     return switch (source) {
       case Source.ByName(List<Integer> hostPorts) ->
           subset.isPresent()
-              ? Action.CannotReach.of(to, Refusal.CLUSTER_NOT_FOUND, resource)
-              : Action.ByName.of(to, namedPort(policy), hostPorts, rule, resource);
-      case Source.Dialled(int dialled) -> go(to, new Target.Dialled(dialled));
-      case Source.Endpoints _ when passthrough -> go(to, new Target.Dialled(port));
+              ? Action.CannotReach.of(to, Refusal.CLUSTER_NOT_FOUND, by)
+              : Action.ByName.of(to, namedPort(policy), hostPorts, rule, by);
+      case Source.Dialled(int dialled) -> go(to, new Target.Dialled(dialled), rule, by);
+      case Source.Endpoints _ when passthrough ->
+          go(to, new Target.Dialled(port), pickedByTheClient(), by);
       case Source.Endpoints(List<Labelled> all, boolean oneAddress) -> {
         List<Target.Endpoint> chosen =
             all.stream()
@@ -140,14 +146,21 @@ final class Backend {
                 .distinct()
                 .toList();
         yield chosen.isEmpty()
-            ? Action.CannotReach.of(to, Refusal.NO_HEALTHY_UPSTREAM, resource)
-            : go(to, new Target.Endpoints(chosen, oneAddress));
+            ? Action.CannotReach.of(to, Refusal.NO_HEALTHY_UPSTREAM, by)
+            : go(to, new Target.Endpoints(chosen, oneAddress), rule, by);
       }
     };
   }
 
-  private Action go(Decision.Destination to, Target target) {
-    return Action.Go.of(to, host.text(), target, rule, resource);
+  /// Under a wildcard whose endpoints a rule sets aside for the dialled address.
+  private AddressRule pickedByTheClient() {
+    return host instanceof HostPattern.Wildcard
+        ? new AddressRule(AddressRule.Scope.NEVER_LIST_AND_PRIVATE, rule.exceptions())
+        : rule;
+  }
+
+  private Action go(Decision.Destination to, Target target, AddressRule which, ResourceRef by) {
+    return Action.Go.of(to, host.text(), target, which, by);
   }
 
   /// TLS goes to the service's port. HTTP goes to the port that Host names, else, as Envoy's

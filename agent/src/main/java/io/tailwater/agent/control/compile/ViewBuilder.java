@@ -251,7 +251,7 @@ final class ViewBuilder {
 
   private void add(Service service, Service.Port port) {
     Optional<Action> bound = bound(service);
-    Action own = bound.orElseGet(() -> under(service, port, Optional.empty()));
+    Action own = bound.orElseGet(() -> under(service, port, Optional.empty(), Optional.empty()));
     ClientRules.Routes routes =
         bound.isPresent()
             ? ClientRules.Routes.NONE
@@ -269,6 +269,12 @@ final class ViewBuilder {
       case UNSET -> {
         if (port.everywhere()) {
           http(rules, service, port, routes, own);
+        }
+        @Nullable Action byHost = routes.http().get(service.host());
+        for (CidrBlock block : port.addresses()) {
+          if (byHost != null && block.isSingle()) {
+            at(rules.addresses, block.network()).anyHttp(byHost);
+          }
         }
         tcp(rules, port, routes.rest().orElse(own));
       }
@@ -359,7 +365,8 @@ final class ViewBuilder {
     Optional<Service.Port> behind = real.port(port.number());
     if (behind.isPresent() && behind.get().protocol().family() == Protocol.Family.HTTP) {
       Service of = real;
-      Action action = bound(of).orElseGet(() -> under(of, behind.get(), Optional.empty()));
+      Action action =
+          bound(of).orElseGet(() -> under(of, behind.get(), Optional.empty(), Optional.empty()));
       PortRules rules = ports.computeIfAbsent(port.number(), _ -> new PortRules());
       if (rules.admits(behind.get().protocol())) {
         names(service).forEach(name -> rules.serviceHosts.putIfAbsent(name, action));
@@ -370,7 +377,13 @@ final class ViewBuilder {
   private static final int MOST_ALIASES = 8;
 
   /// What is done for a service or one of its subsets, under the client's rules.
-  private Action under(Service service, Service.Port port, Optional<Backend.Subset> subset) {
+  ///
+  /// @param by the resource whose route leads there
+  private Action under(
+      Service service,
+      Service.Port port,
+      Optional<Backend.Subset> subset,
+      Optional<ResourceRef> by) {
     Backend backend = port.backend();
     Optional<ResourceRef> unreadable = client.rules().notHonoured(service);
     if (unreadable.isPresent()) {
@@ -380,7 +393,9 @@ final class ViewBuilder {
           unreadable.get());
     }
     return switch (client.rules().reach(service, port, subset.map(Backend.Subset::name))) {
-      case ClientRules.Reach.By(ConnectionPolicy policy) -> backend.under(policy, subset);
+      case ClientRules.Reach.By(ConnectionPolicy policy) ->
+          by.map(route -> backend.routed(policy, subset, route))
+              .orElseGet(() -> backend.under(policy, subset));
       case ClientRules.Reach.Not(ResourceRef rule) ->
           Action.CannotReach.of(
               new Decision.Destination(
@@ -411,7 +426,8 @@ final class ViewBuilder {
           Refusal.CLUSTER_NOT_FOUND,
           by);
     }
-    return bound(service.get()).orElseGet(() -> under(service.get(), found.get(), chosen));
+    return bound(service.get())
+        .orElseGet(() -> under(service.get(), found.get(), chosen, Optional.of(by)));
   }
 
   private static Optional<HostPattern> pattern(String host) {
@@ -455,7 +471,8 @@ final class ViewBuilder {
       if (!routes.onlyTls()) {
         rules.everywhere().tls(service.host(), own);
       }
-      if (client.allocated() && !(port.backend().source() instanceof Backend.Source.ByName)) {
+      boolean named = port.backend().source() instanceof Backend.Source.ByName;
+      if (client.allocated() && !named && !routes.onlyTls()) {
         for (InetAddress address : port.allocated()) {
           at(rules.allocated, address).anyTls(own);
         }
