@@ -19,7 +19,7 @@ final class SourceShape implements Shape<AgentConfig.Source> {
       at.error(value.line(), "must name one source, like `files: ./policies`");
       return Optional.empty();
     }
-    YamlValue.Field field = map.fields().firstEntry().getValue();
+    YamlValue.Field field = map.fields().values().iterator().next();
     At below = at.below(field.key());
     return switch (field.key()) {
       case "files" -> files(field.value(), below);

@@ -2,7 +2,6 @@ package io.tailwater.agent.control.istio;
 
 import io.tailwater.agent.control.source.FieldReader;
 import io.tailwater.agent.control.source.KubeObject;
-import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.control.source.Problems;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.HostName;
@@ -33,19 +32,15 @@ final class IstioFields {
   /// Runs a reader: what it returned, or nothing where it reported an error.
   static <T> Optional<T> read(KubeObject object, Problems problems, ReadsOne<T> reader) {
     Problems own = problems.of(object.key().ref());
-    long before = errors(own);
+    int before = own.errors();
     Optional<T> result = reader.read(own);
-    return errors(own) > before ? Optional.empty() : result;
+    return own.errors() > before ? Optional.empty() : result;
   }
 
   /// Reads one resource into a collector.
   @FunctionalInterface
   interface ReadsOne<T> {
     Optional<T> read(Problems problems);
-  }
-
-  private static long errors(Problems problems) {
-    return problems.list().stream().filter(Problem::isError).count();
   }
 
   /// The `spec` of a `networking.istio.io` resource, with the frame around it checked.

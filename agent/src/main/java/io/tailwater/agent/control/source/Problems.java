@@ -46,6 +46,17 @@ public final class Problems {
   }
 
   public boolean hasErrors() {
-    return found.stream().anyMatch(Problem::isError);
+    return errors() > 0;
+  }
+
+  /// How many errors.
+  public int errors() {
+    int errors = 0;
+    for (Problem problem : found) {
+      if (problem.isError()) {
+        errors++;
+      }
+    }
+    return errors;
   }
 }

@@ -46,6 +46,7 @@ public sealed interface YamlDocument {
   /// The documents of a file's text, empty ones left out. Never throws.
   static List<YamlDocument> readAll(String text) {
     List<YamlDocument> out = new ArrayList<>();
+    Texts texts = new Texts();
     int line = 1;
     int pieceLine = 1;
     StringBuilder piece = new StringBuilder();
@@ -55,7 +56,7 @@ public sealed interface YamlDocument {
       int newline = body.indexOf('\n', at);
       int end = newline < 0 ? body.length() : newline;
       if (isSeparator(body, at, end)) {
-        Reading.read(piece.toString(), pieceLine).ifPresent(out::add);
+        Reading.read(piece.toString(), pieceLine, texts).ifPresent(out::add);
         piece.setLength(0);
         pieceLine = line;
         // What follows the marker on its line belongs to the document.
@@ -66,7 +67,7 @@ public sealed interface YamlDocument {
       line++;
       at = end + 1;
     }
-    Reading.read(piece.toString(), pieceLine).ifPresent(out::add);
+    Reading.read(piece.toString(), pieceLine, texts).ifPresent(out::add);
     return out;
   }
 
@@ -76,8 +77,31 @@ public sealed interface YamlDocument {
         && (to - from == 3 || Character.isWhitespace(s.charAt(from + 3)));
   }
 
+  /// The short texts of a file, each once: of the resources of a large policy most texts are the
+  /// same ones. One thread.
+  final class Texts {
+    private static final int LONGEST = 64;
+    private static final int MOST = 4096;
+
+    private final Map<String, String> known = new HashMap<>();
+
+    private Texts() {}
+
+    String one(String text) {
+      if (text.length() > LONGEST) {
+        return text;
+      }
+      String before = known.size() < MOST ? known.putIfAbsent(text, text) : known.get(text);
+      return before == null ? text : before;
+    }
+  }
+
   /// Builds the tree from parser events.
   final class Reading {
+    /// Made once: it compiles the patterns of every schema.
+    private static final LoadSettings SETTINGS =
+        LoadSettings.builder().setUseMarks(true).setCodePointLimit(MAX_CHARS).build();
+
     private static final Pattern INTEGER = Pattern.compile("[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+");
     private static final Pattern FLOAT =
         Pattern.compile(
@@ -86,14 +110,16 @@ public sealed interface YamlDocument {
 
     private final Iterator<Event> events;
     private final int firstLine;
+    private final Texts texts;
     private final Map<String, YamlValue> anchors = new HashMap<>();
     private final java.util.IdentityHashMap<YamlValue, Integer> sizes =
         new java.util.IdentityHashMap<>();
     private int values;
 
-    private Reading(Iterator<Event> events, int firstLine) {
+    private Reading(Iterator<Event> events, int firstLine, Texts texts) {
       this.events = events;
       this.firstLine = firstLine;
+      this.texts = texts;
     }
 
     private static final class Refused extends RuntimeException {
@@ -106,7 +132,7 @@ public sealed interface YamlDocument {
       }
     }
 
-    static Optional<YamlDocument> read(String text, int firstLine) {
+    static Optional<YamlDocument> read(String text, int firstLine, Texts texts) {
       if (isBlank(text)) {
         return Optional.empty();
       }
@@ -114,10 +140,9 @@ public sealed interface YamlDocument {
         return Optional.of(
             new Broken(firstLine, "the document is longer than " + MAX_CHARS + " characters"));
       }
-      LoadSettings settings =
-          LoadSettings.builder().setUseMarks(true).setCodePointLimit(MAX_CHARS).build();
       try {
-        Reading reading = new Reading(new Parse(settings).parseString(text).iterator(), firstLine);
+        Reading reading =
+            new Reading(new Parse(SETTINGS).parseString(text).iterator(), firstLine, texts);
         return reading.document().map(Parsed::new);
       } catch (Refused e) {
         return Optional.of(new Broken(e.line, String.valueOf(e.getMessage())));
@@ -219,9 +244,9 @@ public sealed interface YamlDocument {
       }
     }
 
-    private static YamlValue scalar(ScalarEvent event, int line) {
+    private YamlValue scalar(ScalarEvent event, int line) {
       checkTag(event.getTag(), line);
-      String text = event.getValue();
+      String text = texts.one(event.getValue());
       boolean asText =
           event.getScalarStyle() != ScalarStyle.PLAIN
               || event.getTag().map(t -> t.equals(CORE_TAGS + "str")).orElse(false);

@@ -5,7 +5,6 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.SequencedMap;
 import org.jspecify.annotations.Nullable;
 
 /// A node of a YAML or JSON document that remembers the line it stands on (counted from 1).
@@ -21,9 +20,9 @@ public sealed interface YamlValue {
   record Field(String key, int line, YamlValue value) {}
 
   /// A mapping with the keys in the order of the file.
-  record Mapping(int line, SequencedMap<String, Field> fields) implements YamlValue {
+  record Mapping(int line, Map<String, Field> fields) implements YamlValue {
     public Mapping {
-      fields = java.util.Collections.unmodifiableSequencedMap(new LinkedHashMap<>(fields));
+      fields = Fields.copyOf(fields);
     }
 
     /// The value of a key; empty where it is absent or null, which Kubernetes treats alike.
