@@ -39,6 +39,7 @@ class LayersTest {
           "dataplane.flow",
           "control.source",
           "control.istio",
+          "control.allocate",
           "control.compile",
           "control.capture",
           "config",

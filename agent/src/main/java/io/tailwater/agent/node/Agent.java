@@ -8,10 +8,13 @@ import io.tailwater.agent.admin.AdminInputs;
 import io.tailwater.agent.admin.AdminServer;
 import io.tailwater.agent.admin.BuildInfo;
 import io.tailwater.agent.config.AgentConfig;
+import io.tailwater.agent.control.allocate.AddressAllocator;
+import io.tailwater.agent.control.allocate.AllocationFile;
 import io.tailwater.agent.control.capture.CaptureConfig;
 import io.tailwater.agent.control.capture.CaptureLoop;
 import io.tailwater.agent.control.capture.ListedPods;
 import io.tailwater.agent.control.capture.PodSource;
+import io.tailwater.agent.control.compile.DnsAnswers;
 import io.tailwater.agent.control.compile.PolicyCompiler;
 import io.tailwater.agent.control.compile.PolicyFeed;
 import io.tailwater.agent.control.compile.Secrets;
@@ -114,7 +117,8 @@ public final class Agent implements AutoCloseable {
             cores, new DefaultThreadFactory("tailwater-loop"), transport.ioHandlers());
     warmUp(loops, cores);
     this.resolver = DnsCache.start(config.dns(), new ResolveStats());
-    PolicyCompiler compiler = new PolicyCompiler(config.mesh(), config.egress());
+    PolicyCompiler compiler =
+        new PolicyCompiler(config.mesh(), config.egress(), dnsAnswers(config));
     this.routes = new CurrentRoutes(compiler.compile(ResourceSet.EMPTY).table());
     this.accessLog = openLog(config);
     this.accounts = new Accounts(new Metrics(BuildInfo.read().version()), accessLog, routes);
@@ -220,6 +224,15 @@ public final class Agent implements AutoCloseable {
     } catch (RulesException e) {
       throw new StartException(StartException.Kind.MISSING, String.valueOf(e.getMessage()));
     }
+  }
+
+  private static DnsAnswers dnsAnswers(AgentConfig config) {
+    return config.capture().dns()
+        ? new DnsAnswers.Own(
+            new AddressAllocator(
+                AddressAllocator.Which.NAMELESS, new AllocationFile(config.stateDir())),
+            true)
+        : new DnsAnswers.NotCaptured();
   }
 
   private static AdminServer listen(AdminInputs inputs) {

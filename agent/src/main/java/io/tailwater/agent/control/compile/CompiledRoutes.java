@@ -51,7 +51,7 @@ final class CompiledRoutes implements RouteTable {
 
   private final long generation;
   private final OutboundPolicy meshOutbound;
-  private final boolean allocated;
+  private final DnsAnswers dns;
   private final ClusterResources.Read around;
   private final KnownWorkloads workloads;
   private final Set<String> waypoints;
@@ -68,11 +68,11 @@ final class CompiledRoutes implements RouteTable {
   private volatile @Nullable DestinationPolicy shared;
 
   /// @param meshOutbound what the mesh says of unknown destinations
-  /// @param allocated whether DNS answers with allocated addresses
+  /// @param dns what captured DNS answers with
   CompiledRoutes(
       long generation,
       OutboundPolicy meshOutbound,
-      boolean allocated,
+      DnsAnswers dns,
       ClusterResources.Read around,
       List<Service> services,
       RoutingRules routing,
@@ -80,7 +80,7 @@ final class CompiledRoutes implements RouteTable {
       @Nullable CompiledRoutes before) {
     this.generation = generation;
     this.meshOutbound = meshOutbound;
-    this.allocated = allocated;
+    this.dns = dns;
     this.around = around;
     this.workloads = KnownWorkloads.of(around.workloads(), around.waypoints());
     this.services = List.copyOf(services);
@@ -271,8 +271,11 @@ final class CompiledRoutes implements RouteTable {
 
   @Override
   public Optional<List<InetAddress>> answer(Pod pod, HostName name) {
-    return allocated
-        ? names.computeIfAbsent(key(pod), k -> NameTable.of(k.namespace, visible(k))).find(name)
+    return dns.captured()
+        ? names
+            .computeIfAbsent(
+                key(pod), k -> NameTable.of(k.namespace, visible(k), dns.realNamesFirst()))
+            .find(name)
         : Optional.empty();
   }
 
@@ -282,7 +285,7 @@ final class CompiledRoutes implements RouteTable {
 
   private ViewBuilder.Client client(ViewKey key) {
     return new ViewBuilder.Client(
-        key.namespace, visible(key), rules(key), allocated, workloads, key.gateway);
+        key.namespace, visible(key), rules(key), dns.captured(), workloads, key.gateway);
   }
 
   @Override

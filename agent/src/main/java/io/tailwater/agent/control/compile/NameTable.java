@@ -11,6 +11,8 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Collectors;
 
 /// What captured DNS answers a client with, as Istio's DNS proxy does: the addresses of the
 /// services that it sees, the exact host before the longest wildcard. Names that are not here are
@@ -28,7 +30,8 @@ final class NameTable {
   }
 
   /// @param visible the services that the client sees, oldest first
-  static NameTable of(String clientNamespace, List<Service> visible) {
+  /// @param realNames whether allocated addresses are for hosts alone that bytes do not name
+  static NameTable of(String clientNamespace, List<Service> visible, boolean realNames) {
     Map<HostPattern, Service> winners = new HashMap<>();
     for (Service service : visible) {
       winners.merge(
@@ -39,7 +42,7 @@ final class NameTable {
     Map<HostPattern, List<InetAddress>> out = new HashMap<>();
     Map<HostPattern, List<InetAddress>> shorter = new HashMap<>();
     winners.forEach((host, service) -> {
-      List<InetAddress> found = addresses(service);
+      List<InetAddress> found = addresses(service, realNames);
       if (!found.isEmpty()) {
         out.put(host, found);
         if (service.kubernetes() && host instanceof HostPattern.Exact(HostName name)) {
@@ -54,10 +57,16 @@ final class NameTable {
 
   /// The addresses that tell the service; a Kubernetes Service without any is known by those of its
   /// pods. A block is no answer.
-  private static List<InetAddress> addresses(Service service) {
+  private static List<InetAddress> addresses(Service service, boolean realNames) {
     List<InetAddress> out = new ArrayList<>();
+    Set<InetAddress> left =
+        realNames && service.isNamed()
+            ? service.ports().stream()
+                .flatMap(p -> p.allocated().stream())
+                .collect(Collectors.toSet())
+            : Set.of();
     for (CidrBlock block : service.addresses()) {
-      if (block.isSingle()) {
+      if (block.isSingle() && !left.contains(block.network())) {
         out.add(block.network());
       }
     }

@@ -1,5 +1,6 @@
 package io.tailwater.agent.control.compile;
 
+import io.tailwater.agent.control.allocate.AddressAllocator;
 import io.tailwater.agent.control.istio.DestinationRule;
 import io.tailwater.agent.control.istio.DestinationRuleReader;
 import io.tailwater.agent.control.istio.EgressSettings;
@@ -24,6 +25,7 @@ import io.tailwater.agent.dataplane.route.OutboundPolicy;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.route.UpstreamTls;
 import io.tailwater.agent.traffic.AddressRule;
+import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.HostPattern;
 import io.tailwater.agent.traffic.ResourceRef;
@@ -48,7 +50,7 @@ public final class PolicyCompiler {
 
   private final MeshSettings mesh;
   private final EgressSettings egress;
-  private final boolean allocated;
+  private final DnsAnswers dns;
   private final ReadResources<ServiceEntry> entries;
   private final ReadResources<KubeSecret> secrets = new ReadResources<>(KubeSecretReader::secret);
   private final ReadResources<KubeSecret> configMaps =
@@ -83,9 +85,14 @@ public final class PolicyCompiler {
   /// @param allocated whether captured DNS answers with the addresses that a control plane
   ///   allocated, so that they name services
   public PolicyCompiler(MeshSettings mesh, EgressSettings egress, boolean allocated) {
+    this(mesh, egress, allocated ? new DnsAnswers.Given() : new DnsAnswers.NotCaptured());
+  }
+
+  /// @param dns what captured DNS answers with
+  public PolicyCompiler(MeshSettings mesh, EgressSettings egress, DnsAnswers dns) {
     this.mesh = mesh;
     this.egress = egress;
-    this.allocated = allocated;
+    this.dns = dns;
     this.entries =
         new ReadResources<>(
             (object, problems) -> ServiceEntryReader.read(object, mesh.rootNamespace(), problems));
@@ -111,19 +118,52 @@ public final class PolicyCompiler {
         cluster
             .read(set, namespaces, mesh.rootNamespace(), problems)
             .with(routing.imports(Optional.empty()));
-    List<Service> services = services(read, around);
+    List<Service> services =
+        services(
+            addressed(
+                read.stream().sorted(Service.ENTRY_AGE).toList(), around.services(), set, problems),
+            around);
     for (ServiceEntry entry : read) {
       warnOfEntry(entry, set, problems);
     }
     ClusterWarnings.add(set, around, services, problems);
     RoutingWarnings.add(set, ruled, routed, services, problems);
     CompiledRoutes table =
-        new CompiledRoutes(
-            ++generation, outbound(), allocated, around, services, routing, rest, last);
+        new CompiledRoutes(++generation, outbound(), dns, around, services, routing, rest, last);
     last = table;
     List<KubeSecret> credentials = new ArrayList<>(secrets.of(set.ofKind("", "Secret"), problems));
     credentials.addAll(configMaps.of(set.ofKind("", "ConfigMap"), problems));
     return new Compiled(table, credentials, problems);
+  }
+
+  /// The entries with the addresses that we allocate for them.
+  private List<ServiceEntry> addressed(
+      List<ServiceEntry> oldestFirst,
+      List<KubeService> services,
+      ResourceSet set,
+      List<Problem> problems) {
+    if (!(dns instanceof DnsAnswers.Own(AddressAllocator allocator, _))) {
+      return oldestFirst;
+    }
+    List<CidrBlock> written =
+        services.stream().flatMap(s -> s.addresses().stream()).map(CidrBlock::of).toList();
+    AddressAllocator.Assigned assigned = allocator.assign(oldestFirst, written);
+    for (ServiceEntry entry : assigned.without()) {
+      object(entry, set)
+          .ifPresent(o ->
+              problems.add(
+                  Problem.of(
+                      Problem.Severity.WARNING,
+                      o,
+                      "gets no address of its own, because all that can be allocated are taken: its"
+                          + " ports without a name take every connection to them; set addresses")));
+    }
+    return assigned.entries();
+  }
+
+  private static Optional<KubeObject> object(ServiceEntry entry, ResourceSet set) {
+    return set.get(
+        new ResourceKey("networking.istio.io", "ServiceEntry", entry.namespace(), entry.name()));
   }
 
   private OutboundPolicy outbound() {
@@ -184,9 +224,9 @@ public final class PolicyCompiler {
 
   private record HostOf(String namespace, HostPattern host) {}
 
-  private List<Service> services(List<ServiceEntry> entries, ClusterResources.Read around) {
-    Map<HostOf, List<ServiceEntry>> byHost = new LinkedHashMap<>(entries.size() * 2);
-    for (ServiceEntry entry : entries.stream().sorted(Service.ENTRY_AGE).toList()) {
+  private List<Service> services(List<ServiceEntry> oldestFirst, ClusterResources.Read around) {
+    Map<HostOf, List<ServiceEntry>> byHost = new LinkedHashMap<>(oldestFirst.size() * 2);
+    for (ServiceEntry entry : oldestFirst) {
       for (HostPattern host : entry.hosts()) {
         byHost
             .computeIfAbsent(new HostOf(entry.namespace(), host), _ -> new ArrayList<>(1))
@@ -248,23 +288,20 @@ public final class PolicyCompiler {
     if (what.isEmpty()) {
       return;
     }
-    Optional<KubeObject> object =
-        set.get(
-            new ResourceKey(
-                "networking.istio.io", "ServiceEntry", entry.namespace(), entry.name()));
-    object.ifPresent(o ->
-        what.stream()
-            .sorted()
-            .forEach(text ->
-                problems.add(
-                    new Problem(
-                        Problem.Severity.WARNING,
-                        o.file(),
-                        o.line(),
-                        Optional.of(entry.ref()),
-                        "spec",
-                        text
-                            + "; under REGISTRY_ONLY its connections are refused"
-                            + " (not_supported_yet)"))));
+    object(entry, set)
+        .ifPresent(o ->
+            what.stream()
+                .sorted()
+                .forEach(text ->
+                    problems.add(
+                        new Problem(
+                            Problem.Severity.WARNING,
+                            o.file(),
+                            o.line(),
+                            Optional.of(entry.ref()),
+                            "spec",
+                            text
+                                + "; under REGISTRY_ONLY its connections are refused"
+                                + " (not_supported_yet)"))));
   }
 }

@@ -1,5 +1,6 @@
 package io.tailwater.agent.control.compile;
 
+import io.tailwater.agent.control.allocate.AddressAllocator;
 import io.tailwater.agent.control.istio.EgressSettings;
 import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.control.istio.Namespaces;
@@ -54,9 +55,6 @@ record Service(
     ports = List.copyOf(ports);
     addresses = List.copyOf(addresses);
   }
-
-  /// The label with which an entry refuses allocated addresses.
-  private static final String ALLOCATE = "networking.istio.io/enable-autoallocate-ip";
 
   /// What the service was made of.
   sealed interface Origin {
@@ -165,6 +163,13 @@ record Service(
     return ref.namespace();
   }
 
+  /// Whether what clients say names it on every port.
+  boolean isNamed() {
+    return ports.stream()
+        .map(p -> p.protocol().family())
+        .allMatch(f -> f == Protocol.Family.TLS || f == Protocol.Family.HTTP);
+  }
+
   /// Its port of that number.
   Optional<Port> port(int number) {
     return ports.stream().filter(p -> p.number() == number).findFirst();
@@ -248,13 +253,7 @@ record Service(
   /// the entry has addresses or opts out, or nothing is known behind the host, those that are there
   /// are left over and mean nothing.
   private static Stream<InetAddress> allocated(ServiceEntry entry, HostPattern host) {
-    boolean eligible =
-        entry.addresses().isEmpty()
-            && entry.resolution() != ServiceEntry.Resolution.NONE
-            && (host instanceof HostPattern.Exact
-                || entry.resolution() == ServiceEntry.Resolution.DYNAMIC_DNS)
-            && !"false".equalsIgnoreCase(entry.labels().get(ALLOCATE));
-    return eligible
+    return AddressAllocator.isEligible(entry, host)
         ? entry.allocated().stream()
             .filter(a -> a.host().isEmpty() || a.host().equalsIgnoreCase(host.text()))
             .map(ServiceEntry.Allocated::address)

@@ -96,6 +96,25 @@ public record ServiceEntry(
   /// An address that a control plane allocated for a host.
   public record Allocated(InetAddress address, String host) {}
 
+  /// The same with other allocated addresses.
+  public ServiceEntry withAllocated(List<Allocated> addresses) {
+    return new ServiceEntry(
+        ref,
+        age,
+        hosts,
+        this.addresses,
+        ports,
+        location,
+        resolution,
+        endpoints,
+        workloadSelector,
+        exportTo,
+        subjectAltNames,
+        addresses,
+        allowedAddresses,
+        labels);
+  }
+
   /// Its namespace.
   public String namespace() {
     return ref.namespace();
