@@ -30,6 +30,7 @@ class LauncherTest {
           "pods",
           "inventory",
           "denials",
+          "generate",
           "log-level",
           "drain",
           "version");

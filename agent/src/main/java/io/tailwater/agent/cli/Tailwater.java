@@ -22,6 +22,7 @@ import picocli.CommandLine.Command;
       PodsCommand.class,
       InventoryCommand.class,
       DenialsCommand.class,
+      GenerateCommand.class,
       LogLevelCommand.class,
       DrainCommand.class,
       VersionCommand.class

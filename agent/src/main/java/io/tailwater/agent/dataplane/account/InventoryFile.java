@@ -7,6 +7,7 @@ import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import io.tailwater.agent.traffic.PodRef;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -15,7 +16,10 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.DateTimeException;
 import java.time.Instant;
+import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
@@ -113,16 +117,11 @@ public final class InventoryFile implements AutoCloseable {
   }
 
   private void load() {
-    try (JsonParser json = JSON.createParser(Files.newInputStream(file))) {
-      if (json.nextToken() != JsonToken.START_ARRAY) {
-        throw new IOException("is not a list");
-      }
-      while (json.nextToken() == JsonToken.START_OBJECT) {
-        inventory.restore(read(json));
-      }
+    try {
+      read(Files.newInputStream(file)).forEach(inventory::restore);
     } catch (NoSuchFileException _) {
       // The first start.
-    } catch (IOException | IllegalArgumentException | DateTimeException e) {
+    } catch (IOException e) {
       Path aside = file.resolveSibling("inventory.json.unreadable");
       LOG.warn("stateDir: {} cannot be read ({}); put aside as {}", file, e.toString(), aside);
       try {
@@ -131,6 +130,24 @@ public final class InventoryFile implements AutoCloseable {
         // Then it is overwritten.
       }
     }
+  }
+
+  /// What a file or the page `/inventory?format=json` holds; closes it.
+  ///
+  /// @throws IOException with what is wrong with it
+  public static List<Inventory.Called> read(InputStream from) throws IOException {
+    List<Inventory.Called> out = new ArrayList<>();
+    try (JsonParser json = JSON.createParser(from)) {
+      if (json.nextToken() != JsonToken.START_ARRAY) {
+        throw new IOException("is not a list");
+      }
+      while (json.nextToken() == JsonToken.START_OBJECT) {
+        out.add(read(json));
+      }
+    } catch (IllegalArgumentException | DateTimeException e) {
+      throw new IOException(e.toString(), e);
+    }
+    return out;
   }
 
   private static Inventory.Called read(JsonParser json) throws IOException {
@@ -144,7 +161,7 @@ public final class InventoryFile implements AutoCloseable {
         new PodRef(text(texts, "namespace"), text(texts, "pod")),
         text(texts, "name"),
         Integer.parseInt(text(texts, "port")),
-        Inventory.Protocol.valueOf(text(texts, "protocol")),
+        Inventory.Protocol.valueOf(text(texts, "protocol").toUpperCase(Locale.ROOT)),
         Long.parseLong(text(texts, "count")),
         Long.parseLong(text(texts, "refused")),
         Instant.parse(text(texts, "first")),
