@@ -12,6 +12,7 @@ final class PolicyStats {
   private final LongAdder withErrors = new LongAdder();
   private volatile long errors;
   private volatile long warnings;
+  private volatile long unusedWaypoints;
 
   void register(Metrics metrics) {
     metrics.counters(
@@ -24,11 +25,16 @@ final class PolicyStats {
         "Problems of the resources in force.",
         "severity",
         () -> Map.of("error", errors, "warning", warnings));
+    metrics.gauge(
+        "tailwater_waypoints_unused",
+        "Kubernetes Services and workloads whose waypoint cannot be used; they go without it.",
+        () -> unusedWaypoints);
   }
 
   void published(PolicyCompiler.Compiled compiled) {
     (compiled.hasErrors() ? withErrors : clean).increment();
     errors = compiled.problems().stream().filter(Problem::isError).count();
     warnings = compiled.problems().size() - errors;
+    unusedWaypoints = compiled.table().unusedWaypoints();
   }
 }

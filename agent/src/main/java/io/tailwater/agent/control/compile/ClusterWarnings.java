@@ -9,8 +9,10 @@ import io.tailwater.agent.control.source.ResourceSet;
 import io.tailwater.agent.control.source.YamlValue;
 import io.tailwater.agent.traffic.ResourceRef;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 
@@ -23,6 +25,7 @@ final class ClusterWarnings {
   private final ClusterResources.Read around;
   private final List<Service> services;
   private final List<Problem> problems;
+  private final Map<String, List<Service>> byNamespace = new HashMap<>();
 
   private ClusterWarnings(
       ResourceSet set,
@@ -33,6 +36,9 @@ final class ClusterWarnings {
     this.around = around;
     this.services = services;
     this.problems = problems;
+    for (Service service : services) {
+      byNamespace.computeIfAbsent(service.namespace(), _ -> new ArrayList<>()).add(service);
+    }
   }
 
   static void add(
@@ -43,6 +49,7 @@ final class ClusterWarnings {
     ClusterWarnings warnings = new ClusterWarnings(set, around, services, problems);
     around.sidecars().all().forEach(warnings::imports);
     warnings.services();
+    warnings.byNamespace.forEach(warnings::hidden);
     warnings.workloads();
   }
 
@@ -91,10 +98,12 @@ final class ClusterWarnings {
     Optional<Service> hidden = Optional.empty();
     Optional<Service> wider = Optional.empty();
     HostScope names = item.host().map(HostScope::of).orElse(HostScope.ALL);
-    for (Service service : services) {
-      if (!item.about(service.namespace(), client)) {
-        continue;
-      }
+    List<Service> candidates =
+        item.namespace().equals("*")
+            ? services
+            : byNamespace.getOrDefault(
+                item.namespace().equals(".") ? client : item.namespace(), List.of());
+    for (Service service : candidates) {
       if (item.contains(service.host())) {
         if (service.visibility().covers(client)) {
           return Optional.empty();
@@ -151,7 +160,9 @@ final class ClusterWarnings {
         }
         continue;
       }
-      hidden(service);
+      if (!service.visibility().everyone() && service.visibility().namespaces().isEmpty()) {
+        warn(ISTIO, service.ref(), "is exported to nobody, so nothing uses it");
+      }
       if (service.binding() instanceof Waypoints.Binding.Unavailable(String why)) {
         warn(
             ISTIO,
@@ -161,26 +172,27 @@ final class ClusterWarnings {
     }
   }
 
-  private void hidden(Service service) {
-    if (!service.visibility().everyone() && service.visibility().namespaces().isEmpty()) {
-      warn(ISTIO, service.ref(), "is exported to nobody, so nothing uses it");
+  /// Entries that the pods of their own namespace do not see on account of the Sidecar that those
+  /// without one of their own have.
+  private void hidden(String namespace, List<Service> own) {
+    Optional<Sidecar> general = around.sidecars().general(namespace);
+    if (general.isEmpty()) {
       return;
     }
-    Optional<Sidecar> general = around.sidecars().general(service.namespace());
-    boolean seen =
-        general
-            .map(s ->
-                !new SidecarScope(s, service.namespace())
-                    .visible(List.of(service), around.virtualServices())
-                    .isEmpty())
-            .orElse(true);
-    if (!seen && service.visibility().covers(service.namespace())) {
-      warn(
-          ISTIO,
-          service.ref(),
-          "is hidden from the pods of its own namespace by "
-              + Problem.show(general.orElseThrow().ref())
-              + ", which does not import it");
+    List<Service> exported = own.stream().filter(s -> s.visibility().covers(namespace)).toList();
+    Set<ResourceRef> seen = new HashSet<>();
+    new SidecarScope(general.get(), namespace)
+        .visible(exported, around.virtualServices())
+        .forEach(s -> seen.add(s.ref()));
+    for (Service service : exported) {
+      if (!service.kubernetes() && seen.add(service.ref())) {
+        warn(
+            ISTIO,
+            service.ref(),
+            "is hidden from the pods of its own namespace by "
+                + Problem.show(general.get().ref())
+                + ", which does not import it");
+      }
     }
   }
 
@@ -188,17 +200,16 @@ final class ClusterWarnings {
 
   /// Only labels of the object itself: a label of its namespace is meant for others too.
   private void workloads() {
-    List<ResourceRef> told = new ArrayList<>();
+    Set<ResourceRef> told = new HashSet<>();
     around
         .workloads()
         .byAddress()
         .values()
         .forEach(workload -> {
           if (Waypoints.labelled(workload.labels())
-              && !told.contains(workload.ref())
               && around.waypoints().ofWorkload(workload.ref(), workload.labels())
-                  instanceof Waypoints.Binding.Unavailable(String why)) {
-            told.add(workload.ref());
+                  instanceof Waypoints.Binding.Unavailable(String why)
+              && told.add(workload.ref())) {
             warn(
                 workload.ref().kind().equals("Pod") ? "" : ISTIO,
                 workload.ref(),

@@ -144,6 +144,12 @@ final class CompiledRoutes implements RouteTable {
   }
 
   @Override
+  public long unusedWaypoints() {
+    return workloads.unusedWaypoints()
+        + services.stream().filter(s -> s.unusedWaypoint().isPresent()).count();
+  }
+
+  @Override
   public List<Configured> configured() {
     List<Configured> out = new ArrayList<>();
     for (Service service : services) {
@@ -375,16 +381,19 @@ final class CompiledRoutes implements RouteTable {
       Preface preface,
       Decision decision) {
     String namespace = key.namespace;
+    if (decision instanceof Decision.Refuse refuse
+        && refuse.why() == Refusal.WAYPOINT_UNAVAILABLE
+        && refuse.resource().equals(Optional.of(service.ref()))
+        && service.binding() instanceof Waypoints.Binding.Unavailable(String reason)) {
+      return Optional.of("is bound to a waypoint that cannot be used: " + reason);
+    }
     Optional<HostName> name = name(preface);
     boolean named = name.map(n -> service.host().covers(n)).orElse(false);
     boolean apex =
         name.isPresent()
             && service.host() instanceof HostPattern.Wildcard(HostName suffix)
             && suffix.equals(name.get());
-    boolean addressed =
-        service.ports().stream()
-            .flatMap(p -> p.addresses().stream())
-            .anyMatch(b -> b.contains(dst.address()));
+    boolean addressed = service.addresses().stream().anyMatch(b -> b.contains(dst.address()));
     Optional<Service.Port> port =
         service.ports().stream().filter(p -> p.number() == dst.port()).findFirst();
     if (!named && !apex && !addressed && (name.isPresent() || port.isEmpty())) {

@@ -6,18 +6,23 @@ import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.Target;
 import io.tailwater.agent.traffic.AddressRule;
 import io.tailwater.agent.traffic.AddressText;
+import io.tailwater.agent.traffic.ResourceRef;
 import java.net.InetAddress;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 /// What becomes of workloads that are dialled by their address; the same for every client.
 /// Immutable.
 ///
 /// @param known those whose address is known
 /// @param bound those among them that are bound to a waypoint
-record KnownWorkloads(Map<InetAddress, Action> known, Map<InetAddress, Action> bound) {
+/// @param unusedWaypoints how many are bound to a waypoint that cannot be used, and go without
+record KnownWorkloads(
+    Map<InetAddress, Action> known, Map<InetAddress, Action> bound, int unusedWaypoints) {
   KnownWorkloads {
     known = Map.copyOf(known);
     bound = Map.copyOf(bound);
@@ -26,19 +31,23 @@ record KnownWorkloads(Map<InetAddress, Action> known, Map<InetAddress, Action> b
   static KnownWorkloads of(Workloads workloads, Waypoints waypoints) {
     Map<InetAddress, Action> known = new HashMap<>();
     Map<InetAddress, Action> bound = new HashMap<>();
+    Set<ResourceRef> without = new HashSet<>();
     workloads
         .byAddress()
         .forEach((address, workload) -> {
           known.put(address, direct(workload));
-          if (waypoints.ofWorkload(workload.ref(), workload.labels())
-              instanceof Waypoints.Binding.Bound(Waypoint waypoint)) {
-            bound.put(
-                address,
-                new Action.ToWaypoint(
-                    new Decision.ToWaypoint(waypoint.name(), Optional.empty(), workload.ref())));
+          switch (waypoints.ofWorkload(workload.ref(), workload.labels())) {
+            case Waypoints.Binding.Unbound _ -> {}
+            case Waypoints.Binding.Unavailable _ -> without.add(workload.ref());
+            case Waypoints.Binding.Bound(Waypoint waypoint) ->
+                bound.put(
+                    address,
+                    new Action.ToWaypoint(
+                        new Decision.ToWaypoint(
+                            waypoint.name(), Optional.empty(), workload.ref())));
           }
         });
-    return new KnownWorkloads(known, bound);
+    return new KnownWorkloads(known, bound, without.size());
   }
 
   /// Somebody wrote the address of a WorkloadEntry, so that it is not beyond suspicion.

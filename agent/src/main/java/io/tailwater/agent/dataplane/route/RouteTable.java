@@ -18,6 +18,12 @@ public interface RouteTable {
   /// connection.
   ClientView view(Pod pod);
 
+  /// How many Kubernetes Services and workloads are bound to a waypoint that cannot be used, so
+  /// that their connections go without one.
+  default long unusedWaypoints() {
+    return 0;
+  }
+
   /// The decision for one connection and what else was considered. For people: it costs a walk over
   /// everything that is configured.
   ///

@@ -626,6 +626,15 @@ class ClusterPolicyTest {
           .as(gateway)
           .isEqualTo(Refusal.WAYPOINT_UNAVAILABLE);
       assertThat(texts(compiled)).anyMatch(t -> t.contains("waypoint_unavailable"));
+      assertThat(
+              compiled
+                  .table()
+                  .explain(Policies.pod("x"), dst("203.0.113.250", 443), tls("en.wikipedia.org"))
+                  .considered())
+          .singleElement()
+          .extracting(c -> c.why())
+          .asString()
+          .contains("cannot be used: the label istio.io/use-waypoint names the Gateway");
     }
   }
 
@@ -681,6 +690,17 @@ class ClusterPolicyTest {
         .containsExactly("10.1.0.21:8080");
     assertThat(texts(compiled))
         .anyMatch(t -> t.contains("Service/shop/web") && t.contains("nowhere"));
+  }
+
+  @Test
+  void waypointsThatAreNotUsedAreCounted() {
+    String bound =
+        WEB.replace(
+            "namespace: shop}", "namespace: shop, labels: {istio.io/use-waypoint: nowhere}}");
+    String pod = pod("web-1", "shop", "{istio.io/use-waypoint: nowhere}", "10.1.0.21");
+
+    assertThat(strict(bound, pod).table().unusedWaypoints()).isEqualTo(2);
+    assertThat(strict(WEB).table().unusedWaypoints()).isZero();
   }
 
   @Test
