@@ -17,24 +17,6 @@ import java.util.Set;
 public final class GatewayReader {
   private static final String UNIX = "unix://";
 
-  private enum Mode {
-    PASSTHROUGH,
-    SIMPLE,
-    MUTUAL,
-    AUTO_PASSTHROUGH,
-    ISTIO_MUTUAL,
-    OPTIONAL_MUTUAL
-  }
-
-  private static final Map<String, Mode> MODES =
-      Map.of(
-          "PASSTHROUGH", Mode.PASSTHROUGH,
-          "SIMPLE", Mode.SIMPLE,
-          "MUTUAL", Mode.MUTUAL,
-          "AUTO_PASSTHROUGH", Mode.AUTO_PASSTHROUGH,
-          "ISTIO_MUTUAL", Mode.ISTIO_MUTUAL,
-          "OPTIONAL_MUTUAL", Mode.OPTIONAL_MUTUAL);
-
   private GatewayReader() {}
 
   /// Its name, if it is valid.
@@ -45,6 +27,12 @@ public final class GatewayReader {
         own ->
             IstioFields.spec(object, own)
                 .map(spec -> {
+                  if (!KubeObject.isLabel(object.name())) {
+                    own.error(
+                        object.line(),
+                        "metadata.name",
+                        "\"" + object.name() + "\" is not a DNS label: a Gateway's has no dots");
+                  }
                   gateway(spec);
                   return object.key().ref();
                 }));
@@ -67,7 +55,10 @@ public final class GatewayReader {
   private static void server(FieldReader server, Set<String> names) {
     hosts(server);
     String bind = server.string("bind").orElse("");
-    if (!bind.isEmpty() && !bind.startsWith(UNIX) && CidrBlock.parseAddress(bind).isEmpty()) {
+    if (bind.startsWith(UNIX)) {
+      IstioFields.notSocketPath(bind.substring(UNIX.length()))
+          .ifPresent(why -> server.error("bind", why));
+    } else if (!bind.isEmpty() && CidrBlock.parseAddress(bind).isEmpty()) {
       server.error("bind", "\"" + bind + "\" is neither an IP address nor a " + UNIX + " path");
     }
     server.ignore("defaultEndpoint", "name");
@@ -114,6 +105,9 @@ public final class GatewayReader {
     if (number.isEmpty() && !port.has("number") && !bind.startsWith(UNIX)) {
       port.error("number", "is missing");
     }
+    if (bind.startsWith(UNIX) && number.orElse(0) != 0) {
+      port.error("number", "must be 0 with a bind of " + UNIX + "/path");
+    }
     String name = port.string("name").orElse("");
     if (name.isEmpty()) {
       port.error("name", "is missing; every port of a Gateway has a name");
@@ -133,7 +127,9 @@ public final class GatewayReader {
                   + String.join(", ", Protocol.names())
                   + Nearest.hint(text, Protocol.names()));
     }
-    port.ignore("targetPort");
+    if (port.integer("targetPort", 0, 65535).orElse(0) != 0) {
+      port.error("targetPort", "has no meaning in a Gateway; leave it out");
+    }
     port.finish();
     return protocol.orElse(Protocol.UNSET);
   }
@@ -146,37 +142,16 @@ public final class GatewayReader {
       }
       return;
     }
-    FieldReader tls = reader.get();
-    Mode mode = tls.oneOf("mode", MODES).orElse(Mode.PASSTHROUGH);
-    boolean redirect = tls.bool("httpsRedirect").orElse(false);
-    boolean onlyRedirect = redirect && tls.mapping().keys().size() == 1;
-    if (!secure && protocol != Protocol.UNSET && !onlyRedirect) {
-      server.error(
-          "tls",
-          protocol.family() == Protocol.Family.HTTP
-              ? "may only hold httpsRedirect on an HTTP port"
-              : "needs a port of protocol HTTPS or TLS");
+    ServerTlsReader.Read tls = ServerTlsReader.read(reader.get());
+    if (!secure && protocol != Protocol.UNSET) {
+      if (protocol.family() != Protocol.Family.HTTP) {
+        server.error("tls", "needs a port of protocol HTTPS or TLS");
+      } else if (!tls.redirects()) {
+        server.error("tls", "may only hold httpsRedirect on an HTTP port");
+      }
     }
-    boolean secret =
-        !tls.string("credentialName").orElse("").isEmpty() || tls.has("credentialNames");
-    boolean key = !tls.string("privateKey").orElse("").isEmpty();
-    boolean certificate =
-        !tls.string("serverCertificate").orElse("").isEmpty() || tls.has("tlsCertificates");
-    boolean ca = !tls.string("caCertificates").orElse("").isEmpty();
-    if (mode == Mode.ISTIO_MUTUAL && (secret || key || certificate || ca)) {
-      tls.error("mode", "ISTIO_MUTUAL uses the mesh's certificates: name no others");
-    }
-    boolean files = mode == Mode.SIMPLE || mode == Mode.MUTUAL || mode == Mode.OPTIONAL_MUTUAL;
-    if (files && !secret && !tls.has("tlsCertificates")) {
-      if (!certificate) {
-        tls.error("serverCertificate", "is missing; mode " + mode + " needs it or credentialName");
-      }
-      if (!key) {
-        tls.error("privateKey", "is missing; mode " + mode + " needs it or credentialName");
-      }
-      if (mode != Mode.SIMPLE && !ca) {
-        tls.error("caCertificates", "is missing; mode " + mode + " needs it or credentialName");
-      }
+    if (secure && tls.httpsRedirect()) {
+      server.warning("tls", "httpsRedirect is for HTTP ports; it has no effect here");
     }
   }
 }

@@ -49,7 +49,8 @@ public record HostScope(String text, boolean below) {
       whole = raw + "." + namespace + ".svc.cluster.local";
     }
     return switch (HostName.parse(whole)) {
-      case HostName.Parsed.Invalid(String why) -> new Read.Invalid(why);
+      case HostName.Parsed.Invalid(String why) ->
+          new Read.Invalid(IstioFields.whyNoName(below ? raw.substring(1) : raw, why));
       case HostName.Parsed.Valid(HostName name, _) -> {
         String bad = ServiceEntryReader.notDns1123(name.text());
         yield bad.isEmpty()

@@ -26,6 +26,7 @@ final class IstioFields {
       Pattern.compile("[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?");
 
   private static final int LABEL_LENGTH = 63;
+  private static final String DRY_RUN = "istio.io/dry-run";
 
   private IstioFields() {}
 
@@ -57,6 +58,11 @@ final class IstioFields {
                     + "\" is no version of "
                     + object.kind()
                     + "; use networking.istio.io/v1"));
+    if (object.annotations().containsKey(DRY_RUN)) {
+      top.error(
+          "metadata",
+          "the annotation " + DRY_RUN + " is for AuthorizationPolicies alone; remove it");
+    }
     Optional<FieldReader> spec = top.mapping("spec");
     if (!top.has("spec")) {
       top.error("spec", "is missing");
@@ -73,7 +79,11 @@ final class IstioFields {
     }
     Map<String, String> labels = selector.get().stringMap("labels");
     selector.get().finish();
+    most(selector.get(), "labels", MAX_LABELS);
     labels.forEach((key, value) -> {
+      if (value.length() > LABEL_LENGTH) {
+        spec.error("workloadSelector", "the value of " + key + " is longer than " + LABEL_LENGTH);
+      }
       if (key.isEmpty()) {
         spec.error("workloadSelector", "has a label without a name");
       } else if (key.contains("*") || value.contains("*")) {
@@ -104,10 +114,67 @@ final class IstioFields {
     return PORT_NAME.matcher(name).matches() && name.length() <= LABEL_LENGTH;
   }
 
+  /// Why a text is no host name, in the words of somebody who sees what was meant.
+  ///
+  /// @param why a clause that can follow the text
+  static String whyNoName(String text, String why) {
+    if (text.contains("://")) {
+      return "has a scheme; write the name alone, without \""
+          + text.substring(0, text.indexOf("://") + 3)
+          + "\"";
+    }
+    int slash = text.indexOf('/');
+    if (slash > 0) {
+      return "has a path; write the name alone";
+    }
+    int colon = text.lastIndexOf(':');
+    if (colon > 0 && text.indexOf(':') == colon && text.substring(colon + 1).matches("[0-9]+")) {
+      return "has a port; write the name alone, ports have fields of their own";
+    }
+    return why;
+  }
+
+  /// Why what follows `unix://` names no socket, or nothing. A leading `@` is an abstract socket.
+  static Optional<String> notSocketPath(String path) {
+    if (path.startsWith("@")) {
+      return Optional.empty();
+    }
+    return path.startsWith("/") && !path.endsWith("/")
+        ? Optional.empty()
+        : Optional.of("\"unix://" + path + "\" is not the absolute path of a socket");
+  }
+
+  private static final int MAX_ENDPOINT_PORTS = 128;
+  private static final int MAX_LABELS = 256;
+
+  /// The limits of the schema for an endpoint or WorkloadEntry.
+  static void checkEndpoint(FieldReader endpoint) {
+    longest(endpoint, "address", 256);
+    longest(endpoint, "network", 2048);
+    longest(endpoint, "locality", 2048);
+    longest(endpoint, "serviceAccount", 253);
+    most(endpoint, "ports", MAX_ENDPOINT_PORTS);
+    most(endpoint, "labels", MAX_LABELS);
+  }
+
+  private static void longest(FieldReader reader, String key, int max) {
+    int length = reader.mapping().text(key).map(String::length).orElse(0);
+    if (length > max) {
+      reader.error(key, "has " + length + " characters; at most " + max + " are allowed");
+    }
+  }
+
+  private static void most(FieldReader reader, String key, int max) {
+    int size = reader.mapping().mapping(key).map(m -> m.keys().size()).orElse(0);
+    if (size > max) {
+      reader.error(key, "has " + size + " entries; at most " + max + " are allowed");
+    }
+  }
+
   /// Why a text is no full host name, or nothing.
   static Optional<String> notFullName(String host) {
     return switch (HostName.parse(host)) {
-      case HostName.Parsed.Invalid(String why) -> Optional.of(why);
+      case HostName.Parsed.Invalid(String why) -> Optional.of(whyNoName(host, why));
       case HostName.Parsed.Valid(HostName name, _) ->
           Optional.of(ServiceEntryReader.notDns1123(name.text())).filter(why -> !why.isEmpty());
     };

@@ -165,7 +165,8 @@ public final class ServiceEntryReader {
   private Optional<HostName> hostName(String text, String shown, FieldReader.Text where) {
     return switch (HostName.parse(text)) {
       case HostName.Parsed.Invalid(String why) -> {
-        problems.error(where.line(), where.path(), "\"" + shown + "\" " + why);
+        problems.error(
+            where.line(), where.path(), "\"" + shown + "\" " + IstioFields.whyNoName(text, why));
         yield Optional.empty();
       }
       case HostName.Parsed.Valid(HostName name, _) -> {
@@ -256,7 +257,7 @@ public final class ServiceEntryReader {
         }
       }
       Protocol protocol = protocol(reader, resolution);
-      Optional<Integer> target = reader.integer("targetPort", 0, 65535).filter(t -> t != 0);
+      Optional<Integer> target = reader.integer("targetPort", 1, 65535);
       reader.finish();
       number.ifPresent(n -> out.add(new ServiceEntry.Port(n, name.orElse(""), protocol, target)));
     }
@@ -345,6 +346,7 @@ public final class ServiceEntryReader {
         reader.error("address", "a unix:// endpoint needs exactly one port in the entry");
       }
     }
+    IstioFields.checkEndpoint(reader);
     Map<String, String> labels = reader.stringMap("labels");
     IstioFields.checkLabels(reader, "labels", labels);
     int weight = reader.integer("weight", 0, Integer.MAX_VALUE).orElse(0);
@@ -374,9 +376,8 @@ public final class ServiceEntryReader {
       String path = address.substring("unix://".length());
       if (resolution != ServiceEntry.Resolution.STATIC) {
         reader.error("address", "a unix:// endpoint needs resolution STATIC");
-      } else if (!path.startsWith("/")) {
-        reader.error("address", "a unix:// endpoint needs an absolute path");
       }
+      IstioFields.notSocketPath(path).ifPresent(why -> reader.error("address", why));
       return Optional.of(new ServiceEntry.Place.Unix(path));
     }
     if (resolution == ServiceEntry.Resolution.STATIC) {
@@ -483,15 +484,26 @@ public final class ServiceEntryReader {
     }
     if (!hasAddresses) {
       for (ServiceEntry.Port port : ports) {
-        if (port.protocol().family() == Protocol.Family.TCP
-            || (port.protocol() == Protocol.UNSET
-                && resolution != ServiceEntry.Resolution.DYNAMIC_DNS)) {
+        if (port.protocol().family() == Protocol.Family.TCP) {
           spec.warning(
               "ports",
               "port "
                   + port.number()
                   + " takes every connection to that port, whatever its address: set addresses to"
                   + " tell it apart");
+        }
+      }
+    }
+    if (resolution != ServiceEntry.Resolution.DYNAMIC_DNS) {
+      for (ServiceEntry.Port port : ports) {
+        if (port.protocol() == Protocol.UNSET) {
+          spec.warning(
+              "ports",
+              "port "
+                  + port.number()
+                  + " has no protocol, so the client's first bytes decide"
+                  + (hasAddresses ? "" : ", and what is no HTTP goes there whatever its address")
+                  + ": write TLS, HTTP or TCP");
         }
       }
     }

@@ -176,15 +176,11 @@ public final class SidecarReader {
   }
 
   private static void unixPath(FieldReader port, Optional<String> bind) {
-    if (bind.isPresent()
-        && bind.get().startsWith(UNIX)
-        && !bind.get().startsWith(UNIX + "/")
-        && !bind.get().startsWith(UNIX + "@")) {
-      port.problems()
-          .error(
-              port.mapping().line(),
-              port.path().replaceAll("port$", "bind"),
-              "\"" + bind.get() + "\" needs an absolute path");
+    if (bind.isPresent() && bind.get().startsWith(UNIX)) {
+      IstioFields.notSocketPath(bind.get().substring(UNIX.length()))
+          .ifPresent(why ->
+              port.problems()
+                  .error(port.mapping().line(), port.path().replaceAll("port$", "bind"), why));
     }
   }
 
@@ -377,14 +373,19 @@ public final class SidecarReader {
       if (tls.isPresent()) {
         ingressTls(tls.get(), protocol);
       }
-      listener.ignore("connectionPool");
+      listener.mapping("connectionPool").ifPresent(TrafficPolicyReader::pool);
       listener.finish();
     }
-    spec.ignore("inboundConnectionPool");
+    spec.mapping("inboundConnectionPool").ifPresent(TrafficPolicyReader::pool);
   }
 
   private static void defaultEndpoint(FieldReader listener, String endpoint) {
-    if (endpoint.isEmpty() || endpoint.startsWith(UNIX)) {
+    if (endpoint.startsWith(UNIX)) {
+      IstioFields.notSocketPath(endpoint.substring(UNIX.length()))
+          .ifPresent(why -> listener.error("defaultEndpoint", why));
+      return;
+    }
+    if (endpoint.isEmpty()) {
       return;
     }
     int colon = endpoint.lastIndexOf(':');
@@ -406,17 +407,18 @@ public final class SidecarReader {
 
   private static void ingressTls(FieldReader tls, Protocol protocol) {
     if (protocol.family() != Protocol.Family.TLS) {
-      tls.problems()
-          .error(tls.mapping().line(), tls.path(), "needs a port of protocol HTTPS or TLS");
+      tls.warning("has no effect without a port of protocol HTTPS or TLS");
     }
+    ServerTlsReader.Read read = ServerTlsReader.read(tls);
     for (String key : List.of("subjectAltNames", "httpsRedirect", "credentialName")) {
-      if (tls.has(key)) {
+      boolean off = key.equals("httpsRedirect") && !read.httpsRedirect();
+      if (tls.has(key) && !off) {
         tls.error(key, "is not supported for ingress listeners of a Sidecar");
       }
     }
-    String mode = tls.mapping().text("mode").orElse("");
-    if (mode.equals("ISTIO_MUTUAL") || mode.equals("AUTO_PASSTHROUGH")) {
-      tls.error("mode", mode + " is not supported for ingress listeners of a Sidecar");
+    if (read.mode() == ServerTlsReader.Mode.ISTIO_MUTUAL
+        || read.mode() == ServerTlsReader.Mode.AUTO_PASSTHROUGH) {
+      tls.error("mode", read.mode() + " is not supported for ingress listeners of a Sidecar");
     }
   }
 }

@@ -139,7 +139,7 @@ final class TrafficPolicyReader {
 
   // ---- connectionPool ----------------------------------------------------------------------
 
-  private static DestinationRule.Pool pool(FieldReader pool) {
+  static DestinationRule.Pool pool(FieldReader pool) {
     Optional<FieldReader> tcp = pool.mapping("tcp");
     Optional<FieldReader> http = pool.mapping("http");
     if (!pool.has("tcp") && !pool.has("http")) {

@@ -37,6 +37,7 @@ public final class WorkloadEntryReader {
       }
     }
     Optional<ServiceEntry.Place> place = place(spec, network, ports);
+    IstioFields.checkEndpoint(spec);
     Map<String, String> own = spec.stringMap("labels");
     IstioFields.checkLabels(spec, "labels", own);
     int weight = spec.integer("weight", 0, Integer.MAX_VALUE).orElse(0);
@@ -77,9 +78,7 @@ public final class WorkloadEntryReader {
     }
     if (address.startsWith(UNIX)) {
       String path = address.substring(UNIX.length());
-      if (!path.startsWith("/")) {
-        spec.error("address", "\"" + address + "\" needs an absolute path");
-      }
+      IstioFields.notSocketPath(path).ifPresent(why -> spec.error("address", why));
       if (!ports.isEmpty()) {
         spec.error("ports", "a unix:// address has no ports");
       }

@@ -312,7 +312,20 @@ class DestinationReadersTest {
         Arguments.of(
             "{hosts: [a.example], port: {number: 80, protocol: HTTP}}", "port.name: is missing"),
         Arguments.of(
-            "{hosts: [a.example], port: {number: 80, name: h}}", "port.protocol: is missing"));
+            "{hosts: [a.example], port: {number: 80, name: h}}", "port.protocol: is missing"),
+        Arguments.of(
+            "{hosts: [a.example], port: {number: 80, name: h, protocol: HTTP, targetPort: 8080}}",
+            "targetPort: has no meaning"),
+        Arguments.of(
+            "{hosts: [a.example], bind: \"unix:///a\", port: {number: 80, name: h, protocol:"
+                + " HTTP}}",
+            "must be 0 with a bind"),
+        Arguments.of(
+            "{hosts: [a.example], "
+                + tls
+                + "tls: {mode: SIMPLE, serverCertificate: c, privateKey:"
+                + " k, caCrl: r}}",
+            "caCrl: is not possible with mode SIMPLE"));
   }
 
   @ParameterizedTest
@@ -328,8 +341,9 @@ class DestinationReadersTest {
                     "{hosts: [\"*\"], port: {number: 80, name: h, protocol: HTTP}, tls:"
                         + " {httpsRedirect: true}}, {hosts: [\"./*.example\", 10.0.0.1], port:"
                         + " {number: 443, name: t, protocol: TLS}, tls: {mode: PASSTHROUGH}},"
-                        + " {hosts: [a.example], port: {number: 8443, name: m, protocol: HTTPS},"
-                        + " tls: {mode: MUTUAL, credentialName: c}}")
+                        + " {hosts: [a.example], port: {number: 81, name: p, protocol: HTTP}, tls:"
+                        + " {}}, {hosts: [a.example], port: {number: 8443, name: m, protocol:"
+                        + " HTTPS}, tls: {mode: MUTUAL, credentialName: c}}")
                 .errors())
         .isEmpty();
   }

@@ -39,6 +39,15 @@ class ServiceEntryReaderTest {
         Arguments.of(TLS + "hosts: [\"a..example\"]", "empty label"),
         Arguments.of(TLS + "hosts: [\"192.0.2.1\"]", "ends in a number"),
         Arguments.of(TLS + "hosts: [\"a.*.example\"]", "character '*'"),
+        Arguments.of(TLS + "hosts: [\"https://a.example\"]", "has a scheme"),
+        Arguments.of(TLS + "hosts: [\"a.example:443\"]", "has a port"),
+        Arguments.of(TLS + "hosts: [a.example/x]", "has a path"),
+        Arguments.of(
+            "hosts: [a.example], ports: [{number: 443, name: tls, protocol: TLS, targetPort: 0}]",
+            "targetPort: must be between 1 and 65535, not 0"),
+        Arguments.of(
+            TLS + "hosts: [a.example], resolution: STATIC, endpoints: [{address: \"unix:///a/\"}]",
+            "not the absolute path of a socket"),
         Arguments.of(TLS + "hosts: [7]", "must be a text, not the number 7; put it in quotes"),
         Arguments.of(TLS + "hosts: a.example", "spec.hosts: must be a list, not the text"),
         Arguments.of(
@@ -198,7 +207,7 @@ class ServiceEntryReaderTest {
             "takes every connection"),
         Arguments.of(
             "hosts: [a.example], resolution: DNS, ports: [{number: 1, name: a}]",
-            "takes every connection"),
+            "has no protocol"),
         Arguments.of("hosts: [a.example], resolution: DNS", "has no ports"),
         Arguments.of(
             "hosts: [a.example, b.example], resolution: NONE, addresses: [192.0.2.1], ports:"

@@ -63,7 +63,7 @@ class SidecarReaderTest {
             "egress[0].bind: \"here\" is not an IP address"),
         Arguments.of(
             "{egress: [{port: {number: 0, protocol: TCP}, bind: \"unix://x\", hosts: [\"*/*\"]}]}",
-            "needs an absolute path"),
+            "not the absolute path"),
         Arguments.of(
             "{egress: [{port: {number: 0, protocol: TCP}, bind: \"unix:///x\", captureMode:"
                 + " IPTABLES, hosts: [\"*/*\"]}]}",
@@ -100,8 +100,15 @@ class SidecarReaderTest {
             "{ingress: [{port: {number: 80, protocol: HTTP}, defaultEndpoint: \"10.0.0.1:80\"}]}",
             "must be 127.0.0.1:PORT"),
         Arguments.of(
-            "{ingress: [{port: {number: 80, protocol: HTTP}, tls: {mode: SIMPLE}}]}",
-            "needs a port of protocol HTTPS or TLS"));
+            "{ingress: [{port: {number: 80, protocol: HTTP}, connectionPool: {}}]}",
+            "connectionPool: sets nothing"),
+        Arguments.of(
+            "{ingress: [{port: {number: 80, protocol: HTTP}, defaultEndpoint: \"unix://a\"}]}",
+            "not the absolute path of a socket"),
+        Arguments.of(
+            "{ingress: [{port: {number: 443, protocol: HTTPS}, tls: {mode: SIMPLE, privateKey:"
+                + " /k}}]}",
+            "tls.serverCertificate: is missing"));
   }
 
   @ParameterizedTest
