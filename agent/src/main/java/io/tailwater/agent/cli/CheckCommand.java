@@ -21,9 +21,11 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -121,6 +123,8 @@ final class CheckCommand implements Callable<Integer> {
           AgentConfigReader.Loaded loaded = AgentConfigReader.read(file, Map.of());
           loaded.problems().forEach(p -> problems.add(problem(p)));
           loaded.config().ifPresent(configs::add);
+          documents.forEach(d -> modes(d, here));
+          problems.addAll(here.list());
           return;
         }
         for (YamlDocument document : documents) {
@@ -149,6 +153,47 @@ final class CheckCommand implements Callable<Integer> {
           && !root.keys().contains("kind");
     }
 
+    /// Modes that are meant for a while, and stay.
+    private static void modes(YamlDocument document, Problems here) {
+      if (!(document instanceof YamlDocument.Parsed(YamlValue.Mapping root))) {
+        return;
+      }
+      Optional<YamlValue.Mapping> egress = root.mapping("egress");
+      egress
+          .flatMap(e -> e.field("mode"))
+          .ifPresent(f -> mode(f, "egress.mode", "namespaces without a mode of their own", here));
+      egress
+          .flatMap(e -> e.mapping("namespaces"))
+          .ifPresent(namespaces ->
+              namespaces
+                  .fields()
+                  .values()
+                  .forEach(f -> mode(f, "egress.namespaces." + f.key(), f.key(), here)));
+    }
+
+    private static void mode(YamlValue.Field field, String key, String where, Problems here) {
+      if (!(field.value() instanceof YamlValue.Scalar(_, String mode, _))) {
+        return;
+      }
+      switch (mode) {
+        case "audit" ->
+            here.warning(
+                field.line(),
+                key,
+                "audit refuses nothing of what the pods of "
+                    + where
+                    + " do; once `denials` shows nothing that they need, write enforce");
+        case "off" ->
+            here.warning(
+                field.line(),
+                key,
+                "off applies no resource to the pods of "
+                    + where
+                    + ": all they do passes to where they dial; write audit to see what they do");
+        default -> {}
+      }
+    }
+
     private static Problem problem(ConfigProblem problem) {
       Matcher place = PLACE.matcher(problem.where());
       boolean matches = place.matches();
@@ -168,7 +213,9 @@ final class CheckCommand implements Callable<Integer> {
       MeshSettings mesh = one ? configs.getFirst().mesh() : MeshSettings.DEFAULTS;
       EgressSettings egress = one ? configs.getFirst().egress() : EgressSettings.DEFAULTS;
       ResourceSet set = ResourceSet.of(List.of(new SourceSnapshot("files", objects, problems)));
-      return new PolicyCompiler(mesh, egress).compile(set).problems();
+      Set<String> pods = new HashSet<>();
+      configs.forEach(c -> c.pods().forEach(p -> pods.add(p.ref().namespace())));
+      return new PolicyCompiler(mesh, egress).check(set, pods).problems();
     }
   }
 

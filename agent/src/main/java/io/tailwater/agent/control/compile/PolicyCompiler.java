@@ -100,6 +100,17 @@ public final class PolicyCompiler {
 
   /// Compiles. The set's own problems are among the result's.
   public Compiled compile(ResourceSet set) {
+    return compile(set, Optional.empty());
+  }
+
+  /// Compiles, and says besides what Istio accepts and hardly anybody means.
+  ///
+  /// @param podNamespaces where pods live that the set does not hold
+  public Compiled check(ResourceSet set, Set<String> podNamespaces) {
+    return compile(set, Optional.of(podNamespaces));
+  }
+
+  private Compiled compile(ResourceSet set, Optional<Set<String>> advise) {
     List<Problem> problems = new ArrayList<>(set.problems());
     Namespaces namespaces =
         Namespaces.read(set.ofKind("", "Namespace"), egress, lastModes, problems);
@@ -127,7 +138,9 @@ public final class PolicyCompiler {
       warnOfEntry(entry, set, problems);
     }
     ClusterWarnings.add(set, around, services, problems);
-    RoutingWarnings.add(set, ruled, routed, services, problems);
+    advise.ifPresent(pods ->
+        problems.addAll(
+            Advice.on(new Advice.About(set, mesh, read, services, ruled, routed, pods))));
     CompiledRoutes table =
         new CompiledRoutes(++generation, outbound(), dns, around, services, routing, rest, last);
     last = table;
