@@ -2,6 +2,7 @@ package io.tailwater.agent.dataplane.connect;
 
 import io.netty.channel.Channel;
 import io.netty.channel.EventLoop;
+import io.netty.util.concurrent.ScheduledFuture;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.UpstreamTls;
 import io.tailwater.agent.dataplane.tls.TlsContext;
@@ -23,6 +24,7 @@ import java.net.InetSocketAddress;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -113,6 +115,7 @@ public final class Connector {
     private @Nullable TlsContext context;
     private @Nullable Dial dial;
     private @Nullable Channel handshaking;
+    private @Nullable ScheduledFuture<?> reading;
 
     Making(Client client, ConnectRequest request, Listener listener) {
       this.client = client;
@@ -148,6 +151,9 @@ public final class Connector {
         return;
       }
       over = true;
+      if (reading != null) {
+        reading.cancel(false);
+      }
       if (dial != null) {
         dial.cancel();
       }
@@ -219,12 +225,26 @@ public final class Connector {
         pick(some);
         return;
       }
+      // Files may lie on a file system that does not answer.
+      reading =
+          client
+              .loop()
+              .schedule(
+                  () ->
+                      refuse(
+                          Refusal.CONNECT_FAILED,
+                          "the certificates for TLS to the destination were not read in time"),
+                  timeout().toMillis(),
+                  TimeUnit.MILLISECONDS);
       origination.prepare(
           tls.get(),
           client.pod(),
           client.loop(),
           prepared ->
               guarded(() -> {
+                if (reading != null) {
+                  reading.cancel(false);
+                }
                 switch (prepared) {
                   case TlsContexts.Prepared.Ready(TlsContext made) -> {
                     context = made;
