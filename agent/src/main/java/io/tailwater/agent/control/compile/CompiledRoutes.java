@@ -359,6 +359,15 @@ final class CompiledRoutes implements RouteTable {
                     new Explanation.Considered(service.ref(), service.host().text(), reason)));
       }
     }
+    if (decision instanceof Decision.Forward forward) {
+      considered.addAll(
+          routing.rulesFor(
+              key.namespace,
+              key.selecting,
+              forward.to().namespace(),
+              forward.to().host(),
+              MOST_CONSIDERED));
+    }
     return new Explanation(decision, weighted, considered);
   }
 
@@ -466,6 +475,9 @@ final class CompiledRoutes implements RouteTable {
         };
     if (other.map(service.ref()::equals).orElse(false)) {
       return "names the destination";
+    }
+    if (other.map(r -> r.kind().equals("VirtualService")).orElse(false)) {
+      return "is routed by " + Problem.show(other.get());
     }
     if (decision instanceof Decision.Forward forward) {
       if (!forward.to().host().equals(service.host().text())) {

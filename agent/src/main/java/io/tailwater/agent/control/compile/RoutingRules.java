@@ -4,6 +4,9 @@ import io.tailwater.agent.control.istio.DestinationRule;
 import io.tailwater.agent.control.istio.HostScope;
 import io.tailwater.agent.control.istio.ServiceEntry;
 import io.tailwater.agent.control.istio.VirtualService;
+import io.tailwater.agent.control.istio.Visibility;
+import io.tailwater.agent.control.source.Problem;
+import io.tailwater.agent.dataplane.route.Explanation;
 import io.tailwater.agent.traffic.HostPattern;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -19,6 +22,7 @@ import java.util.stream.Collectors;
 final class RoutingRules {
   private record HostOf(String namespace, HostPattern host) {}
 
+  private final List<DestinationRule> rules;
   private final DestinationRules destinations;
   private final VirtualServices routes;
   private final Map<HostOf, List<String>> serverNames = new HashMap<>();
@@ -31,6 +35,7 @@ final class RoutingRules {
       List<VirtualService> services,
       List<ServiceEntry> entries,
       String rootNamespace) {
+    this.rules = rules.stream().sorted(DestinationRules.AGE).toList();
     this.destinations = new DestinationRules(rules, rootNamespace);
     this.routes = new VirtualServices(services);
     for (ServiceEntry entry : entries.stream().sorted(Service.ENTRY_AGE).toList()) {
@@ -67,6 +72,63 @@ final class RoutingRules {
   /// Whether clients of a namespace may see something else than others do, their labels aside.
   boolean isParticular(String namespace) {
     return particular.contains(namespace);
+  }
+
+  /// The DestinationRules that name a destination, with what becomes of each. For people.
+  List<Explanation.Considered> rulesFor(
+      String client,
+      Set<Map<String, String>> selecting,
+      String serviceNamespace,
+      String host,
+      int most) {
+    if (!(HostScope.read(host, "") instanceof HostScope.Read.Scope(HostScope service))
+        || service.pattern().isEmpty()) {
+      return List.of();
+    }
+    Optional<DestinationRules.Merged> found =
+        destinations.find(
+            client,
+            some -> some.isEmpty() || selecting.contains(some),
+            serviceNamespace,
+            service.pattern().get());
+    return rules.stream()
+        .filter(rule -> rule.host().contains(service))
+        .limit(most)
+        .map(rule ->
+            new Explanation.Considered(
+                rule.ref(), rule.host().show(), fate(rule, found, client, serviceNamespace)))
+        .toList();
+  }
+
+  private static String fate(
+      DestinationRule rule,
+      Optional<DestinationRules.Merged> found,
+      String client,
+      String serviceNamespace) {
+    if (found.map(f -> f.ref().equals(rule.ref())).orElse(false)) {
+      return "says how the destination is reached";
+    }
+    boolean own = rule.namespace().equals(client);
+    Visibility visibility = Visibility.of(rule.exportTo(), rule.namespace(), List.of("*"));
+    if (!own && !visibility.covers(client)) {
+      return "is not exported to " + client + " (exportTo: " + visibility.show() + ")";
+    }
+    if (found.isEmpty()) {
+      return rule.workloadSelector().isPresent()
+          ? "selects other workloads, or those of its own namespace alone"
+          : "is in neither the client's namespace nor "
+              + serviceNamespace
+              + " nor the root namespace";
+    }
+    DestinationRules.Merged winner = found.get();
+    if (!rule.namespace().equals(winner.ref().namespace())) {
+      return "is not asked: " + Problem.show(winner.ref()) + " is in a namespace that comes first";
+    }
+    return rule.host().equals(winner.host())
+        ? "is for the same host as "
+            + Problem.show(winner.ref())
+            + ", and adds at most what that leaves out"
+        : "is less specific than " + winner.host().show();
   }
 
   /// The VirtualServices as far as a Sidecar's imports are concerned.

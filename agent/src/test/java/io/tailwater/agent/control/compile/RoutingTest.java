@@ -683,4 +683,29 @@ class RoutingTest {
     assertThat(decide(compile(OTHER, free), "shop", HTTP, http("free.example.net")).cluster())
         .contains(Decision.BLACK_HOLE);
   }
+
+  @Test
+  void explainingNamesTheRuleThatAppliesAndThoseThatLost() {
+    var compiled =
+        compile(
+            API,
+            rule("shop", "a", at("api.example.com", 1)),
+            rule("shop", "b", at("*.com", 2)),
+            rule("svc", "c", at("api.example.com", 3)),
+            rule("third", "d", at("*", 4) + ", exportTo: [\".\"]"));
+    Request request = request("api.example.com", "/");
+    var explanation =
+        compiled
+            .table()
+            .explain(Policies.pod("shop"), HTTP, http("api.example.com"), Optional.of(request));
+
+    assertThat(explanation.considered())
+        .extracting(c -> c.resource() + " " + c.why())
+        .contains(
+            "DestinationRule/shop/a says how the destination is reached",
+            "DestinationRule/shop/b is less specific than api.example.com",
+            "DestinationRule/svc/c is not asked: DestinationRule/shop/a is in a namespace that"
+                + " comes first",
+            "DestinationRule/third/d is not exported to shop (exportTo: third)");
+  }
 }
