@@ -9,7 +9,6 @@ import io.tailwater.agent.control.istio.KubeSecretReader;
 import io.tailwater.agent.control.istio.KubeService;
 import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.control.istio.Namespaces;
-import io.tailwater.agent.control.istio.Protocol;
 import io.tailwater.agent.control.istio.ServiceEntry;
 import io.tailwater.agent.control.istio.ServiceEntryReader;
 import io.tailwater.agent.control.istio.VirtualService;
@@ -285,16 +284,6 @@ public final class PolicyCompiler {
   /// What of a valid entry is not honoured by this version.
   private static void warnOfEntry(ServiceEntry entry, ResourceSet set, List<Problem> problems) {
     Set<String> what = new HashSet<>();
-    for (ServiceEntry.Port port : entry.ports()) {
-      if (port.protocol().family() == Protocol.Family.HTTP) {
-        what.add(
-            "port "
-                + port.number()
-                + " is "
-                + port.protocol().text()
-                + ", which is not routed by Host yet");
-      }
-    }
     if (entry.endpoints().stream().anyMatch(e -> e.place() instanceof ServiceEntry.Place.Unix)) {
       what.add("unix:// endpoints are not dialled yet");
     }

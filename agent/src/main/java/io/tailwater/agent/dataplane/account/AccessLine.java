@@ -63,6 +63,13 @@ final class AccessLine {
       case Preface.Http http -> quoted(out, "host", http.host().map(h -> h.text()));
       case Preface.TlsWithoutName _, Preface.Opaque _, Preface.Silent _ -> {}
     }
+    c.exchange()
+        .ifPresent(http -> {
+          quoted(out, "method", Optional.of(http.method()).filter(m -> !m.isEmpty()));
+          quoted(out, "path", Optional.of(http.path()).filter(p -> !p.isEmpty()));
+          out.put("protocol", new Value.Quoted(http.protocol()));
+          out.put("response_code", new Value.Amount(http.status()));
+        });
     quoted(out, "cluster", r.cluster());
     c.upstream().ifPresent(a -> out.put("resolved_addr", new Value.Bare(AccessRecord.text(a))));
     quoted(out, "grade", c.grade().map(g -> g.text()));

@@ -32,7 +32,8 @@ record AccessRecord(
   }
 
   String message() {
-    return level().equals("warn") ? "connection failed" : "connection complete";
+    String what = connection.exchange().isPresent() ? "request" : "connection";
+    return level().equals("warn") ? what + " failed" : what + " complete";
   }
 
   /// The dialled upstream, else what the client dialled.
@@ -61,6 +62,11 @@ record AccessRecord(
 
   /// For people; empty when it ended well.
   Optional<String> error() {
+    Optional<String> problem =
+        connection.exchange().map(HttpExchange::problem).filter(p -> !p.isEmpty());
+    if (problem.isPresent() && !(outcome instanceof Outcome.Refused)) {
+      return problem;
+    }
     return switch (outcome) {
       case Outcome.Finished _, Outcome.ClientGone _ -> Optional.empty();
       case Outcome.Reset(boolean byClient) ->

@@ -89,6 +89,16 @@ public final class Accounts implements ConnectionObserver {
   }
 
   @Override
+  public void request(ConnectionRecord request, Outcome outcome) {
+    inventory.called(request, clock.instant());
+    if (request.decision().orElse(null) instanceof Decision.Passthrough p
+        && p.wouldBlock().isPresent()) {
+      denied(request, p.wouldBlock().get(), EgressMode.AUDIT, "");
+    }
+    tell(request, outcome);
+  }
+
+  @Override
   public void ended(ConnectionRecord connection, Outcome outcome) {
     metrics.ended();
     TrafficSeries series = connection.series;
@@ -96,6 +106,14 @@ public final class Accounts implements ConnectionObserver {
       (clean(outcome) ? series.closed : series.failed).increment();
     }
     takeStock(connection, true);
+    // Of a connection that is routed request by request its requests have been told.
+    if (!(connection.decision().orElse(null) instanceof Decision.PerRequest)
+        || outcome instanceof Outcome.Refused) {
+      tell(connection, outcome);
+    }
+  }
+
+  private void tell(ConnectionRecord connection, Outcome outcome) {
     if (outcome instanceof Outcome.Refused(Refusal why, String detail)) {
       inventory.refused(connection, clock.instant());
       if (why.isDenial()) {
@@ -133,6 +151,9 @@ public final class Accounts implements ConnectionObserver {
 
   /// Once per connection, as soon as its name is known; at its end at the latest.
   private void takeStock(ConnectionRecord c, boolean over) {
+    if (c.decision().orElse(null) instanceof Decision.PerRequest) {
+      return; // its requests are taken stock of, each by its own name
+    }
     if (!c.inventoried && (over || !(c.preface() instanceof Preface.Silent))) {
       c.inventoried = true;
       inventory.called(c, clock.instant());

@@ -13,6 +13,10 @@ public interface ConnectionObserver {
   /// Bytes moved since the last call, while it lives.
   void progress(ConnectionRecord connection, long sent, long received);
 
+  /// A request of a connection that is routed request by request is over. The record is the
+  /// request's own. Between `opened` and `ended` of its connection.
+  void request(ConnectionRecord request, Outcome outcome);
+
   /// It is over. All bytes were told by `progress` before.
   void ended(ConnectionRecord connection, Outcome outcome);
 }

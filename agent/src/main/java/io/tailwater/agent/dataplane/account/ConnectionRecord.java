@@ -24,6 +24,7 @@ public final class ConnectionRecord {
   private @Nullable Decision decision;
   private @Nullable InetSocketAddress upstream;
   private @Nullable Grade grade;
+  private @Nullable HttpExchange exchange;
   private String stage = "accepted";
   private long bytesSent;
   private long bytesReceived;
@@ -106,6 +107,15 @@ public final class ConnectionRecord {
     grade = value;
   }
 
+  /// For the record of one request: what it was.
+  public Optional<HttpExchange> exchange() {
+    return Optional.ofNullable(exchange);
+  }
+
+  public void exchange(HttpExchange value) {
+    exchange = value;
+  }
+
   /// Where in its life it is: accepted, sniffing, resolving, connecting, relaying, closed.
   public String stage() {
     return stage;
@@ -137,6 +147,7 @@ public final class ConnectionRecord {
     copy.decision = decision;
     copy.upstream = upstream;
     copy.grade = grade;
+    copy.exchange = exchange;
     copy.stage = stage;
     copy.bytesSent = bytesSent;
     copy.bytesReceived = bytesReceived;

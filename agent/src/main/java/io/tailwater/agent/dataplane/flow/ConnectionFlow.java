@@ -2,6 +2,7 @@ package io.tailwater.agent.dataplane.flow;
 
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
+import io.netty.channel.Channel;
 import io.netty.util.concurrent.ScheduledFuture;
 import io.tailwater.agent.dataplane.accept.Intercepted;
 import io.tailwater.agent.dataplane.account.ConnectionRecord;
@@ -9,6 +10,7 @@ import io.tailwater.agent.dataplane.account.Outcome;
 import io.tailwater.agent.dataplane.connect.ConnectRequest;
 import io.tailwater.agent.dataplane.connect.Connector;
 import io.tailwater.agent.dataplane.connect.UpstreamConnection;
+import io.tailwater.agent.dataplane.http.HttpConnection;
 import io.tailwater.agent.dataplane.relay.CopyRelay;
 import io.tailwater.agent.dataplane.relay.Relay;
 import io.tailwater.agent.dataplane.relay.RelayEnd;
@@ -17,7 +19,6 @@ import io.tailwater.agent.dataplane.relay.SpliceRelay;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.Decision;
-import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.dataplane.sniff.PrefaceSniffer;
 import io.tailwater.agent.dataplane.sniff.Sniffed;
@@ -82,6 +83,12 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
 
     /// Bytes move.
     record Relaying(Relay relay, UpstreamConnection upstream) implements Phase {}
+
+    /// HTTP: each request is decided for itself.
+    final class Requesting implements Phase {
+      /// Null until it has begun.
+      private @Nullable HttpConnection http;
+    }
 
     /// Ended and told.
     record Over() implements Phase {}
@@ -169,7 +176,11 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
           case Sniffed.Not _ -> named(new Preface.Opaque(), refusal);
         }
       }
-      case Phase.Begun _, Phase.Connecting _, Phase.Relaying _, Phase.Over _ -> {}
+      case Phase.Begun _,
+          Phase.Connecting _,
+          Phase.Relaying _,
+          Phase.Requesting _,
+          Phase.Over _ -> {}
     }
   }
 
@@ -219,24 +230,19 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
       case Decision.Passthrough _ -> pass();
       case Decision.Forward forward when forward.target().tunnelled() -> withoutTunnel();
       case Decision.Forward forward -> connect(ConnectRequest.forBytes(forward));
-      case Decision.PerRequest _, Decision.ByName _ ->
-          refuse(Refusal.NOT_SUPPORTED_YET, "HTTP is not routed by Host yet");
+      case Decision.PerRequest _ -> requests(preface instanceof Preface.Http http && http.http2());
+      case Decision.ByName byName ->
+          throw new IllegalStateException("no name for " + byName.cluster());
       case Decision.ToWaypoint waypoint ->
           refuse(Refusal.NOT_SUPPORTED_YET, "waypoints are not used yet: " + waypoint.waypoint());
     }
   }
 
-  /// Puts the client's name into a decision that goes by it. HTTP is not routed by Host yet: where
-  /// its first request passes, the connection does.
-  private Decision named(Decision decision, Preface preface) {
-    if (decision instanceof Decision.ByName byName && preface instanceof Preface.Tls tls) {
-      return byName.forward(tls.sni());
-    }
-    if (decision instanceof Decision.PerRequest && preface instanceof Preface.Http http) {
-      Decision first = view.decide(record.dst(), Request.of(http));
-      return first instanceof Decision.Forward ? decision : first;
-    }
-    return decision;
+  /// Puts the client's name into a decision that goes by it.
+  private static Decision named(Decision decision, Preface preface) {
+    return decision instanceof Decision.ByName byName && preface instanceof Preface.Tls tls
+        ? byName.forward(tls.sni())
+        : decision;
   }
 
   /// HBONE is not spoken yet. Where unknown destinations pass, so does this one, as it was dialled;
@@ -384,6 +390,48 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
         true);
   }
 
+  // ---- requests
+
+  private void requests(boolean http2) {
+    record.stage("requests");
+    record.grade(Grade.COPY);
+    stages.observer().opened(record);
+    Phase.Requesting mine = new Phase.Requesting();
+    phase = mine;
+    boolean inputRead = client.inputRead();
+    client.channel(channel -> guarded(() -> serve(mine, channel, http2, inputRead)));
+  }
+
+  private void serve(
+      Phase.Requesting mine, Channel channel, boolean http2, boolean clientInputRead) {
+    if (phase != mine || !channel.isOpen()) {
+      channel.close();
+      clientGone();
+      return;
+    }
+    ByteBuf readAhead = ahead;
+    ahead = Unpooled.EMPTY_BUFFER;
+    RequestFlow requests =
+        new RequestFlow(
+            stages,
+            view,
+            record,
+            asClient(),
+            end ->
+                end(
+                    switch (end) {
+                      case FINISHED, BAD_REQUEST -> new Outcome.Finished();
+                      case CLIENT_RESET -> new Outcome.Reset(true);
+                      case UPSTREAM_RESET -> new Outcome.Reset(false);
+                      case IDLE -> new Outcome.IdleTimeout();
+                      case STOPPED -> new Outcome.Drained();
+                    },
+                    true));
+    mine.http =
+        HttpConnection.serve(
+            channel, readAhead, clientInputRead, http2, requests, requests, stages.limits().http());
+  }
+
   // ---- over
 
   private void refuse(Refusal why, String detail) {
@@ -415,13 +463,19 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
               .ifPresent(c -> stages.clusters().cluster(c).idleTimedOut());
         }
       }
+      case Phase.Requesting requesting -> {
+        if (requesting.http != null) {
+          account(requesting.http);
+          requesting.http.stop();
+        }
+      }
       case Phase.Begun _, Phase.Naming _, Phase.Over _ -> {}
     }
     ahead.release();
     ahead = Unpooled.EMPTY_BUFFER;
     if (outcome instanceof Outcome.ClientGone) {
       client.close();
-    } else if (!(last instanceof Phase.Relaying)) {
+    } else if (!(last instanceof Phase.Relaying || last instanceof Phase.Requesting)) {
       client.reset();
     }
     worker.remove(this);
@@ -452,7 +506,11 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
         case Phase.Sniffing(PrefaceSniffer sniffer) -> sniffed(sniffer.atEnd(ahead));
         case Phase.Naming(PrefaceSniffer sniffer, Decision.Refuse refusal) ->
             named(sniffer.atEnd(ahead), refusal);
-        case Phase.Begun _, Phase.Connecting _, Phase.Relaying _, Phase.Over _ -> {}
+        case Phase.Begun _,
+            Phase.Connecting _,
+            Phase.Relaying _,
+            Phase.Requesting _,
+            Phase.Over _ -> {}
       }
     });
   }
@@ -494,7 +552,7 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
         tooLong = true;
         relay.stop();
       }
-      case Phase.Begun _, Phase.Connecting _, Phase.Over _ -> {}
+      case Phase.Begun _, Phase.Connecting _, Phase.Requesting _, Phase.Over _ -> {}
     }
   }
 
@@ -506,6 +564,19 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
     if (phase instanceof Phase.Relaying(Relay relay, _)) {
       account(relay);
       relay.tick(now);
+    }
+    if (phase instanceof Phase.Requesting requesting && requesting.http != null) {
+      account(requesting.http);
+    }
+  }
+
+  /// At the client's socket; what went to which destination is counted with the requests.
+  private void account(HttpConnection http) {
+    long sent = http.fromClient() - record.bytesSent();
+    long received = http.toClient() - record.bytesReceived();
+    if (sent > 0 || received > 0) {
+      record.bytes(http.fromClient(), http.toClient());
+      stages.observer().progress(record, sent, received);
     }
   }
 
@@ -526,6 +597,8 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
   void drain() {
     if (phase instanceof Phase.Relaying(Relay relay, _)) {
       relay.stop();
+    } else if (phase instanceof Phase.Requesting requesting && requesting.http != null) {
+      requesting.http.stop();
     } else {
       end(new Outcome.Drained(), true);
     }

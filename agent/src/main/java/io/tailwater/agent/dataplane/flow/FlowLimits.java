@@ -1,5 +1,6 @@
 package io.tailwater.agent.dataplane.flow;
 
+import io.tailwater.agent.dataplane.http.HttpLimits;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -14,6 +15,9 @@ public record FlowLimits(
     Duration clientHelloTime,
     Duration connectTimeout,
     Duration idleTimeout) {
+  /// As good as never, and few enough nanoseconds for a timer.
+  private static final Duration NEVER = Duration.ofDays(3650);
+
   /// The defaults of the configuration's reference.
   public static final FlowLimits DEFAULTS =
       new FlowLimits(
@@ -40,6 +44,19 @@ public record FlowLimits(
     if (!wrong.isEmpty()) {
       throw new IllegalArgumentException(String.join("; ", wrong));
     }
+  }
+
+  /// Of a connection that speaks HTTP.
+  HttpLimits http() {
+    HttpLimits usual = HttpLimits.DEFAULT;
+    return new HttpLimits(
+        usual.headBytes(),
+        usual.headFields(),
+        clientHelloTime,
+        idleTimeout.isZero() ? NEVER : idleTimeout,
+        usual.upstreamIdleTime(),
+        usual.upstreamIdle(),
+        usual.streams());
   }
 
   private static boolean positive(Duration d) {

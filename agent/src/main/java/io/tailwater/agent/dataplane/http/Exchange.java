@@ -13,6 +13,7 @@ import io.netty.handler.codec.http.LastHttpContent;
 import io.netty.util.ReferenceCountUtil;
 import io.netty.util.concurrent.ScheduledFuture;
 import io.tailwater.agent.dataplane.http.Upstream.RequestEnd;
+import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.route.RequestPolicy;
 import io.tailwater.agent.traffic.Refusal;
 import java.time.Duration;
@@ -49,7 +50,11 @@ final class Exchange implements Leg.Listener {
   private final EventLoop loop;
   private final long startedNanos;
 
+  private @Nullable Request request;
+  private Upstreams.@Nullable Routed routed;
   private @Nullable Upstream upstream;
+  private Upstream.@Nullable RequestCounter counter;
+  private RequestEnd end = RequestEnd.RESET;
   private @Nullable Leg leg;
   private int attempts;
   private boolean requestRead;
@@ -103,14 +108,18 @@ final class Exchange implements Leg.Listener {
   // ---- route
 
   void start() {
-    switch (upstreams.route(head.request())) {
-      case Upstreams.Routed.Refused(Refusal why, String text) -> refuse(why, text);
-      case Upstreams.Routed.To(Upstream to) -> {
-        upstream = to;
+    Request asked = head.request();
+    Upstreams.Routed to = upstreams.route(asked);
+    request = asked;
+    routed = to;
+    switch (to) {
+      case Upstreams.Routed.Refused(Refusal why, String text, _) -> refuse(why, text);
+      case Upstreams.Routed.To(Upstream there) -> {
+        upstream = there;
         if (requestRead) {
-          startTimeout(to.request());
+          startTimeout(there.request());
         }
-        attempt(to);
+        attempt(there);
       }
     }
   }
@@ -146,6 +155,7 @@ final class Exchange implements Leg.Listener {
       return;
     }
     leg = got;
+    counter = got.counter();
     got.counter().started();
     moved();
     got.head(head.forUpstream(got.http2(), to.request()), head.bodyless());
@@ -445,7 +455,7 @@ final class Exchange implements Leg.Listener {
 
   private void refuse(Refusal why, String text) {
     refusal = Optional.of(why);
-    detail = text.isEmpty() ? why.sentence() : why.sentence() + ": " + text;
+    detail = text;
     answer(LocalAnswer.of(why));
   }
 
@@ -554,6 +564,7 @@ final class Exchange implements Leg.Listener {
   private void giveBack(RequestEnd how, boolean reusable) {
     Leg at = leg;
     leg = null;
+    end = how;
     cancel(tryTimer);
     if (at != null) {
       at.counter().ended(how);
@@ -597,7 +608,10 @@ final class Exchange implements Leg.Listener {
             sent,
             received,
             loop.ticker().nanoTime() - startedNanos,
-            Optional.ofNullable(upstream),
+            end,
+            Optional.ofNullable(request),
+            Optional.ofNullable(routed),
+            Optional.ofNullable(counter),
             refusal,
             detail));
   }

@@ -93,7 +93,7 @@ final class Http1Server implements Inbox.Reader, Downstream {
   private void headLate() {
     headTimer = null;
     if (exchange == null && !closing && !tunnelling) {
-      if (connection.received() == 0) {
+      if (connection.fromClient() == 0) {
         connection.ending(HttpEnd.IDLE);
         closeInOrder(); // it said nothing: there is nothing to answer
       } else {

@@ -2,6 +2,7 @@ package io.tailwater.agent.dataplane.http;
 
 import io.netty.buffer.ByteBuf;
 import io.netty.channel.Channel;
+import io.netty.channel.ChannelHandler;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
 import io.netty.channel.ChannelInitializer;
@@ -12,10 +13,11 @@ import io.netty.handler.codec.http.HttpRequest;
 import io.netty.handler.codec.http.HttpResponse;
 import io.netty.handler.codec.http2.DefaultHttp2GoAwayFrame;
 import io.netty.handler.codec.http2.DefaultHttp2ResetFrame;
+import io.netty.handler.codec.http2.Http2ConnectionAdapter;
 import io.netty.handler.codec.http2.Http2Error;
-import io.netty.handler.codec.http2.Http2FrameCodecBuilder;
-import io.netty.handler.codec.http2.Http2MultiplexHandler;
 import io.netty.handler.codec.http2.Http2Settings;
+import io.netty.handler.codec.http2.Http2Stream;
+import io.netty.handler.codec.http2.Http2StreamChannel;
 import io.netty.util.ReferenceCountUtil;
 import io.tailwater.agent.dataplane.http.HttpObserver.HttpEnd;
 import java.time.Duration;
@@ -42,24 +44,7 @@ final class Http2Server {
   }
 
   void start(ByteBuf ahead) {
-    client
-        .pipeline()
-        .addLast(
-            Http2FrameCodecBuilder.forServer()
-                .initialSettings(
-                    Http2Settings.defaultSettings()
-                        .maxConcurrentStreams(limits.streams())
-                        .maxHeaderListSize(limits.headBytes()))
-                .gracefulShutdownTimeoutMillis(0)
-                .build(),
-            new Http2MultiplexHandler(
-                new ChannelInitializer<Channel>() {
-                  @Override
-                  protected void initChannel(Channel stream) {
-                    open(stream);
-                  }
-                }),
-            new Connection());
+    client.pipeline().addLast(codec(), new Connection());
     client
         .eventLoop()
         .schedule(this::prefaceLate, limits.headTime().toNanos(), TimeUnit.NANOSECONDS);
@@ -67,6 +52,41 @@ final class Http2Server {
     client.pipeline().fireChannelRead(ahead);
     client.pipeline().fireChannelReadComplete();
     client.read();
+  }
+
+  /// The codec that Netty recommends instead tells a server by the channel's parent, which a
+  /// connection that began as a bare descriptor has not (seen with 4.2.18: the first stream fails).
+  @SuppressWarnings("deprecation")
+  private ChannelHandler codec() {
+    var codec =
+        io.netty.handler.codec.http2.Http2MultiplexCodecBuilder.forServer(
+                new ChannelInitializer<Channel>() {
+                  @Override
+                  protected void initChannel(Channel stream) {
+                    open(stream);
+                  }
+                })
+            .initialSettings(
+                Http2Settings.defaultSettings()
+                    .maxConcurrentStreams(limits.streams())
+                    .maxHeaderListSize(limits.headBytes()))
+            .gracefulShutdownTimeoutMillis(0)
+            .build();
+    codec.connection().addListener(new Closings());
+    return codec;
+  }
+
+  /// A stream that the client resets is told to its channel behind what is not read of it yet.
+  private final class Closings extends Http2ConnectionAdapter {
+    @Override
+    public void onStreamClosed(Http2Stream closed) {
+      for (Stream stream : List.copyOf(streams)) {
+        if (stream.channel instanceof Http2StreamChannel channel
+            && channel.stream().id() == closed.id()) {
+          stream.gone();
+        }
+      }
+    }
   }
 
   private void prefaceLate() {

@@ -78,12 +78,12 @@ public final class HttpConnection {
   }
 
   /// Bytes read from the client, those that were read ahead included.
-  public long received() {
+  public long fromClient() {
     return meter.received;
   }
 
   /// Bytes handed to the client's socket.
-  public long sent() {
+  public long toClient() {
     return meter.sent;
   }
 
@@ -132,6 +132,9 @@ public final class HttpConnection {
             0,
             0,
             0,
+            Upstream.RequestEnd.CANCELLED,
+            Optional.empty(),
+            Optional.empty(),
             Optional.empty(),
             Optional.empty(),
             bad.why()));

@@ -1,5 +1,6 @@
 package io.tailwater.agent.dataplane.http;
 
+import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.traffic.Refusal;
 import java.util.Optional;
 
@@ -14,7 +15,10 @@ import java.util.Optional;
 /// @param sent payload bytes of the request that were sent on
 /// @param received payload bytes of the response that were sent to the client
 /// @param nanos from its head to its end
-/// @param upstream where it went
+/// @param end how it ended, where it was sent on
+/// @param request what it was routed by; empty where the head could not be read
+/// @param routed where it was to go; empty where the head could not be read
+/// @param counter the connection that carried it last
 /// @param refusal why it did not get there
 /// @param detail for people; empty when it ended well
 public record RequestRecord(
@@ -26,6 +30,9 @@ public record RequestRecord(
     long sent,
     long received,
     long nanos,
-    Optional<Upstream> upstream,
+    Upstream.RequestEnd end,
+    Optional<Request> request,
+    Optional<Upstreams.Routed> routed,
+    Optional<Upstream.RequestCounter> counter,
     Optional<Refusal> refusal,
     String detail) {}

@@ -2,6 +2,7 @@ package io.tailwater.agent.dataplane.http;
 
 import io.netty.channel.Channel;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
+import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.RequestPolicy;
 import io.tailwater.agent.traffic.Refusal;
 import java.util.function.Consumer;
@@ -14,6 +15,9 @@ public interface Upstream {
 
   /// Whether the destination speaks HTTP/2 (ports HTTP2, GRPC); HTTP/1.1 otherwise.
   boolean http2();
+
+  /// What policy says of the request; for the record.
+  Decision decision();
 
   /// What is done to the request on its way.
   RequestPolicy request();

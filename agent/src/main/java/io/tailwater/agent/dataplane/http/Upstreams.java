@@ -1,5 +1,6 @@
 package io.tailwater.agent.dataplane.http;
 
+import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.traffic.Refusal;
 
@@ -14,6 +15,6 @@ public interface Upstreams {
     record To(Upstream upstream) implements Routed {}
 
     /// It does not go anywhere; `detail` is for people and may be empty.
-    record Refused(Refusal why, String detail) implements Routed {}
+    record Refused(Refusal why, String detail, Decision decision) implements Routed {}
   }
 }

@@ -242,6 +242,11 @@ final class CaptureRig implements AutoCloseable {
     }
 
     @Override
+    public void request(ConnectionRecord request, Outcome outcome) {
+      // the end tells all
+    }
+
+    @Override
     public void ended(ConnectionRecord connection, Outcome outcome) {
       seen.add(new Seen(connection.dst(), outcome));
     }

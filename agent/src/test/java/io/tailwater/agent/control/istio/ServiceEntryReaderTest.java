@@ -212,10 +212,7 @@ class ServiceEntryReaderTest {
         Arguments.of(
             "hosts: [a.example, b.example], resolution: NONE, addresses: [192.0.2.1], ports:"
                 + " [{number: 1, name: a, protocol: TCP}]",
-            "share their addresses"),
-        Arguments.of(
-            "hosts: [a.example], resolution: DNS, ports: [{number: 80, name: a, protocol: http}]",
-            "not routed by Host yet"));
+            "share their addresses"));
   }
 
   @ParameterizedTest

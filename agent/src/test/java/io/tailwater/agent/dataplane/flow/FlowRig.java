@@ -91,6 +91,7 @@ final class FlowRig implements AutoCloseable {
 
   final List<String> surprises = new CopyOnWriteArrayList<>();
   final List<Told> told = new CopyOnWriteArrayList<>();
+  final List<Told> requests = new CopyOnWriteArrayList<>();
   final Map<HostName, Addresses> dns = new ConcurrentHashMap<>();
   final List<Runnable> laterAnswers = new CopyOnWriteArrayList<>();
   final Clusters clusters = new Clusters();
@@ -385,6 +386,13 @@ final class FlowRig implements AutoCloseable {
       if (one.outcome != null) {
         surprises.add("progress after the end");
       }
+    }
+
+    @Override
+    public void request(ConnectionRecord request, Outcome outcome) {
+      Told one = new Told(request);
+      one.outcome = outcome;
+      requests.add(one);
     }
 
     @Override

@@ -11,6 +11,7 @@ import io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.netty.channel.epoll.EpollServerSocketChannel;
 import io.netty.channel.epoll.EpollSocketChannel;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
+import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.route.RequestPolicy;
 import io.tailwater.agent.dataplane.transport.EpollTransport;
@@ -39,6 +40,8 @@ final class HttpRig implements AutoCloseable, Upstreams {
   final LinkedBlockingQueue<Request> asked = new LinkedBlockingQueue<>();
   final AtomicInteger started = new AtomicInteger();
   final AtomicInteger dials = new AtomicInteger();
+
+  private static final Decision NOTHING = new Decision.PerRequest();
 
   private final Map<String, Place> places = new HashMap<>();
   private final Channel listener;
@@ -133,11 +136,11 @@ final class HttpRig implements AutoCloseable, Upstreams {
     asked.add(request);
     String host = request.host().map(h -> h.text()).orElse("");
     if (host.equals("filtered.test")) {
-      return new Routed.Refused(Refusal.ADDRESS_FILTERED, "");
+      return new Routed.Refused(Refusal.ADDRESS_FILTERED, "", NOTHING);
     }
     Place place = places.get(host);
     return place == null
-        ? new Routed.Refused(Refusal.HTTP_502, "")
+        ? new Routed.Refused(Refusal.HTTP_502, "", NOTHING)
         : new Routed.To(new Destination(host, place));
   }
 
@@ -158,6 +161,11 @@ final class HttpRig implements AutoCloseable, Upstreams {
     @Override
     public boolean http2() {
       return place.http2();
+    }
+
+    @Override
+    public Decision decision() {
+      return NOTHING;
     }
 
     @Override

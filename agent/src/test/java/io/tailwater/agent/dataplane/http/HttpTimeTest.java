@@ -8,6 +8,7 @@ import io.netty.channel.embedded.EmbeddedChannel;
 import io.tailwater.agent.dataplane.http.HttpObserver.HttpEnd;
 import io.tailwater.agent.dataplane.http.Upstream.RequestEnd;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
+import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.RequestPolicy;
 import io.tailwater.agent.traffic.Refusal;
 import java.nio.charset.StandardCharsets;
@@ -68,6 +69,11 @@ class HttpTimeTest {
     @Override
     public boolean http2() {
       return false;
+    }
+
+    @Override
+    public Decision decision() {
+      return new Decision.PerRequest();
     }
 
     @Override
