@@ -8,6 +8,7 @@ import io.tailwater.perf.bench.Sample;
 import io.tailwater.perf.peer.BenchException;
 import io.tailwater.perf.peer.Contestant;
 import io.tailwater.perf.peer.Peers;
+import io.tailwater.perf.policy.PolicyCommand;
 import io.tailwater.perf.report.Machine;
 import io.tailwater.perf.report.Report;
 import java.io.IOException;
@@ -29,6 +30,7 @@ import picocli.CommandLine.Spec;
     name = "tailwater perf",
     mixinStandardHelpOptions = true,
     sortOptions = false,
+    subcommands = PolicyCommand.class,
     description =
         "Measures direct connections, nginx, HAProxy, Envoy and Tailwater in one run, in the same"
             + " network namespaces, in alternating rounds.",
