@@ -407,4 +407,48 @@ class PolicyCommandsTest {
                 .code())
         .isEqualTo(2);
   }
+
+  @Test
+  void explainOfARequestTellsTlsLimitsAndWhatIsWrongWithItsPort() throws IOException {
+    write(
+        "p/wiki.yaml",
+        WIKI.replace("443, name: tls, protocol: TLS", "80, name: http, protocol: HTTP")
+            + """
+            ---
+            apiVersion: networking.istio.io/v1
+            kind: DestinationRule
+            metadata: {name: wiki, namespace: istio-system}
+            spec:
+              host: "*.wikipedia.org"
+              trafficPolicy: {tls: {mode: SIMPLE}, connectionPool: {tcp: {maxConnections: 5}}}
+            """);
+    Path config =
+        write(
+            "agent.yaml",
+            """
+            mesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
+            sources: [{files: ./p}]
+            pods: [{namespace: default, name: client, netns: /run/netns/c}]
+            """);
+    Object[] known = {
+      "--from", "default/client", "--to", "en.wikipedia.org:80", "--config", config
+    };
+    assertThat(run(new ExplainCommand(), known).out())
+        .contains("the certificate must be for en.wikipedia.org\n")
+        .contains("limits      5 connections");
+    assertThat(run(new ExplainCommand(), join(known, "-o", "json")).out())
+        .contains("\"sni\" : \"en.wikipedia.org\"")
+        .contains("\"maxConnections\" : 5")
+        .contains("\"connectTimeout\" : \"10s\"")
+        .contains("\"grade\" : \"copy\"");
+    assertThat(run(new ExplainCommand(), join(known, "--host", "en.wikipedia.org:22")).out())
+        .contains("its entry does not list the port that Host names")
+        .contains("does not list the port that Host names (its ports: 80)");
+  }
+
+  private static Object[] join(Object[] first, Object... more) {
+    return java.util.stream.Stream.concat(
+            java.util.Arrays.stream(first), java.util.Arrays.stream(more))
+        .toArray();
+  }
 }

@@ -427,13 +427,7 @@ final class CompiledRoutes implements RouteTable {
               + " does not import of it");
     }
     if (port.isEmpty()) {
-      return Optional.of(
-          "has no port "
-              + dst.port()
-              + " (its ports: "
-              + String.join(
-                  ", ", service.ports().stream().map(p -> String.valueOf(p.number())).toList())
-              + ")");
+      return Optional.of("has no port " + dst.port() + " (its ports: " + ports(service) + ")");
     }
     return Optional.of(
         lostOnPort(
@@ -443,6 +437,11 @@ final class CompiledRoutes implements RouteTable {
             dst,
             preface,
             decision));
+  }
+
+  private static String ports(Service service) {
+    return String.join(
+        ", ", service.ports().stream().map(p -> String.valueOf(p.number())).toList());
   }
 
   private static String lostOnPort(
@@ -474,14 +473,18 @@ final class CompiledRoutes implements RouteTable {
           case Decision.Passthrough pass -> pass.resource();
         };
     if (other.map(service.ref()::equals).orElse(false)) {
-      return "names the destination";
+      return decision instanceof Decision.Refuse refuse && refuse.why() == Refusal.HTTP_502
+          ? "does not list the port that Host names (its ports: " + ports(service) + ")"
+          : "names the destination";
     }
     if (other.map(r -> r.kind().equals("VirtualService")).orElse(false)) {
       return "is routed by " + Problem.show(other.get());
     }
     if (decision instanceof Decision.Forward forward) {
       if (!forward.to().host().equals(service.host().text())) {
-        return "is less specific than " + forward.to().host();
+        return name(preface).map(service.host()::covers).orElse(false)
+            ? "is less specific than " + forward.to().host()
+            : "has no name in these bytes, and " + forward.resource() + " comes first on the port";
       }
       return forward.to().namespace().equals(namespace)
           ? "is in another namespace, and the client's own comes first"

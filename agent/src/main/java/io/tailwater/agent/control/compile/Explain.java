@@ -219,7 +219,8 @@ public final class Explain {
       out.append(", the certificate is not verified (insecureSkipVerify)");
     } else if (!tls.sans().isEmpty()) {
       out.append(", the certificate must be for ").append(String.join(" or ", tls.sans()));
-      if (tls.autoSan()) {
+      // Without configured names that one is the requested one already.
+      if (tls.autoSan() && !tls.sans().equals(tls.sni().map(List::of).orElse(List.of()))) {
         out.append(", and for the requested name");
       }
     }

@@ -214,7 +214,15 @@ public record Prediction(
         case Decision.Passthrough(var wouldBlock, var resource) ->
             passthrough(wouldBlock, resource, suggestion(wouldBlock, List.of()));
         case Decision.Refuse(Refusal why, var cluster, var resource, var service) -> {
-          Draft draft = refused(why, why.sentence(), List.of());
+          // Of a known Host only its port can be wrong.
+          boolean wrongPort = why == Refusal.HTTP_502 && resource.isPresent();
+          Draft draft =
+              refused(
+                  why,
+                  wrongPort
+                      ? "its entry does not list the port that Host names; answered with 502"
+                      : why.sentence(),
+                  List.of());
           draft.cluster = cluster;
           draft.resource = resource;
           draft.service = service;
