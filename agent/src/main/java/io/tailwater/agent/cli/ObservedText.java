@@ -1,6 +1,7 @@
 package io.tailwater.agent.cli;
 
 import com.fasterxml.jackson.core.JsonGenerator;
+import io.tailwater.agent.dataplane.route.NarrowEntry;
 import java.io.IOException;
 import java.time.LocalDate;
 import java.time.ZoneOffset;
@@ -39,25 +40,14 @@ final class ObservedText {
                         .formatted(port.number(), other.name())));
       }
       out.append(
-          """
-          apiVersion: networking.istio.io/v1
-          kind: ServiceEntry
-          metadata:
-            name: %s
-            namespace: %s
-          spec:
-            hosts: ["%s"]
-            exportTo: ["."]
-            location: %s
-            resolution: DNS
-            ports:
-          """
-              .formatted(entry.name(), entry.namespace(), entry.host().text(), entry.location()));
-      for (ObservedEntries.Port port : entry.ports()) {
-        out.append(
-            "    - {number: %d, name: %s, protocol: %s}\n"
-                .formatted(port.number(), port.name(), port.protocol().name()));
-      }
+          NarrowEntry.yaml(
+              entry.name(),
+              entry.namespace(),
+              entry.host(),
+              entry.location(),
+              entry.ports().stream()
+                  .map(p -> new NarrowEntry.Port(p.number(), p.name(), p.protocol().name()))
+                  .toList()));
     }
     if (!all.cannot().isEmpty()) {
       out.append("---\n");

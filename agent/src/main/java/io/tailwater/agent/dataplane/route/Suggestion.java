@@ -76,28 +76,13 @@ public sealed interface Suggestion {
   }
 
   private static String serviceEntry(String namespace, HostName host, int port, String protocol) {
-    return """
-    apiVersion: networking.istio.io/v1
-    kind: ServiceEntry
-    metadata:
-      name: %s
-      namespace: %s
-    spec:
-      hosts: ["%s"]
-      exportTo: ["."]
-      location: MESH_EXTERNAL
-      resolution: DNS
-      ports:
-        - {number: %d, name: %s-%d, protocol: %s}
-    """
-        .formatted(
-            objectName(host, port),
-            namespace,
-            host.text(),
-            port,
-            protocol.toLowerCase(Locale.ROOT),
-            port,
-            protocol);
+    return NarrowEntry.yaml(
+        objectName(host, port),
+        namespace,
+        host,
+        "MESH_EXTERNAL",
+        List.of(
+            new NarrowEntry.Port(port, protocol.toLowerCase(Locale.ROOT) + "-" + port, protocol)));
   }
 
   /// A host name as an object name: at most 253 characters, no underscores.
