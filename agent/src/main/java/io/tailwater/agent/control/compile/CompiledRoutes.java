@@ -482,12 +482,6 @@ final class CompiledRoutes implements RouteTable {
     }
     if (decision instanceof Decision.Forward forward) {
       if (!forward.to().host().equals(service.host().text())) {
-        if (forward.resource().kind().equals("VirtualService")) {
-          return "is passed over: "
-              + forward.resource()
-              + " sends this connection to "
-              + forward.to().host();
-        }
         return name(preface).map(service.host()::covers).orElse(false)
             ? "is less specific than " + forward.to().host()
             : "has no name in these bytes, and " + forward.resource() + " comes first on the port";
