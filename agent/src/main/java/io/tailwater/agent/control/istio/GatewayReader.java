@@ -2,7 +2,6 @@ package io.tailwater.agent.control.istio;
 
 import io.tailwater.agent.control.source.FieldReader;
 import io.tailwater.agent.control.source.KubeObject;
-import io.tailwater.agent.control.source.Nearest;
 import io.tailwater.agent.control.source.Problems;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.ResourceRef;
@@ -117,15 +116,7 @@ public final class GatewayReader {
     String text = port.string("protocol").orElse("");
     Optional<Protocol> protocol = Protocol.parse(text).filter(p -> p != Protocol.UNSET);
     if (protocol.isEmpty()) {
-      port.error(
-          "protocol",
-          text.isEmpty()
-              ? "is missing"
-              : "\""
-                  + text
-                  + "\" is none of "
-                  + String.join(", ", Protocol.names())
-                  + Nearest.hint(text, Protocol.names()));
+      port.error("protocol", text.isEmpty() ? "is missing" : IstioFields.noProtocol(text));
     }
     if (port.integer("targetPort", 0, 65535).orElse(0) != 0) {
       port.error("targetPort", "has no meaning in a Gateway; leave it out");

@@ -2,6 +2,7 @@ package io.tailwater.agent.control.istio;
 
 import io.tailwater.agent.control.source.FieldReader;
 import io.tailwater.agent.control.source.KubeObject;
+import io.tailwater.agent.control.source.Nearest;
 import io.tailwater.agent.control.source.Problems;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.HostName;
@@ -63,12 +64,27 @@ final class IstioFields {
           "metadata",
           "the annotation " + DRY_RUN + " is for AuthorizationPolicies alone; remove it");
     }
+    Optional<FieldReader> spec = spec(top);
+    top.finish();
+    return spec;
+  }
+
+  /// The `spec` of an object that cannot be without one.
+  static Optional<FieldReader> spec(FieldReader top) {
     Optional<FieldReader> spec = top.mapping("spec");
     if (!top.has("spec")) {
       top.error("spec", "is missing");
     }
-    top.finish();
     return spec;
+  }
+
+  /// What is wrong with a `protocol` that Istio does not know.
+  static String noProtocol(String text) {
+    return "\""
+        + text
+        + "\" is none of "
+        + String.join(", ", Protocol.names())
+        + Nearest.hint(text, Protocol.names());
   }
 
   /// The labels of a `workloadSelector`; without any it selects every workload of its scope.

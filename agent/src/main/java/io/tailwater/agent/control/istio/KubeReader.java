@@ -42,10 +42,7 @@ public final class KubeReader {
         problems,
         own -> {
           FieldReader top = new FieldReader(object.root(), "", own);
-          Optional<FieldReader> spec = top.mapping("spec");
-          if (!top.has("spec")) {
-            top.error("spec", "is missing");
-          }
+          Optional<FieldReader> spec = IstioFields.spec(top);
           return spec.map(s -> service(object, s));
         });
   }

@@ -268,13 +268,7 @@ public final class ServiceEntryReader {
     String text = port.string("protocol").orElse("");
     Optional<Protocol> protocol = Protocol.parse(text);
     if (protocol.isEmpty()) {
-      port.error(
-          "protocol",
-          "\""
-              + text
-              + "\" is none of "
-              + String.join(", ", Protocol.names())
-              + Nearest.hint(text, Protocol.names()));
+      port.error("protocol", IstioFields.noProtocol(text));
       return Protocol.UNSET;
     }
     if (resolution == ServiceEntry.Resolution.DYNAMIC_DNS) {

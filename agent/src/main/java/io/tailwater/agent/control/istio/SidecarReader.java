@@ -2,7 +2,6 @@ package io.tailwater.agent.control.istio;
 
 import io.tailwater.agent.control.source.FieldReader;
 import io.tailwater.agent.control.source.KubeObject;
-import io.tailwater.agent.control.source.Nearest;
 import io.tailwater.agent.control.source.Problems;
 import io.tailwater.agent.control.source.YamlValue;
 import io.tailwater.agent.traffic.CidrBlock;
@@ -196,13 +195,7 @@ public final class SidecarReader {
     String text = port.string("protocol").orElse("");
     Optional<Protocol> protocol = Protocol.parse(text);
     if (protocol.isEmpty()) {
-      port.error(
-          "protocol",
-          "\""
-              + text
-              + "\" is none of "
-              + String.join(", ", Protocol.names())
-              + Nearest.hint(text, Protocol.names()));
+      port.error("protocol", IstioFields.noProtocol(text));
     }
     return protocol.orElse(Protocol.UNSET);
   }

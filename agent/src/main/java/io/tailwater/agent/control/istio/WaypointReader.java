@@ -45,10 +45,7 @@ public final class WaypointReader {
         problems,
         own -> {
           FieldReader top = new FieldReader(object.root(), "", own);
-          Optional<FieldReader> spec = top.mapping("spec");
-          if (!top.has("spec")) {
-            top.error("spec", "is missing");
-          }
+          Optional<FieldReader> spec = IstioFields.spec(top);
           List<String> addresses =
               top.mapping("status").map(WaypointReader::addresses).orElse(List.of());
           return spec.map(s ->
