@@ -1,5 +1,6 @@
 package io.tailwater.agent.control.compile;
 
+import io.tailwater.agent.control.istio.HostScope;
 import io.tailwater.agent.control.istio.Protocol;
 import io.tailwater.agent.control.istio.Sidecar;
 import io.tailwater.agent.control.source.Problem;
@@ -10,6 +11,7 @@ import io.tailwater.agent.dataplane.route.DestinationPolicy;
 import io.tailwater.agent.dataplane.route.Explanation;
 import io.tailwater.agent.dataplane.route.OutboundPolicy;
 import io.tailwater.agent.dataplane.route.PolicyView;
+import io.tailwater.agent.dataplane.route.Remedy;
 import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.sniff.Preface;
@@ -26,6 +28,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -265,7 +268,7 @@ final class CompiledRoutes implements RouteTable {
   }
 
   /// What rules of other kinds make of them for a client.
-  private ClientRules rules(ViewKey key) {
+  private ClientRouting rules(ViewKey key) {
     Optional<SidecarScope> scope = sidecar(key).map(s -> new SidecarScope(s, key.namespace));
     return new ClientRouting(
         routing,
@@ -354,6 +357,7 @@ final class CompiledRoutes implements RouteTable {
       if (!won) {
         @Nullable Service seen = visible.get(new HostOf(service.ref(), service.host()));
         why(service, Optional.ofNullable(seen), key, dst, preface, decision)
+            .filter(reason -> !reason.isEmpty())
             .ifPresent(reason ->
                 considered.add(
                     new Explanation.Considered(service.ref(), service.host().text(), reason)));
@@ -368,7 +372,67 @@ final class CompiledRoutes implements RouteTable {
               forward.to().host(),
               MOST_CONSIDERED));
     }
-    return new Explanation(decision, weighted, considered);
+    Optional<HostName> name = decided.flatMap(Request::host).or(() -> name(preface));
+    return new Explanation(
+        decision,
+        weighted,
+        considered,
+        applied(key, dst.port(), name, decision, weighted),
+        remedy(key, dst.port(), name, preface, decision));
+  }
+
+  /// Routes of what the client names, rules of where it goes.
+  private List<Explanation.Applied> applied(
+      ViewKey key,
+      int port,
+      Optional<HostName> name,
+      Decision decision,
+      List<Explanation.Weighted> weighted) {
+    if (Remedies.isUnknown(decision)) {
+      return List.of();
+    }
+    ClientRouting rules = rules(key);
+    List<Service> visible = visible(key);
+    Set<Explanation.Applied> out = new LinkedHashSet<>();
+    name.flatMap(n ->
+            visible.stream()
+                .filter(s -> s.host().covers(n) && s.port(port).isPresent())
+                .min(Comparator.comparing(s -> HostScope.of(s.host()), HostScope.SPECIFICITY)))
+        .ifPresent(service -> out.addAll(rules.routing(service)));
+    List<Decision> leads =
+        new ArrayList<>(weighted.stream().map(Explanation.Weighted::decision).toList());
+    leads.add(decision);
+    for (Decision lead : leads) {
+      if (lead instanceof Decision.Forward forward) {
+        visible.stream()
+            .filter(s ->
+                s.host().text().equals(forward.to().host())
+                    && s.namespace().equals(forward.to().namespace()))
+            .forEach(s -> out.addAll(rules.applied(s, forward.to().port())));
+      }
+    }
+    return List.copyOf(out);
+  }
+
+  private Optional<Remedy> remedy(
+      ViewKey key, int port, Optional<HostName> name, Preface preface, Decision decision) {
+    Optional<Protocol.Family> family =
+        switch (preface) {
+          case Preface.Tls _ -> Optional.of(Protocol.Family.TLS);
+          case Preface.Http _ -> Optional.of(Protocol.Family.HTTP);
+          case Preface.TlsWithoutName _,
+              Preface.MalformedTls _,
+              Preface.Opaque _,
+              Preface.Silent _ ->
+              Optional.empty();
+        };
+    if (name.isEmpty() || family.isEmpty() || !Remedies.isUnknown(decision)) {
+      return Optional.empty();
+    }
+    List<Service> exported =
+        services.stream().filter(s -> s.visibility().covers(key.namespace)).toList();
+    return new Remedies(key.namespace, exported, visible(key), sidecar(key))
+        .of(name.get(), port, family.get());
   }
 
   private record HostOf(ResourceRef ref, HostPattern host) {}
@@ -475,7 +539,7 @@ final class CompiledRoutes implements RouteTable {
     if (other.map(service.ref()::equals).orElse(false)) {
       return decision instanceof Decision.Refuse refuse && refuse.why() == Refusal.HTTP_502
           ? "does not list the port that Host names (its ports: " + ports(service) + ")"
-          : "names the destination";
+          : ""; // it decided, so it did not lose
     }
     if (other.map(r -> r.kind().equals("VirtualService")).orElse(false)) {
       return "is routed by " + Problem.show(other.get());

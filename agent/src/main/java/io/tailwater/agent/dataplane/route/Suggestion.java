@@ -5,9 +5,11 @@ import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Refusal;
+import io.tailwater.agent.traffic.ResourceRef;
 import java.net.InetAddress;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.stream.Collectors;
 
 /// What would let a refused connection through, as narrow as it can be written. Pure.
@@ -54,6 +56,52 @@ public sealed interface Suggestion {
           RELEASED_ADDRESS_MISMATCH ->
           new Cannot("the destination is allowed; " + why.sentence());
     };
+  }
+
+  /// The same, where resources that are there have a part in it.
+  static Suggestion of(
+      Refusal why,
+      String namespace,
+      OriginalDst dst,
+      Preface preface,
+      List<InetAddress> filtered,
+      Optional<Remedy> remedy) {
+    Suggestion alone = of(why, namespace, dst, preface, filtered);
+    if (remedy.isEmpty() || !(alone instanceof Yaml(String entry))) {
+      return alone;
+    }
+    return switch (remedy.get()) {
+      case Remedy.Import(ResourceRef sidecar, String host, boolean besides) ->
+          new Yaml((besides ? entry + "---\n" : "") + egressHost(sidecar, host));
+      case Remedy.AddPort(ResourceRef to) ->
+          new Yaml(
+              """
+              # add to %s
+              spec:
+                ports:
+                  %s
+              """
+                  .formatted(to, entry.substring(entry.indexOf("- {number:")).strip()));
+      case Remedy.OtherProtocol(ResourceRef has, String spoken) ->
+          new Cannot(
+              has
+                  + " has this name on port "
+                  + dst.port()
+                  + " for "
+                  + spoken
+                  + "; let the client speak that, or change the protocol of the port");
+    };
+  }
+
+  private static String egressHost(ResourceRef sidecar, String host) {
+    return """
+    # add to %s
+    spec:
+      egress:
+        - hosts:
+            - "%s"
+    """
+        .formatted(sidecar, host);
   }
 
   private static Suggestion unknownDestination(String namespace, OriginalDst dst, Preface preface) {
