@@ -475,56 +475,6 @@ class PolicyCommandsTest {
       """;
 
   @Test
-  void explainNamesTheHostThatASidecarLacks() throws IOException {
-    Path agent = agent();
-    write(
-        "policies/sidecar.yaml",
-        """
-        apiVersion: networking.istio.io/v1
-        kind: Sidecar
-        metadata: {name: narrow, namespace: shop}
-        spec: {egress: [{hosts: ["istio-system/nothing.example"]}]}
-        """);
-    Ran hidden = explain(agent, "shop/web", "en.wikipedia.org:443");
-    assertThat(hidden.out())
-        .contains("is not imported by Sidecar/shop/narrow")
-        .contains("# add to Sidecar/shop/narrow")
-        .contains("- \"istio-system/*.wikipedia.org\"")
-        .doesNotContain("kind: ServiceEntry");
-    Ran unknown = explain(agent, "shop/web", "a.example:443");
-    assertThat(unknown.out())
-        .contains("hosts: [\"a.example\"]")
-        .contains("# add to Sidecar/shop/narrow")
-        .contains("- \"./a.example\"");
-  }
-
-  @Test
-  void explainAddsAPortToTheEntryThatHasTheHost() throws IOException {
-    Path agent = agent();
-    write("policies/api.yaml", API);
-    Ran ran = explain(agent, "shop/web", "api.example:8443");
-    assertThat(ran.out())
-        .contains("has no port 8443")
-        .contains("# add to ServiceEntry/shop/api")
-        .doesNotContain("kind: ServiceEntry");
-    String port = ran.out().lines().filter(l -> l.contains("- {number")).findFirst().orElseThrow();
-    write("policies/api.yaml", API + port.substring(4) + "\n");
-    assertThat(explain(agent, "shop/web", "api.example:8443", "--expect", "allow"))
-        .extracting(Ran::code)
-        .isEqualTo(0);
-  }
-
-  @Test
-  void explainSaysThatAPortSpeaksSomethingElse() throws IOException {
-    Path agent = agent();
-    write("policies/api.yaml", API);
-    assertThat(explain(agent, "shop/web", "api.example:443", "--host", "api.example").out())
-        .contains("its port 443 is TLS, and the connection is plaintext HTTP")
-        .contains("none: ServiceEntry/shop/api has this name on port 443 for TLS")
-        .doesNotContain("apiVersion");
-  }
-
-  @Test
   void explainNamesTheRulesThatHaveASay() throws IOException {
     Path agent = agent();
     write("policies/api.yaml", API);
@@ -555,6 +505,7 @@ class PolicyCommandsTest {
         .containsPattern("rule +VirtualService/shop/canary \\(api.example\\) has tls routes")
         .containsPattern(
             "rule +DestinationRule/shop/halves .* sets connectionPool; has the subsets")
+        .containsOnlyOnce("DestinationRule/shop/halves")
         .contains("192.0.2.1:443, 192.0.2.2:443")
         .contains("10 connections, connect timeout 3s");
     assertThat(explain(agent, "shop/web", "api.example:443", "-o", "json").out())

@@ -73,13 +73,14 @@ public final class Explain {
   public record Answer(
       Question question, OriginalDst dst, Preface preface, Prediction prediction) {}
 
-  /// Answers. With a name as destination and a look-up that answers, its first address is taken for
-  /// the one that the client dials.
+  /// Answers. With a name as destination, the address of the Kubernetes Service of that name, else
+  /// the first that a look-up answers, is taken for the one that the client dials.
   public static Answer run(
       RouteTable table, Question question, Prediction.LookUp lookUp, AddressFilter filter) {
     Destination to = question.to();
     Optional<InetAddress> dialled =
         to.address()
+            .or(() -> to.host().flatMap(name -> table.vip(question.pod(), name)))
             .or(() ->
                 to.host().flatMap(lookUp::of).stream()
                     .filter(io.tailwater.agent.dataplane.resolve.Addresses.Found.class::isInstance)

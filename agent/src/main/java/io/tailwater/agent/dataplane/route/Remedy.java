@@ -1,6 +1,8 @@
 package io.tailwater.agent.dataplane.route;
 
+import io.tailwater.agent.traffic.Refusal;
 import io.tailwater.agent.traffic.ResourceRef;
+import java.util.Optional;
 
 /// What resources that are there would have to say for a refused connection to be allowed, where
 /// that is less than a ServiceEntry of its own, or where one alone would not do. Made on the slow
@@ -8,12 +10,37 @@ import io.tailwater.agent.traffic.ResourceRef;
 public sealed interface Remedy {
   /// Another host among those that the client's Sidecar imports, as `namespace/dnsName`.
   ///
+  /// @param listener the port of the egress listener that it belongs to; empty for one without
   /// @param entry whether the ServiceEntry is needed besides, because nothing has the name
-  record Import(ResourceRef sidecar, String host, boolean entry) implements Remedy {}
+  record Import(ResourceRef sidecar, String host, Optional<Integer> listener, boolean entry)
+      implements Remedy {}
 
-  /// Another port of an entry that has the name already.
-  record AddPort(ResourceRef entry) implements Remedy {}
+  /// Another port of a ServiceEntry or Kubernetes Service that has the name already.
+  record AddPort(ResourceRef to) implements Remedy {}
 
-  /// None: an entry has the name on that port for another protocol. `spoken` is that one.
-  record OtherProtocol(ResourceRef entry, String spoken) implements Remedy {}
+  /// None: a resource that is there is in the way; `why` is a sentence without its full stop.
+  record None(String why) implements Remedy {}
+
+  /// Whether resources can have a part in lifting such a refusal.
+  static boolean mayLift(Refusal why) {
+    return switch (why) {
+      case CONNECTION_CLOSED, HTTP_502, NO_HEALTHY_UPSTREAM -> true;
+      case CLUSTER_NOT_FOUND,
+          DNS_FAILURE,
+          POLICY_DENIED,
+          ADDRESS_FILTERED,
+          WAYPOINT_UNAVAILABLE,
+          CONNECT_FAILED,
+          LIMIT,
+          RELEASED_ADDRESS_MISMATCH,
+          NOT_SUPPORTED_YET,
+          NO_SNI,
+          MALFORMED_HELLO,
+          HELLO_TIMEOUT,
+          DIRECT_HIT,
+          UDP,
+          IPV6 ->
+          false;
+    };
+  }
 }
