@@ -20,9 +20,7 @@ import java.util.TreeMap;
 final class ClustersPage {
   /// Envoy's own for the high priority, which nothing uses.
   private static final ConnectionPolicy.Limits ENVOY_DEFAULT =
-      new ConnectionPolicy.Limits(1024, 1024, 1024, 0);
-
-  private static final long ENVOY_RETRIES = 3;
+      new ConnectionPolicy.Limits(1024, 1024, 1024, 3, 0);
 
   private final Clusters clusters;
   private final CurrentRoutes routes;
@@ -57,13 +55,8 @@ final class ClustersPage {
     for (Map.Entry<String, Seen> cluster : all().entrySet()) {
       String name = TextTable.clean(cluster.getKey());
       line(out, name, "observability_name", name);
-      priority(
-          out,
-          name,
-          "default_priority",
-          cluster.getValue().limits(),
-          ConnectionPolicy.Limits.UNLIMITED);
-      priority(out, name, "high_priority", ENVOY_DEFAULT, ENVOY_RETRIES);
+      priority(out, name, "default_priority", cluster.getValue().limits());
+      priority(out, name, "high_priority", ENVOY_DEFAULT);
       line(out, name, "added_via_api", true);
       for (Endpoint endpoint : cluster.getValue().endpoints()) {
         endpoint(out, name, endpoint);
@@ -73,15 +66,11 @@ final class ClustersPage {
   }
 
   private static void priority(
-      StringBuilder out,
-      String cluster,
-      String priority,
-      ConnectionPolicy.Limits limits,
-      long retries) {
+      StringBuilder out, String cluster, String priority, ConnectionPolicy.Limits limits) {
     line(out, cluster, priority + "::max_connections", limits.maxConnections());
     line(out, cluster, priority + "::max_pending_requests", limits.maxPendingRequests());
     line(out, cluster, priority + "::max_requests", limits.maxRequests());
-    line(out, cluster, priority + "::max_retries", retries);
+    line(out, cluster, priority + "::max_retries", limits.maxRetries());
   }
 
   private static void endpoint(StringBuilder out, String name, Endpoint e) {
@@ -139,8 +128,8 @@ final class ClustersPage {
         json.writeEndArray();
         json.writeObjectFieldStart("circuit_breakers");
         json.writeArrayFieldStart("thresholds");
-        thresholds(json, false, cluster.getValue().limits(), ConnectionPolicy.Limits.UNLIMITED);
-        thresholds(json, true, ENVOY_DEFAULT, ENVOY_RETRIES);
+        thresholds(json, false, cluster.getValue().limits());
+        thresholds(json, true, ENVOY_DEFAULT);
         json.writeEndArray();
         json.writeEndObject();
         json.writeStringField("observability_name", cluster.getKey());
@@ -151,8 +140,7 @@ final class ClustersPage {
     });
   }
 
-  private static void thresholds(
-      JsonGenerator json, boolean high, ConnectionPolicy.Limits limits, long retries)
+  private static void thresholds(JsonGenerator json, boolean high, ConnectionPolicy.Limits limits)
       throws IOException {
     json.writeStartObject();
     if (high) {
@@ -161,7 +149,7 @@ final class ClustersPage {
     json.writeNumberField("max_connections", limits.maxConnections());
     json.writeNumberField("max_pending_requests", limits.maxPendingRequests());
     json.writeNumberField("max_requests", limits.maxRequests());
-    json.writeNumberField("max_retries", retries);
+    json.writeNumberField("max_retries", limits.maxRetries());
     json.writeEndObject();
   }
 

@@ -6,8 +6,6 @@ import io.tailwater.agent.dataplane.account.ConnectionRecord;
 import io.tailwater.agent.dataplane.account.Denials;
 import io.tailwater.agent.dataplane.account.Inventory;
 import io.tailwater.agent.dataplane.route.Decision;
-import io.tailwater.agent.dataplane.route.Remedy;
-import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.route.Suggestion;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.AddressText;
@@ -205,17 +203,16 @@ final class OwnPages {
 
   Response denials(Request request) {
     List<Denials.Denial> all =
-        in.accounts().denials().all().stream().filter(d -> wanted(request, d.pod().ref())).toList();
-    RouteTable.Advisor advisor = in.routes().get().advisor();
+        in.accounts().denials().all().stream().filter(d -> wanted(request, d.pod())).toList();
     if (request.json()) {
-      return Response.json(list(all, (json, d) -> denial(json, d, advisor)));
+      return Response.json(list(all, OwnPages::denial));
     }
     StringBuilder out = new StringBuilder();
     TextTable table =
         new TextTable("POD", "NAME", "DST", "REASON", "MODE", "COUNT", "FIRST", "LAST");
     for (Denials.Denial d : all) {
       table.row(
-          d.pod().ref(),
+          d.pod(),
           d.shownName(),
           d.dst(),
           d.reason().code(),
@@ -227,7 +224,7 @@ final class OwnPages {
     out.append(table.text());
     for (Denials.Denial d : all) {
       out.append('\n').append(TextTable.clean(heading(d))).append('\n');
-      switch (suggestion(d, advisor)) {
+      switch (suggestion(d)) {
         case Suggestion.Yaml(String yaml) -> {
           out.append("  this would allow it:\n");
           yaml.lines().forEach(l -> out.append("    ").append(TextTable.clean(l)).append('\n'));
@@ -243,7 +240,7 @@ final class OwnPages {
     String what =
         d.shownName().isEmpty() ? d.dst().toString() : d.shownName() + " (" + d.dst() + ")";
     String why = d.reason().code() + ", " + d.reason().sentence();
-    return d.pod().ref()
+    return d.pod()
         + " to "
         + what
         + ": "
@@ -252,9 +249,8 @@ final class OwnPages {
         + d.resource().map(r -> ", by " + r).orElse("");
   }
 
-  private static void denial(JsonGenerator json, Denials.Denial d, RouteTable.Advisor advisor)
-      throws IOException {
-    pod(json, d.pod().ref());
+  private static void denial(JsonGenerator json, Denials.Denial d) throws IOException {
+    pod(json, d.pod());
     json.writeStringField("name", d.shownName());
     json.writeStringField("dst", d.dst().toString());
     json.writeStringField("reason", d.reason().code());
@@ -265,7 +261,7 @@ final class OwnPages {
     json.writeNumberField("count", d.count());
     json.writeStringField("first", d.first().toString());
     json.writeStringField("last", d.last().toString());
-    switch (suggestion(d, advisor)) {
+    switch (suggestion(d)) {
       case Suggestion.Yaml(String yaml) -> json.writeStringField("suggestion", yaml);
       case Suggestion.Cannot(String why) -> json.writeStringField("no_suggestion", why);
     }
@@ -275,14 +271,8 @@ final class OwnPages {
     return d.mode().name().toLowerCase(Locale.ROOT);
   }
 
-  /// By the policy of now, as `/explain` has it.
-  private static Suggestion suggestion(Denials.Denial d, RouteTable.Advisor advisor) {
-    Optional<Remedy> remedy =
-        Remedy.mayLift(d.reason())
-            ? advisor.remedy(d.pod(), d.dst(), d.preface(), d.resource())
-            : Optional.empty();
-    return Suggestion.of(
-        d.reason(), d.pod().namespace(), d.dst(), d.preface(), filtered(d), remedy);
+  private static Suggestion suggestion(Denials.Denial d) {
+    return Suggestion.of(d.reason(), d.pod().namespace(), d.dst(), d.preface(), filtered(d));
   }
 
   /// The detail of a filtered address begins with the address.

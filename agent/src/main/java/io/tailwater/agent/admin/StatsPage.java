@@ -181,9 +181,12 @@ final class StatsPage {
     out.add(new Stat(prefix + "upstream_cx_tx_bytes_total", true, cluster.bytesToUpstream(), tag));
     long requesting = endpoints.stream().mapToLong(Endpoint::rqActive).sum();
     out.add(new Stat(prefix + "upstream_rq_active", false, requesting, tag));
+    out.add(new Stat(prefix + "upstream_rq_pending_active", false, cluster.pendingCount(), tag));
     out.add(
         new Stat(
             prefix + "upstream_rq_pending_overflow", true, cluster.requestOverflowCount(), tag));
+    out.add(
+        new Stat(prefix + "upstream_rq_retry_overflow", true, cluster.retryOverflowCount(), tag));
     out.add(new Stat(prefix + "upstream_rq_total", true, requests, tag));
   }
 

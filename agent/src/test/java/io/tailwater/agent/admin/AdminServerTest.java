@@ -25,6 +25,7 @@ import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.dataplane.upstream.Cluster;
 import io.tailwater.agent.dataplane.upstream.Clusters;
 import io.tailwater.agent.dataplane.upstream.Endpoint;
+import io.tailwater.agent.dataplane.upstream.Sign;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.ClientAddress;
 import io.tailwater.agent.traffic.EgressMode;
@@ -351,11 +352,13 @@ class AdminServerTest {
   void limitsAndEndpointsThatRestAreShownAsEnvoyDoes() throws IOException {
     traffic();
     Cluster cluster = clusters.cluster(WIKIPEDIA);
-    ConnectionPolicy.Limits none = new ConnectionPolicy.Limits(0, 7, 8, 0);
+    ConnectionPolicy.Limits none = new ConnectionPolicy.Limits(0, 7, 8, 9, 0);
     assertThat(cluster.admitConnection(none)).isFalse();
     Optional<OutlierDetection> rule =
-        Optional.of(new OutlierDetection(1, Duration.ofSeconds(10), Duration.ofMinutes(5), 100, 0));
-    cluster.failed(cluster.endpoints().getFirst(), rule, System.nanoTime());
+        Optional.of(
+            new OutlierDetection(
+                1, 0, Optional.empty(), Duration.ofSeconds(10), Duration.ofMinutes(5), 100, 0));
+    cluster.tell(cluster.endpoints().getFirst(), Sign.NO_ANSWER, rule, System.nanoTime());
 
     assertThat(admin("GET", "/clusters").body())
         .contains(WIKIPEDIA + "::default_priority::max_connections::0\n")

@@ -29,7 +29,10 @@ class InternalTlsTest {
       spec:
         hosts: ["*.svc.cluster.local"]
         location: MESH_INTERNAL
-        ports: [{number: 9080, name: http, protocol: HTTP}]
+        ports:
+          - {number: 9080, name: http, protocol: HTTP}
+          - {number: 9081, name: grpc, protocol: GRPC}
+          - {number: 9082, name: grpc-old, protocol: GRPC}
         resolution: DYNAMIC_DNS
       ---
       apiVersion: networking.istio.io/v1
@@ -65,14 +68,20 @@ class InternalTlsTest {
         server {
           listen 9080 ssl default_server;
           listen [::]:9080 ssl default_server;
+          listen 9081 ssl http2 default_server;
+          listen [::]:9081 ssl http2 default_server;
+          listen 9082 ssl default_server;
+          listen [::]:9082 ssl default_server;
           server_name DETAILS;
           ssl_certificate RIGHT.pem;
           ssl_certificate_key RIGHT.key;
-          location / { return 200 "host=$http_host sni=$ssl_server_name client=$ssl_client_s_dn uri=$request_uri\\n"; }
+          location / { return 200 "host=$http_host sni=$ssl_server_name client=$ssl_client_s_dn protocol=$server_protocol uri=$request_uri\\n"; }
         }
         server {
           listen 9080 ssl;
           listen [::]:9080 ssl;
+          listen 9081 ssl http2;
+          listen [::]:9081 ssl http2;
           server_name REVIEWS;
           ssl_certificate RIGHT.pem;
           ssl_certificate_key RIGHT.key;
@@ -129,11 +138,16 @@ class InternalTlsTest {
   }
 
   private static Result curl(String host, String path) {
+    return curl(host, 9080, path, "--http1.1");
+  }
+
+  private static Result curl(String host, int port, String path, String protocol) {
     return world.curl(
         world.ratings,
-        "http://" + host + ":9080" + path,
+        "http://" + host + ":" + port + path,
+        protocol,
         "--resolve",
-        host + ":9080:" + World.DECOY);
+        host + ":" + port + ":" + World.DECOY);
   }
 
   @Test
@@ -156,6 +170,34 @@ class InternalTlsTest {
     Result curl = curl(REVIEWS, "/reviews/0");
     assertThat(curl.stdout()).doesNotContain("not checked").endsWith("503\n");
     assertThat(agent.awaitAccess(REVIEWS, "connect_failed"))
+        .contains("the server's certificate carries " + DETAILS + ", but not " + REVIEWS);
+  }
+
+  @Test
+  void aGrpcPortIsSpokenToInHttp2WhereTheServerAgreesToIt() {
+    Result curl = curl(DETAILS, 9081, "/details.Details/Get", "--http2-prior-knowledge");
+    assertThat(curl.exit()).as("%s\n%s", curl.stderr(), agent.log()).isZero();
+    assertThat(curl.stdout())
+        .contains("host=" + DETAILS + ":9081")
+        .contains("sni=" + DETAILS)
+        .contains("protocol=HTTP/2.0 uri=/details.Details/Get")
+        .endsWith("200\n");
+  }
+
+  @Test
+  void aServerThatDoesNotOfferHttp2GetsHttp1() {
+    Result curl = curl(DETAILS, 9082, "/details.Details/Old", "--http2-prior-knowledge");
+    assertThat(curl.exit()).as("%s\n%s", curl.stderr(), agent.log()).isZero();
+    assertThat(curl.stdout())
+        .contains("protocol=HTTP/1.1 uri=/details.Details/Old")
+        .endsWith("200\n");
+  }
+
+  @Test
+  void overHttp2TooAServerWhoseCertificateDoesNotCarryTheRequestedNameIsRefused() {
+    Result curl = curl(REVIEWS, 9081, "/reviews.Reviews/Get", "--http2-prior-knowledge");
+    assertThat(curl.stdout()).doesNotContain("not checked").endsWith("503\n");
+    assertThat(agent.awaitAccess("path=\"/reviews.Reviews/Get\"", "connect_failed"))
         .contains("the server's certificate carries " + DETAILS + ", but not " + REVIEWS);
   }
 }

@@ -45,7 +45,7 @@ final class Advice {
   private final ResourceSet set;
   private final MeshSettings mesh;
   private final List<ServiceEntry> entries;
-  private final Map<HostPattern, Service> kubernetes = new HashMap<>();
+  private final List<Service> services;
   private final List<DestinationRule> rules;
   private final Map<HostPattern, List<ServiceEntry>> byHost = new HashMap<>();
   private final Set<String> namespaces = new TreeSet<>();
@@ -73,16 +73,12 @@ final class Advice {
     this.set = about.set;
     this.mesh = about.mesh;
     this.entries = about.entries.stream().sorted(Service.ENTRY_AGE).toList();
+    this.services = about.services;
     this.rules = about.rules;
     for (ServiceEntry entry : entries) {
       entry.hosts().forEach(h -> byHost.computeIfAbsent(h, _ -> new ArrayList<>()).add(entry));
     }
-    for (Service service : about.services) {
-      visibilities.put(service.ref(), service.visibility());
-      if (service.kubernetes() && service.alias().isEmpty()) {
-        kubernetes.put(service.host(), service);
-      }
-    }
+    services.forEach(s -> visibilities.put(s.ref(), s.visibility()));
     set.ofKind("", "Namespace").forEach(o -> namespaces.add(o.name()));
     set.ofKind("", "Pod").forEach(o -> namespaces.add(o.namespace()));
     if (!namespaces.isEmpty()) {
@@ -192,12 +188,15 @@ final class Advice {
     /// Of several entries with the same host one decides.
     private void sameHost() {
       for (HostPattern host : entry.hosts()) {
-        @Nullable Service service = kubernetes.get(host);
-        if (service != null && !service.namespace().equals(entry.namespace())) {
+        Optional<Service> kubernetes =
+            services.stream()
+                .filter(s -> s.kubernetes() && s.host().equals(host) && s.alias().isEmpty())
+                .findFirst();
+        if (kubernetes.isPresent() && !kubernetes.get().namespace().equals(entry.namespace())) {
           warn(
               host.text()
                   + " is also "
-                  + show(service.ref())
+                  + show(kubernetes.get().ref())
                   + ", which comes first for every pod outside the namespace "
                   + entry.namespace(),
               "spec",

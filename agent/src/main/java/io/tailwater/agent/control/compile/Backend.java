@@ -6,6 +6,7 @@ import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.LoadBalancing;
 import io.tailwater.agent.dataplane.route.Target;
+import io.tailwater.agent.dataplane.route.UpstreamHttp;
 import io.tailwater.agent.traffic.AddressRule;
 import io.tailwater.agent.traffic.HostPattern;
 import io.tailwater.agent.traffic.Refusal;
@@ -119,13 +120,9 @@ final class Backend {
   }
 
   private Action make(ConnectionPolicy policy, Optional<Subset> subset, ResourceRef by) {
-    boolean http2 =
-        switch (protocol) {
-          case HTTP2, GRPC, GRPC_WEB -> true;
-          default -> false;
-        };
     Decision.Destination to =
-        new Decision.Destination(cluster(subset), host.text(), namespace, port, http2, policy);
+        new Decision.Destination(
+            cluster(subset), host.text(), namespace, port, http(policy), policy);
     boolean passthrough = policy.balancing().kind() == LoadBalancing.Kind.PASSTHROUGH;
     return switch (source) {
       case Source.ByName(List<Integer> hostPorts) ->
@@ -150,6 +147,19 @@ final class Backend {
             : go(to, new Target.Endpoints(chosen, oneAddress), rule, by);
       }
     };
+  }
+
+  /// A rule's word, else the port's: what is detected goes on as it is.
+  private UpstreamHttp http(ConnectionPolicy policy) {
+    return policy
+        .http()
+        .spoken()
+        .orElseGet(() ->
+            switch (protocol) {
+              case HTTP2, GRPC, GRPC_WEB -> UpstreamHttp.HTTP2;
+              case UNSET -> UpstreamHttp.CLIENTS;
+              case HTTP, HTTPS, TLS, TCP, MONGO, MYSQL, REDIS, UDP -> UpstreamHttp.HTTP1;
+            });
   }
 
   /// Under a wildcard whose endpoints a rule sets aside for the dialled address.

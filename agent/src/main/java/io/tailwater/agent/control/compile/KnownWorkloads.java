@@ -2,8 +2,10 @@ package io.tailwater.agent.control.compile;
 
 import io.tailwater.agent.control.istio.Waypoint;
 import io.tailwater.agent.dataplane.route.Action;
+import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.Target;
+import io.tailwater.agent.dataplane.route.UpstreamHttp;
 import io.tailwater.agent.traffic.AddressRule;
 import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.ResourceRef;
@@ -57,7 +59,9 @@ record KnownWorkloads(
             Decision.PASSTHROUGH,
             AddressText.of(workload.address()),
             workload.ref().namespace(),
-            0),
+            0,
+            UpstreamHttp.CLIENTS,
+            ConnectionPolicy.DEFAULT),
         new Target.Traits(1, "", workload.hbone()),
         workload.inside()
             ? AddressRule.UNFILTERED

@@ -22,6 +22,7 @@ import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.OutboundPolicy;
 import io.tailwater.agent.dataplane.route.RouteTable;
+import io.tailwater.agent.dataplane.route.UpstreamHttp;
 import io.tailwater.agent.dataplane.route.UpstreamTls;
 import io.tailwater.agent.traffic.AddressRule;
 import io.tailwater.agent.traffic.CidrBlock;
@@ -197,6 +198,7 @@ public final class PolicyCompiler {
             Decision.ALLOW_ANY_DYNAMIC_DNS,
             "",
             port,
+            UpstreamHttp.CLIENTS,
             ConnectionPolicy.DEFAULT.with(tls));
     AddressRule rule =
         new AddressRule(AddressRule.Scope.NEVER_LIST_AND_PRIVATE, egress.allowedAddresses());

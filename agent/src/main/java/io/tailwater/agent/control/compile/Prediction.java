@@ -42,7 +42,6 @@ import java.util.Set;
 /// @param wouldBlock whether enforcement would refuse what audit lets pass
 /// @param service the chosen destination as `namespace/host`
 /// @param grade the best grade it could take, where bytes move and addresses are known
-/// @param applied the rules that have a say in it
 /// @param detail a sentence for people
 public record Prediction(
     Action action,
@@ -61,14 +60,12 @@ public record Prediction(
     Optional<Grade> grade,
     Optional<Suggestion> suggestion,
     List<Explanation.Considered> considered,
-    List<Explanation.Applied> applied,
     String detail) {
   public Prediction {
     weighted = List.copyOf(weighted);
     upstreamHosts = List.copyOf(upstreamHosts);
     upstreamAddresses = upstreamAddresses.map(List::copyOf);
     considered = List.copyOf(considered);
-    applied = List.copyOf(applied);
   }
 
   /// The `action` of a policy test.
@@ -206,7 +203,6 @@ public record Prediction(
           grade,
           suggestion,
           explanation.considered(),
-          explanation.applied(),
           detail);
     }
   }
@@ -312,9 +308,8 @@ public record Prediction(
     }
 
     private Optional<Suggestion> suggestion(Optional<Refusal> why, List<InetAddress> filtered) {
-      return why.map(w ->
-          Suggestion.of(
-              w, asked.namespace(), asked.dst(), asked.preface(), filtered, explanation.remedy()));
+      return why.map(
+          w -> Suggestion.of(w, asked.namespace(), asked.dst(), asked.preface(), filtered));
     }
 
     private static Action refusalAction(Refusal why) {

@@ -5,6 +5,7 @@ import io.tailwater.agent.control.istio.Protocol;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.LoadBalancing;
 import io.tailwater.agent.dataplane.route.OutlierDetection;
+import io.tailwater.agent.dataplane.route.UpstreamHttp;
 import io.tailwater.agent.dataplane.route.UpstreamTls;
 import java.time.Duration;
 import java.util.List;
@@ -51,12 +52,13 @@ final class TrafficPolicies {
             .flatMap(tls -> tls(tls, of, subset.map(DestinationRule.Subset::name).orElse(""))),
         pool.map(TrafficPolicies::limits).orElse(ConnectionPolicy.Limits.NONE),
         pool.flatMap(DestinationRule.Pool::connectTimeout),
-        pool.flatMap(p -> idle(p, of.family())),
+        pool.flatMap(p -> idle(p.tcpIdleTimeout())),
         pool.flatMap(DestinationRule.Pool::maxConnectionDuration),
         pool.flatMap(DestinationRule.Pool::keepAlive)
             .map(k -> new ConnectionPolicy.KeepAlive(k.probes(), k.time(), k.interval())),
         endpoints ? balancing(settings) : LoadBalancing.DEFAULT,
-        endpoints ? settings.outlier().map(TrafficPolicies::outlier) : Optional.empty());
+        endpoints ? settings.outlier().map(TrafficPolicies::outlier) : Optional.empty(),
+        pool.map(p -> http(p, of.family())).orElse(ConnectionPolicy.Http.DEFAULT));
   }
 
   /// What cannot be honoured for a destination, as a clause after "because".
@@ -149,17 +151,29 @@ final class TrafficPolicies {
         threshold(pool.maxConnections()),
         threshold(pool.maxRequests()),
         threshold(pool.maxPendingRequests()),
+        threshold(pool.maxRetries()),
         pool.maxRequestsPerConnection());
+  }
+
+  /// An upgrade is for ports that say HTTP: what is detected may be something else (Istio's
+  /// `shouldH2Upgrade`).
+  private static ConnectionPolicy.Http http(DestinationRule.Pool pool, Protocol.Family family) {
+    Optional<UpstreamHttp> spoken =
+        switch (pool.http()) {
+          case BY_PORT -> Optional.empty();
+          case AS_CLIENT -> Optional.of(UpstreamHttp.CLIENTS);
+          case UPGRADE ->
+              family == Protocol.Family.HTTP ? Optional.of(UpstreamHttp.HTTP2) : Optional.empty();
+        };
+    return new ConnectionPolicy.Http(spoken, idle(pool.httpIdleTimeout().or(pool::tcpIdleTimeout)));
   }
 
   private static long threshold(int limit) {
     return limit == 0 ? ConnectionPolicy.Limits.UNLIMITED : limit;
   }
 
-  private static Optional<Duration> idle(DestinationRule.Pool pool, Protocol.Family family) {
-    Optional<Duration> http =
-        family == Protocol.Family.HTTP ? pool.httpIdleTimeout() : Optional.empty();
-    return http.or(pool::tcpIdleTimeout).map(d -> d.isZero() ? NEVER : d);
+  private static Optional<Duration> idle(Optional<Duration> said) {
+    return said.map(d -> d.isZero() ? NEVER : d);
   }
 
   /// Locality counts where outlier detection tells who is out, as in Istio.
@@ -182,14 +196,12 @@ final class TrafficPolicies {
     return new LoadBalancing(kind, locality);
   }
 
-  /// A connection that cannot be made counts as a gateway error and as a 5xx, unless errors of its
-  /// own origin are counted apart.
+  /// Istio ejects for errors of a gateway only where it is told to.
   private static OutlierDetection outlier(DestinationRule.Outlier outlier) {
-    int gateway = outlier.consecutiveGateway().orElse(0);
-    int server = outlier.consecutive5xx().orElse(CONSECUTIVE);
-    int both = gateway == 0 || server == 0 ? Math.max(gateway, server) : Math.min(gateway, server);
     return new OutlierDetection(
-        outlier.consecutiveLocal().orElse(both),
+        outlier.consecutive5xx().orElse(CONSECUTIVE),
+        outlier.consecutiveGateway().orElse(0),
+        outlier.consecutiveLocal(),
         outlier.interval().orElse(OUTLIER_INTERVAL),
         outlier.baseEjectionTime().orElse(OUTLIER_EJECTION),
         outlier.maxEjectionPercent().orElse(OUTLIER_PERCENT),

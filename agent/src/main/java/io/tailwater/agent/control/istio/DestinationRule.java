@@ -77,8 +77,19 @@ public record DestinationRule(
       Optional<KeepAlive> keepAlive,
       int maxRequests,
       int maxPendingRequests,
+      int maxRetries,
       int maxRequestsPerConnection,
-      Optional<Duration> httpIdleTimeout) {}
+      Optional<Duration> httpIdleTimeout,
+      Http http) {
+    /// Which HTTP is spoken to the destination.
+    public enum Http {
+      BY_PORT,
+      /// `useClientProtocol`.
+      AS_CLIENT,
+      /// `h2UpgradePolicy: UPGRADE`.
+      UPGRADE
+    }
+  }
 
   /// A `tcpKeepalive`.
   public record KeepAlive(

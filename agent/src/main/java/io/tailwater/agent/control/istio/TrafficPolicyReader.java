@@ -26,8 +26,8 @@ final class TrafficPolicyReader {
           Optional.of(DestinationRule.Balancer.Kind.RANDOM),
           "PASSTHROUGH",
           Optional.of(DestinationRule.Balancer.Kind.PASSTHROUGH));
-  private static final Map<String, String> H2_UPGRADE =
-      Map.of("DEFAULT", "", "DO_NOT_UPGRADE", "", "UPGRADE", "UPGRADE");
+  private static final Map<String, Boolean> H2_UPGRADE =
+      Map.of("DEFAULT", false, "DO_NOT_UPGRADE", false, "UPGRADE", true);
 
   /// The modes, with the spelling of Istio's blog.
   private static final Map<String, DestinationRule.Tls.Mode> MODES = modes();
@@ -157,8 +157,10 @@ final class TrafficPolicyReader {
             keepAlive,
             http.flatMap(h -> limit(h, "http2MaxRequests")).orElse(0),
             http.flatMap(h -> limit(h, "http1MaxPendingRequests")).orElse(0),
+            http.flatMap(h -> limit(h, "maxRetries")).orElse(0),
             http.flatMap(h -> limit(h, "maxRequestsPerConnection")).orElse(0),
-            http.flatMap(h -> GoDuration.read(h, "idleTimeout")));
+            http.flatMap(h -> GoDuration.read(h, "idleTimeout")),
+            http.map(TrafficPolicyReader::spoken).orElse(DestinationRule.Pool.Http.BY_PORT));
     tcp.ifPresent(FieldReader::finish);
     http.ifPresent(TrafficPolicyReader::restOfHttp);
     return out;
@@ -178,18 +180,20 @@ final class TrafficPolicyReader {
     return out;
   }
 
-  private static void restOfHttp(FieldReader http) {
-    Optional<String> upgrade = http.oneOf("h2UpgradePolicy", H2_UPGRADE);
-    boolean clientProtocol = http.bool("useClientProtocol").orElse(false);
-    if (upgrade.equals(Optional.of("UPGRADE"))) {
-      if (clientProtocol) {
-        http.error("useClientProtocol", "must not be true with h2UpgradePolicy UPGRADE");
-      }
-      http.warning("h2UpgradePolicy", "is not honoured: requests go on in the client's protocol");
+  private static DestinationRule.Pool.Http spoken(FieldReader http) {
+    boolean upgrade = http.oneOf("h2UpgradePolicy", H2_UPGRADE).orElse(false);
+    boolean clients = http.bool("useClientProtocol").orElse(false);
+    if (upgrade && clients) {
+      http.error("useClientProtocol", "must not be true with h2UpgradePolicy UPGRADE");
     }
+    return clients
+        ? DestinationRule.Pool.Http.AS_CLIENT
+        : upgrade ? DestinationRule.Pool.Http.UPGRADE : DestinationRule.Pool.Http.BY_PORT;
+  }
+
+  private static void restOfHttp(FieldReader http) {
     limit(http, "maxConcurrentStreams")
         .ifPresent(_ -> http.warning("maxConcurrentStreams", "is not honoured"));
-    limit(http, "maxRetries").ifPresent(_ -> http.warning("maxRetries", "is not honoured"));
     Optional<FieldReader> keepAlive = http.mapping("http2KeepAlive");
     keepAlive.ifPresent(k -> {
       GoDuration.read(k, "interval");

@@ -11,6 +11,9 @@ import java.util.Optional;
 
 /// What a connection is wanted to.
 public sealed interface ConnectRequest {
+  /// ALPN's name of it (RFC 9113 section 3.2).
+  String HTTP2 = "h2";
+
   /// The name under which it is counted.
   String cluster();
 
@@ -40,6 +43,7 @@ public sealed interface ConnectRequest {
 
   /// To a configured destination.
   ///
+  /// @param http whether it is for HTTP requests
   /// @param tls what is originated
   /// @param requested the name or address of the Host; empty where the client's bytes are opaque
   /// @param alpn what is offered, best first
@@ -49,6 +53,7 @@ public sealed interface ConnectRequest {
       String hostname,
       Target target,
       AddressRule rule,
+      boolean http,
       Optional<UpstreamTls> tls,
       Optional<String> requested,
       List<String> alpn,
@@ -69,29 +74,35 @@ public sealed interface ConnectRequest {
   /// around the client's own.
   static ToDestination forBytes(Decision.Forward forward) {
     Optional<UpstreamTls> tls = forward.to().policy().tls().map(UpstreamTls::forBytes);
-    return of(forward, tls, Optional.empty(), Optional.empty());
+    return of(forward, false, tls, Optional.empty(), List.of());
   }
 
-  /// For HTTP requests of one Host, without its port. What is originated offers HTTP/2 where the
-  /// destination speaks it, and nothing otherwise, as Istio does.
-  static ToDestination forHttp(Decision.Forward forward, Optional<String> host) {
-    Optional<String> protocol = forward.to().http2() ? Optional.of("h2") : Optional.empty();
-    return of(forward, forward.to().policy().tls(), host, protocol);
+  /// For HTTP requests of one Host, without its port. What is originated offers HTTP/2, and HTTP/1
+  /// to fall back on, where requests are to go on as HTTP/2; and nothing otherwise, as Istio does.
+  static ToDestination forHttp(Decision.Forward forward, Optional<String> host, boolean http2) {
+    return of(
+        forward,
+        true,
+        forward.to().policy().tls(),
+        host,
+        http2 ? List.of(HTTP2, "http/1.1") : List.of());
   }
 
   private static ToDestination of(
       Decision.Forward forward,
+      boolean http,
       Optional<UpstreamTls> tls,
       Optional<String> requested,
-      Optional<String> protocol) {
+      List<String> alpn) {
     return new ToDestination(
         forward.to(),
         forward.upstreamHost(),
         forward.target(),
         forward.addressRule(),
+        http,
         tls,
         requested,
-        tls.isPresent() ? protocol.map(List::of).orElse(List.of()) : List.of(),
+        tls.isPresent() ? alpn : List.of(),
         forward.auditing());
   }
 }

@@ -15,6 +15,7 @@ import io.tailwater.agent.dataplane.upstream.Cluster;
 import io.tailwater.agent.dataplane.upstream.Clusters;
 import io.tailwater.agent.dataplane.upstream.Endpoint;
 import io.tailwater.agent.dataplane.upstream.EndpointPicker;
+import io.tailwater.agent.dataplane.upstream.Sign;
 import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.PodRef;
@@ -308,7 +309,7 @@ public final class Connector {
     private void failedAt(Endpoint endpoint) {
       long now = System.nanoTime();
       endpoint.connectFailed(now);
-      cluster.failed(endpoint, policy.outlier(), now);
+      cluster.tell(endpoint, Sign.NO_ANSWER, policy.outlier(), now);
     }
 
     @Override
@@ -386,7 +387,11 @@ public final class Connector {
 
     private void connected(StreamSocket socket, Endpoint endpoint, String protocol) {
       over = true; // from now on it is the listener's
-      cluster.succeeded(endpoint);
+      Sign sign =
+          request instanceof ConnectRequest.ToDestination to && to.http()
+              ? Sign.CONNECTED
+              : Sign.CARRIES;
+      cluster.tell(endpoint, sign, policy.outlier(), System.nanoTime());
       listener.connected(new UpstreamConnection(socket, cluster, endpoint, policy, protocol));
     }
   }

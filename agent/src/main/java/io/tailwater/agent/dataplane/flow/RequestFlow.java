@@ -19,6 +19,7 @@ import io.tailwater.agent.dataplane.route.RequestPolicy;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.dataplane.upstream.Cluster;
 import io.tailwater.agent.dataplane.upstream.Endpoint;
+import io.tailwater.agent.dataplane.upstream.Sign;
 import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.Grade;
@@ -95,12 +96,10 @@ final class RequestFlow implements Upstreams, HttpObserver {
     }
     Optional<String> host =
         request.host().map(h -> h.text()).or(() -> request.address().map(AddressText::of));
+    boolean http2 = forward.to().http().http2(request.http2());
     return new Routed.To(
         new Destination(
-            forward,
-            ConnectRequest.forHttp(forward, host),
-            forward.to().http2(),
-            forward.request()));
+            forward, ConnectRequest.forHttp(forward, host, http2), http2, forward.request()));
   }
 
   /// Requests with the same key may share a connection: same cluster, same place to dial, same name
@@ -147,6 +146,30 @@ final class RequestFlow implements Upstreams, HttpObserver {
     }
 
     @Override
+    public boolean admit(Place place) {
+      return switch (place) {
+        case WAITING -> cluster().admitPending(limits());
+        case RETRY -> cluster().admitRetry(limits());
+      };
+    }
+
+    @Override
+    public void left(Place place) {
+      switch (place) {
+        case WAITING -> cluster().pendingLeft();
+        case RETRY -> cluster().retryLeft();
+      }
+    }
+
+    private Cluster cluster() {
+      return stages.clusters().cluster(request.cluster());
+    }
+
+    private ConnectionPolicy.Limits limits() {
+      return request.policy().limits();
+    }
+
+    @Override
     public void connect(Consumer<Connected> then) {
       connect(request, then);
     }
@@ -165,9 +188,12 @@ final class RequestFlow implements Upstreams, HttpObserver {
 
                 @Override
                 public void connected(UpstreamConnection made) {
+                  boolean agreed =
+                      http2 && (!secured(to) || made.protocol().equals(ConnectRequest.HTTP2));
                   made.socket()
                       .channel(channel ->
-                          then.accept(new Connected.Open(channel, new Counter(made, channel))));
+                          then.accept(
+                              new Connected.Open(channel, agreed, new Counter(made, channel))));
                 }
 
                 @Override
@@ -188,10 +214,15 @@ final class RequestFlow implements Upstreams, HttpObserver {
               });
     }
 
+    /// Over TLS the server has a say (RFC 9113 section 3.2).
+    private static boolean secured(ConnectRequest to) {
+      return to instanceof ConnectRequest.ToDestination known && known.tls().isPresent();
+    }
+
     /// The request is over.
     void left() {
       if (request instanceof ConnectRequest.ToDestination) {
-        stages.clusters().cluster(request.cluster()).requestLeft();
+        cluster().requestLeft();
       }
     }
   }
@@ -230,22 +261,30 @@ final class RequestFlow implements Upstreams, HttpObserver {
       switch (end) {
         case SUCCESS -> {
           endpoint.requestSucceeded();
-          made.cluster().succeeded(endpoint);
+          tell(Sign.ANSWER);
         }
-        case SERVER_ERROR, RESET -> {
+        case SERVER_ERROR -> {
           endpoint.requestFailed();
-          failed();
+          tell(Sign.SERVER_ERROR);
+        }
+        case GATEWAY_ERROR -> {
+          endpoint.requestFailed();
+          tell(Sign.GATEWAY_ERROR);
+        }
+        case RESET -> {
+          endpoint.requestFailed();
+          tell(Sign.NO_ANSWER);
         }
         case TIMEOUT -> {
           endpoint.requestTimedOut();
-          failed();
+          tell(Sign.NO_ANSWER);
         }
         case CANCELLED -> endpoint.requestCancelled();
       }
     }
 
-    private void failed() {
-      made.cluster().failed(made.endpoint(), made.policy().outlier(), System.nanoTime());
+    private void tell(Sign sign) {
+      made.cluster().tell(made.endpoint(), sign, made.policy().outlier(), System.nanoTime());
     }
   }
 
@@ -308,7 +347,7 @@ final class RequestFlow implements Upstreams, HttpObserver {
       return new Outcome.Refused(request.refusal().get(), request.detail());
     }
     return switch (request.end()) {
-      case SUCCESS, SERVER_ERROR -> new Outcome.Finished();
+      case SUCCESS, SERVER_ERROR, GATEWAY_ERROR -> new Outcome.Finished();
       case RESET -> new Outcome.Reset(false);
       case TIMEOUT -> new Outcome.IdleTimeout();
       case CANCELLED -> request.status() == 0 ? new Outcome.Reset(true) : new Outcome.Finished();

@@ -60,6 +60,7 @@ final class Exchange implements Leg.Listener {
   private boolean requestRead;
   private boolean bodyAsked;
   private boolean reconnected;
+  private boolean retrying;
   private boolean interim;
   private int interims;
   private @Nullable HttpResponse switching;
@@ -67,6 +68,7 @@ final class Exchange implements Leg.Listener {
   private boolean keepsUpstream;
   private boolean over;
   private int status;
+  private Optional<String> grpcStatus = Optional.empty();
   private long sent;
   private long received;
   private long lastMoved;
@@ -171,7 +173,7 @@ final class Exchange implements Leg.Listener {
   /// Another attempt, if there is one left and nothing of a body is lost. The leg is given back
   /// before.
   private boolean tryAgain(Upstream to) {
-    if (attempts > to.request().retries().attempts() || bodyAsked) {
+    if (!mayTryAgain(to)) {
       return false;
     }
     loop.schedule(
@@ -183,6 +185,16 @@ final class Exchange implements Leg.Listener {
         BACK_OFF_MILLIS * attempts,
         TimeUnit.MILLISECONDS);
     return true;
+  }
+
+  private boolean mayTryAgain(Upstream to) {
+    if (attempts > to.request().retries().attempts() || bodyAsked) {
+      return false;
+    }
+    if (!retrying) {
+      retrying = to.admit(Upstream.Place.RETRY);
+    }
+    return retrying;
   }
 
   // ---- the request's body
@@ -308,13 +320,13 @@ final class Exchange implements Leg.Listener {
       }
       return;
     }
+    grpcStatus = grpcStatus(response.headers());
     if (head.bodyless()
-        && attempts <= from.request().retries().attempts()
-        && Retrying.of(from.request().retries()).onResponse(response)) {
-      giveBack(RequestEnd.SERVER_ERROR, false);
-      if (tryAgain(from)) {
-        return;
-      }
+        && Retrying.of(from.request().retries()).onResponse(response)
+        && mayTryAgain(from)) {
+      giveBack(ended(code), false);
+      tryAgain(from);
+      return;
     }
     keepsUpstream = keeps(response, at);
     responseBegun = true;
@@ -325,6 +337,17 @@ final class Exchange implements Leg.Listener {
     if (!over) {
       at.ask();
     }
+  }
+
+  /// gRPC says in a header or trailer of its own how it went.
+  private static Optional<String> grpcStatus(HttpHeaders headers) {
+    return Optional.ofNullable(headers.get("grpc-status"));
+  }
+
+  private RequestEnd ended(int code) {
+    return head.isGrpc() && code < 500
+        ? grpcStatus.map(RequestEnd::ofGrpc).orElse(RequestEnd.of(code))
+        : RequestEnd.of(code);
   }
 
   /// RFC 6455 section 4.2.2: a server that switches to WebSocket proves that it has read the key.
@@ -360,9 +383,8 @@ final class Exchange implements Leg.Listener {
     received += content.content().readableBytes();
     if (content instanceof LastHttpContent last) {
       LastHttpContent end = withFilteredTrailers(last);
-      giveBack(
-          status >= 500 ? RequestEnd.SERVER_ERROR : RequestEnd.SUCCESS,
-          requestRead && keepsUpstream);
+      grpcStatus = grpcStatus.or(() -> grpcStatus(end.trailingHeaders()));
+      giveBack(ended(status), requestRead && keepsUpstream);
       over();
       down.content(end);
       down.flush();
@@ -584,6 +606,11 @@ final class Exchange implements Leg.Listener {
   private void over() {
     over = true;
     cancelTimers();
+    Upstream to = upstream;
+    if (retrying && to != null) {
+      retrying = false;
+      to.left(Upstream.Place.RETRY);
+    }
   }
 
   private void cancelTimers() {

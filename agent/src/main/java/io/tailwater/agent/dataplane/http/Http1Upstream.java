@@ -9,19 +9,17 @@ import io.netty.handler.codec.http.HttpRequest;
 import io.netty.handler.codec.http.LastHttpContent;
 import io.netty.util.ReferenceCountUtil;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
-import java.time.Duration;
-import org.jspecify.annotations.Nullable;
 
 /// An HTTP/1 connection to a destination: the leg of one request after the other.
-final class Http1Upstream implements Leg, Inbox.Reader {
+final class Http1Upstream extends UpstreamLeg implements Kept {
   private final UpstreamPool pool;
   private final Upstream to;
   private final Channel channel;
   private final Upstream.RequestCounter counter;
-  private final Inbox inbox = new Inbox(this);
   private final HttpClientCodec codec;
-  private Leg.@Nullable Listener listener;
   private int requests;
+  private boolean retired;
+  private boolean parked;
   private long parkedAt;
 
   Http1Upstream(
@@ -48,25 +46,38 @@ final class Http1Upstream implements Leg, Inbox.Reader {
     channel.pipeline().addLast(new InputEnd(), codec, inbox);
   }
 
-  Object key() {
+  @Override
+  public Object key() {
     return to.key();
   }
 
-  ConnectionPolicy policy() {
+  @Override
+  public ConnectionPolicy policy() {
     return to.connection();
   }
 
   void begin(Leg.Listener next) {
+    parked = false;
     listener = next;
     requests++;
   }
 
-  void parkedAt(long nanos) {
-    parkedAt = nanos;
+  @Override
+  public boolean rests() {
+    return parked;
   }
 
-  boolean restedFor(long now, Duration time) {
-    return now - parkedAt >= time.toNanos();
+  @Override
+  public long restingSince() {
+    return parkedAt;
+  }
+
+  @Override
+  public void retire() {
+    retired = true;
+    if (parked) {
+      close();
+    }
   }
 
   @Override
@@ -93,11 +104,6 @@ final class Http1Upstream implements Leg, Inbox.Reader {
   }
 
   @Override
-  public void ask() {
-    inbox.ask();
-  }
-
-  @Override
   public boolean http2() {
     return false;
   }
@@ -115,10 +121,11 @@ final class Http1Upstream implements Leg, Inbox.Reader {
   @Override
   public void complete(boolean reusable) {
     listener = null;
-    int most = to.connection().limits().maxRequestsPerConnection();
     boolean keeps =
-        reusable && channel.isActive() && !inbox.hasEnded() && (most == 0 || requests < most);
+        reusable && !retired && channel.isActive() && !inbox.hasEnded() && !usedUp(requests);
     if (keeps) {
+      parked = true;
+      parkedAt = channel.eventLoop().ticker().nanoTime();
       pool.park(this);
       inbox.ask(); // to learn that it is closed
     } else {
@@ -132,7 +139,8 @@ final class Http1Upstream implements Leg, Inbox.Reader {
     close();
   }
 
-  void close() {
+  @Override
+  public void close() {
     pool.gone(this);
     channel.close();
   }
@@ -152,7 +160,8 @@ final class Http1Upstream implements Leg, Inbox.Reader {
     }
   }
 
-  Channel channel() {
+  @Override
+  public Channel channel() {
     return channel;
   }
 
@@ -177,22 +186,6 @@ final class Http1Upstream implements Leg, Inbox.Reader {
       to.responseEnded(false);
     } else {
       channel.close();
-    }
-  }
-
-  @Override
-  public void pause() {
-    Leg.Listener to = listener;
-    if (to != null) {
-      to.responsePause();
-    }
-  }
-
-  @Override
-  public void writabilityChanged() {
-    Leg.Listener to = listener;
-    if (to != null && channel.isWritable()) {
-      to.legWritable();
     }
   }
 }

@@ -8,6 +8,7 @@ import io.netty.channel.socket.ChannelInputShutdownEvent;
 import io.netty.handler.codec.http.HttpContent;
 import io.netty.handler.codec.http.HttpObject;
 import io.netty.handler.codec.http.HttpRequest;
+import io.netty.handler.codec.http2.DefaultHttp2GoAwayFrame;
 import io.netty.handler.codec.http2.DefaultHttp2ResetFrame;
 import io.netty.handler.codec.http2.Http2Error;
 import io.netty.handler.codec.http2.Http2FrameCodecBuilder;
@@ -19,13 +20,12 @@ import io.netty.handler.codec.http2.Http2StreamChannelBootstrap;
 import io.netty.util.ReferenceCountUtil;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.traffic.Refusal;
-import java.time.Duration;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /// An HTTP/2 connection to a destination: a leg per stream. Flow control bounds what it holds, so
 /// the connection itself is always read.
-final class Http2Upstream {
+final class Http2Upstream implements Kept {
   private final UpstreamPool pool;
   private final Upstream to;
   private final Channel channel;
@@ -34,7 +34,7 @@ final class Http2Upstream {
   private int active;
   private int requests;
   private boolean leaving;
-  private long parkedAt;
+  private long restingSince;
 
   Http2Upstream(
       UpstreamPool pool,
@@ -109,35 +109,45 @@ final class Http2Upstream {
     }
   }
 
-  Object key() {
+  @Override
+  public Object key() {
     return to.key();
   }
 
-  ConnectionPolicy policy() {
+  @Override
+  public ConnectionPolicy policy() {
     return to.connection();
   }
 
-  boolean hasRoom() {
-    int most = to.connection().limits().maxRequestsPerConnection();
-    return !leaving
-        && channel.isActive()
-        && active < limits.streams()
-        && (most == 0 || requests < most);
+  @Override
+  public Channel channel() {
+    return channel;
   }
 
-  boolean rests() {
+  boolean hasRoom() {
+    return !leaving && channel.isActive() && active < limits.streams() && !usedUp(requests);
+  }
+
+  @Override
+  public boolean rests() {
     return active == 0;
   }
 
-  void parkedAt(long nanos) {
-    parkedAt = nanos;
+  @Override
+  public long restingSince() {
+    return restingSince;
   }
 
-  boolean restedFor(long now, Duration time) {
-    return rests() && now - parkedAt >= time.toNanos();
+  @Override
+  public void retire() {
+    if (!leaving) {
+      channel.writeAndFlush(new DefaultHttp2GoAwayFrame(Http2Error.NO_ERROR));
+      leave();
+    }
   }
 
-  void close() {
+  @Override
+  public void close() {
     leaving = true;
     pool.gone(this);
     channel.close();
@@ -173,11 +183,9 @@ final class Http2Upstream {
   }
 
   /// One request.
-  private final class Stream implements Leg, Inbox.Reader {
-    private final Inbox inbox = new Inbox(this);
+  private final class Stream extends UpstreamLeg {
     private final boolean used;
     private @Nullable Http2StreamChannel channel;
-    private Leg.@Nullable Listener listener;
     private boolean refused;
     private boolean over;
 
@@ -194,6 +202,7 @@ final class Http2Upstream {
           if (leaving) {
             Http2Upstream.this.channel.close();
           } else {
+            restingSince = Http2Upstream.this.channel.eventLoop().ticker().nanoTime();
             pool.resting(Http2Upstream.this);
           }
         }
@@ -234,11 +243,6 @@ final class Http2Upstream {
     @Override
     public boolean writable() {
       return channel != null && channel.isWritable();
-    }
-
-    @Override
-    public void ask() {
-      inbox.ask();
     }
 
     @Override
@@ -300,22 +304,6 @@ final class Http2Upstream {
     @Override
     public void reset(long errorCode) {
       refused = errorCode == Http2Error.REFUSED_STREAM.code();
-    }
-
-    @Override
-    public void pause() {
-      Leg.Listener to = listener;
-      if (to != null) {
-        to.responsePause();
-      }
-    }
-
-    @Override
-    public void writabilityChanged() {
-      Leg.Listener to = listener;
-      if (to != null && writable()) {
-        to.legWritable();
-      }
     }
   }
 }

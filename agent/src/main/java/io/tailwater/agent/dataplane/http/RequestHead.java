@@ -200,6 +200,15 @@ record RequestHead(
     return method.equals("HEAD");
   }
 
+  /// Whether the answer's `grpc-status` tells how it went.
+  boolean isGrpc() {
+    String type = fields.get(HttpHeaderNames.CONTENT_TYPE);
+    return type != null
+        && (type.equals("application/grpc")
+            || type.startsWith("application/grpc+")
+            || type.startsWith("application/grpc;"));
+  }
+
   /// For the log.
   String shownPath() {
     StringBuilder out = new StringBuilder();

@@ -1,19 +1,20 @@
 package io.tailwater.agent.dataplane.http;
 
-import io.netty.channel.Channel;
 import io.netty.channel.EventLoop;
 import io.netty.util.concurrent.ScheduledFuture;
-import io.tailwater.agent.dataplane.route.ConnectionPolicy;
+import io.tailwater.agent.dataplane.http.Upstream.Place;
 import io.tailwater.agent.traffic.Refusal;
-import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /// The upstream connections of one client connection. An HTTP/1 connection carries one request at a
@@ -26,7 +27,12 @@ final class UpstreamPool {
   private final List<Http1Upstream> busy = new ArrayList<>();
   private final List<Http2Upstream> shared = new ArrayList<>();
   private final Map<Object, List<Waiter>> dialling = new HashMap<>();
+
+  /// Where HTTP/2 was wanted and the server did not agree.
+  private final Set<Object> onlyHttp1 = new HashSet<>();
+
   private @Nullable ScheduledFuture<?> sweep;
+  private long sweepAt;
   private boolean closed;
 
   /// What taking a leg came to.
@@ -36,7 +42,17 @@ final class UpstreamPool {
     record None(Refusal why, String detail) implements Taken {}
   }
 
-  private record Waiter(Leg.Listener listener, Consumer<Taken> then) {}
+  /// A request that waits for its connection; it holds a place of those that may.
+  private record Waiter(Upstream to, Leg.Listener listener, Consumer<Taken> then) {
+    void told(Taken taken) {
+      to.left(Place.WAITING);
+      then.accept(taken);
+    }
+
+    void none(String detail) {
+      told(new Taken.None(Refusal.CONNECT_FAILED, detail));
+    }
+  }
 
   UpstreamPool(EventLoop loop, HttpLimits limits) {
     this.loop = loop;
@@ -45,72 +61,120 @@ final class UpstreamPool {
 
   /// A leg for one request; told once, perhaps before this returns.
   void take(Upstream to, Leg.Listener listener, Consumer<Taken> then) {
-    if (to.http2()) {
-      takeStream(to, new Waiter(listener, then));
+    boolean http2 = to.http2() && !onlyHttp1.contains(to.key());
+    if (http2 ? takeStream(to, listener, then) : takeParked(to, listener, then)) {
       return;
     }
+    if (!to.admit(Place.WAITING)) {
+      then.accept(
+          new Taken.None(
+              Refusal.LIMIT,
+              "http1MaxPendingRequests ("
+                  + to.connection().limits().maxPendingRequests()
+                  + ") of the destination is reached"));
+      return;
+    }
+    Waiter waiter = new Waiter(to, listener, then);
+    if (http2) {
+      dialOnce(waiter);
+    } else {
+      to.connect(connected -> connected(connected, List.of(waiter)));
+    }
+  }
+
+  private boolean takeParked(Upstream to, Leg.Listener listener, Consumer<Taken> then) {
     for (Iterator<Http1Upstream> all = parked.iterator(); all.hasNext(); ) {
       Http1Upstream kept = all.next();
       if (kept.key().equals(to.key())) {
         all.remove();
-        busy.add(kept);
-        kept.begin(listener);
-        then.accept(new Taken.Got(kept));
-        return;
+        begin(kept, listener, then);
+        return true;
       }
     }
-    to.connect(connected -> {
-      switch (connected) {
-        case Upstream.Connected.Failed(Refusal why, String detail) ->
-            then.accept(new Taken.None(why, detail));
-        case Upstream.Connected.Open(Channel channel, Upstream.RequestCounter counter) -> {
-          if (closed) {
-            channel.close();
-            then.accept(new Taken.None(Refusal.CONNECT_FAILED, "the client went away"));
-            return;
-          }
-          Http1Upstream made = new Http1Upstream(this, to, channel, counter, limits);
-          busy.add(made);
-          made.begin(listener);
-          then.accept(new Taken.Got(made));
-        }
-      }
-    });
+    return false;
   }
 
-  private void takeStream(Upstream to, Waiter waiter) {
+  private void begin(Http1Upstream on, Leg.Listener listener, Consumer<Taken> then) {
+    busy.add(on);
+    on.begin(listener);
+    then.accept(new Taken.Got(on));
+  }
+
+  private boolean takeStream(Upstream to, Leg.Listener listener, Consumer<Taken> then) {
     for (Http2Upstream open : shared) {
       if (open.key().equals(to.key()) && open.hasRoom()) {
-        open.open(waiter.listener(), waiter.then());
-        return;
+        open.open(listener, then);
+        return true;
       }
     }
-    List<Waiter> others = dialling.get(to.key());
+    return false;
+  }
+
+  /// The first dials, and those that come meanwhile share what it gets.
+  private void dialOnce(Waiter waiter) {
+    Object key = waiter.to().key();
+    List<Waiter> others = dialling.get(key);
     if (others != null) {
       others.add(waiter);
       return;
     }
     List<Waiter> waiters = new ArrayList<>(List.of(waiter));
-    dialling.put(to.key(), waiters);
-    to.connect(connected -> {
-      dialling.remove(to.key());
-      switch (connected) {
-        case Upstream.Connected.Failed(Refusal why, String detail) ->
-            waiters.forEach(w -> w.then().accept(new Taken.None(why, detail)));
-        case Upstream.Connected.Open(Channel channel, Upstream.RequestCounter counter) -> {
-          if (closed) {
-            channel.close();
-            waiters.forEach(w ->
-                w.then().accept(new Taken.None(Refusal.CONNECT_FAILED, "the client went away")));
-            return;
-          }
-          Http2Upstream made = new Http2Upstream(this, to, channel, counter, limits);
-          shared.add(made);
-          waiters.forEach(w -> made.open(w.listener(), w.then()));
-        }
-      }
-    });
+    dialling.put(key, waiters);
+    waiter
+        .to()
+        .connect(connected -> {
+          dialling.remove(key);
+          connected(connected, waiters);
+        });
   }
+
+  private void connected(Upstream.Connected connected, List<Waiter> waiters) {
+    switch (connected) {
+      case Upstream.Connected.Failed(Refusal why, String detail) ->
+          waiters.forEach(w -> w.told(new Taken.None(why, detail)));
+      case Upstream.Connected.Open open when closed -> {
+        open.channel().close();
+        waiters.forEach(w -> w.none("the client went away"));
+      }
+      case Upstream.Connected.Open open -> opened(open, waiters);
+    }
+  }
+
+  private void opened(Upstream.Connected.Open open, List<Waiter> waiters) {
+    Waiter first = waiters.getFirst();
+    if (open.http2()) {
+      Http2Upstream made =
+          new Http2Upstream(this, first.to(), open.channel(), open.counter(), limits);
+      shared.add(made);
+      expires(made);
+      waiters.forEach(w -> made.open(w.listener(), w::told));
+      return;
+    }
+    Http1Upstream made =
+        new Http1Upstream(this, first.to(), open.channel(), open.counter(), limits);
+    expires(made);
+    begin(made, first.listener(), first::told);
+    if (first.to().http2()) {
+      onlyHttp1.add(first.to().key());
+    }
+    // It carries one request: the others get one of their own each.
+    waiters.stream()
+        .skip(1)
+        .forEach(w -> w.to().connect(connected -> connected(connected, List.of(w))));
+  }
+
+  /// Envoy's `max_connection_duration`, which cuts no request off.
+  private void expires(Kept made) {
+    made.policy()
+        .maxConnectionDuration()
+        .ifPresent(longest -> {
+          ScheduledFuture<?> expiry =
+              loop.schedule(made::retire, longest.toNanos(), TimeUnit.NANOSECONDS);
+          made.channel().closeFuture().addListener(_ -> expiry.cancel(false));
+        });
+  }
+
+  // ---- between requests
 
   /// A connection waits for its next request.
   void park(Http1Upstream connection) {
@@ -119,47 +183,49 @@ final class UpstreamPool {
       connection.close();
       return;
     }
-    connection.parkedAt(loop.ticker().nanoTime());
     parked.addFirst(connection);
     if (parked.size() > limits.upstreamIdle()) {
       parked.removeLast().close();
     }
-    planSweep();
+    resting(connection);
   }
 
-  /// A shared connection has no request now.
-  void resting(Http2Upstream connection) {
-    connection.parkedAt(loop.ticker().nanoTime());
-    planSweep();
+  /// A connection has no request now.
+  void resting(Kept connection) {
+    planSweep(restsUntil(connection));
   }
 
-  private void planSweep() {
-    if (sweep == null && !closed) {
-      sweep =
-          loop.schedule(this::sweepIdle, limits.upstreamIdleTime().toNanos(), TimeUnit.NANOSECONDS);
+  private long restsUntil(Kept connection) {
+    return connection.restingSince()
+        + connection.policy().http().idleTimeout().orElse(limits.upstreamIdleTime()).toNanos();
+  }
+
+  /// One timer for all, for the first that has rested enough; there is none per request.
+  private void planSweep(long at) {
+    if (closed || (sweep != null && sweepAt - at <= 0)) {
+      return;
     }
+    if (sweep != null) {
+      sweep.cancel(false);
+    }
+    sweepAt = at;
+    sweep =
+        loop.schedule(
+            this::sweepIdle, Math.max(0, at - loop.ticker().nanoTime()), TimeUnit.NANOSECONDS);
   }
 
-  /// Now and then, not a timer per request: a connection is kept for one to two idle times.
   private void sweepIdle() {
     sweep = null;
     long now = loop.ticker().nanoTime();
-    List<Http1Upstream> old =
-        parked.stream().filter(c -> c.restedFor(now, idleTime(c.policy()))).toList();
-    old.forEach(c -> {
-      parked.remove(c);
-      c.close();
-    });
-    List<Http2Upstream> unused =
-        shared.stream().filter(c -> c.restedFor(now, idleTime(c.policy()))).toList();
-    unused.forEach(Http2Upstream::close);
-    if (!parked.isEmpty() || shared.stream().anyMatch(Http2Upstream::rests)) {
-      planSweep();
+    List<Kept> resting =
+        Stream.<Kept>concat(parked.stream(), shared.stream()).filter(Kept::rests).toList();
+    for (Kept one : resting) {
+      if (restsUntil(one) - now <= 0) {
+        one.close();
+      } else {
+        planSweep(restsUntil(one));
+      }
     }
-  }
-
-  private Duration idleTime(ConnectionPolicy policy) {
-    return policy.idleTimeout().orElse(limits.upstreamIdleTime());
   }
 
   /// A connection is closed.

@@ -111,22 +111,21 @@ public sealed interface Decision {
   }
 
   /// A configured destination: Istio's cluster name `outbound|PORT|SUBSET|HOST`, the service's
-  /// host, namespace and port, and how connections to it are made. `http2` tells that requests go
-  /// there as HTTP/2, because the port is GRPC or HTTP2.
+  /// host, namespace and port, which HTTP requests go there as, and how connections to it are made.
   record Destination(
       String cluster,
       String host,
       String namespace,
       int port,
-      boolean http2,
+      UpstreamHttp http,
       ConnectionPolicy policy) {
     public Destination(
         String cluster, String host, String namespace, int port, ConnectionPolicy policy) {
-      this(cluster, host, namespace, port, false, policy);
+      this(cluster, host, namespace, port, UpstreamHttp.HTTP1, policy);
     }
 
     public Destination(String cluster, String host, String namespace, int port) {
-      this(cluster, host, namespace, port, false, ConnectionPolicy.DEFAULT);
+      this(cluster, host, namespace, port, UpstreamHttp.HTTP1, ConnectionPolicy.DEFAULT);
     }
 
     /// As policy tests name it: `namespace/host`.

@@ -26,9 +26,11 @@ public final class Cluster {
   private final AtomicLong connections = new AtomicLong();
   private final AtomicLong requests = new AtomicLong();
   private final AtomicLong pending = new AtomicLong();
+  private final AtomicLong retries = new AtomicLong();
   private final AtomicLong turns = new AtomicLong();
   private final LongAdder connectionOverflow = new LongAdder();
   private final LongAdder requestOverflow = new LongAdder();
+  private final LongAdder retryOverflow = new LongAdder();
   private final LongAdder ejections = new LongAdder();
   private final LongAdder ejectionOverflow = new LongAdder();
 
@@ -127,6 +129,15 @@ public final class Cluster {
     pending.decrementAndGet();
   }
 
+  /// Takes a place for one more HTTP request that is tried again, to be given back by [#retryLeft].
+  public boolean admitRetry(ConnectionPolicy.Limits now) {
+    return admit(retries, now.maxRetries(), retryOverflow);
+  }
+
+  public void retryLeft() {
+    retries.decrementAndGet();
+  }
+
   private static boolean admit(AtomicLong held, long most, LongAdder overflow) {
     if (held.incrementAndGet() > most) {
       held.decrementAndGet();
@@ -136,20 +147,16 @@ public final class Cluster {
     return true;
   }
 
-  /// A connection to an endpoint could not be made, or an HTTP request failed there as a gateway
-  /// error does. After as many in a row as the rule says it is ejected, if the share of those
-  /// ejected allows it.
-  public void failed(Endpoint endpoint, Optional<OutlierDetection> outlier, long nowNanos) {
-    if (outlier.isEmpty()) {
-      return;
+  /// Something was learned of an endpoint. After as many failures in a row as the rule says it is
+  /// ejected, if the share of those ejected allows it.
+  public void tell(
+      Endpoint endpoint, Sign sign, Optional<OutlierDetection> outlier, long nowNanos) {
+    if (outlier.isPresent() && endpoint.took(sign, outlier.get()) && !endpoint.ejected(nowNanos)) {
+      eject(endpoint, outlier.get(), nowNanos);
     }
-    OutlierDetection rule = outlier.get();
-    int inARow = endpoint.failedAgain();
-    if (rule.consecutiveErrors() <= 0
-        || inARow < rule.consecutiveErrors()
-        || endpoint.ejected(nowNanos)) {
-      return;
-    }
+  }
+
+  private void eject(Endpoint endpoint, OutlierDetection rule, long nowNanos) {
     synchronized (ejecting) {
       long out = endpoints.values().stream().filter(e -> e.ejected(nowNanos)).count();
       if (out > 0 && (out + 1) * 100 > (long) rule.maxEjectionPercent() * members) {
@@ -162,11 +169,6 @@ public final class Cluster {
       endpoint.eject(Health.eject(endpoint.health(), rule, outlierEpoch, nowNanos));
       ejections.increment();
     }
-  }
-
-  /// A connection to an endpoint was made, or an HTTP request was answered well.
-  public void succeeded(Endpoint endpoint) {
-    endpoint.succeeded();
   }
 
   void members(int count) {
@@ -209,6 +211,16 @@ public final class Cluster {
   /// Envoy's `upstream_rq_pending_overflow`.
   public long requestOverflowCount() {
     return requestOverflow.sum();
+  }
+
+  /// Envoy's `upstream_rq_pending_active`.
+  public long pendingCount() {
+    return pending.get();
+  }
+
+  /// Envoy's `upstream_rq_retry_overflow`.
+  public long retryOverflowCount() {
+    return retryOverflow.sum();
   }
 
   /// Envoy's `outlier_detection.ejections_enforced_total`.

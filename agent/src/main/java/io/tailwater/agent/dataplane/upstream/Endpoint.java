@@ -1,7 +1,7 @@
 package io.tailwater.agent.dataplane.upstream;
 
+import io.tailwater.agent.dataplane.route.OutlierDetection;
 import java.net.InetSocketAddress;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.LongAdder;
 import org.jspecify.annotations.Nullable;
 
@@ -20,7 +20,7 @@ public final class Endpoint {
   private final LongAdder rqSuccess = new LongAdder();
   private final LongAdder rqError = new LongAdder();
   private final LongAdder rqTimeout = new LongAdder();
-  private final AtomicInteger failuresInARow = new AtomicInteger();
+  private final FailuresInARow failures = new FailuresInARow();
   private volatile @Nullable Health health;
   private volatile long lastUsedNanos;
 
@@ -114,18 +114,13 @@ public final class Endpoint {
   }
 
   void eject(Health ejected) {
-    failuresInARow.set(0);
+    failures.forget();
     health = ejected;
   }
 
-  int failedAgain() {
-    return failuresInARow.incrementAndGet();
-  }
-
-  void succeeded() {
-    if (failuresInARow.get() != 0) {
-      failuresInARow.set(0);
-    }
+  /// Whether that makes as many failures in a row as the rule ejects for.
+  boolean took(Sign sign, OutlierDetection rule) {
+    return failures.took(sign, rule);
   }
 
   /// Whether it may be forgotten: idle, and at rest no longer, since before `beforeNanos`.

@@ -15,6 +15,7 @@ import io.tailwater.agent.dataplane.route.LoadBalancing;
 import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.route.RequestPolicy;
 import io.tailwater.agent.dataplane.route.Target;
+import io.tailwater.agent.dataplane.route.UpstreamHttp;
 import io.tailwater.agent.dataplane.route.UpstreamTls;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
@@ -22,6 +23,7 @@ import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.agent.traffic.Refusal;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -368,13 +370,51 @@ class RoutingTest {
     ConnectionPolicy tls = forward(decide(compiled, "shop", "api.example.com")).to().policy();
 
     assertThat(http.connectTimeout()).contains(Duration.ofSeconds(3));
-    assertThat(http.idleTimeout()).contains(Duration.ofSeconds(7));
+    assertThat(http.http().idleTimeout()).contains(Duration.ofSeconds(7));
     assertThat(tls.idleTimeout()).contains(Duration.ofMinutes(5));
     assertThat(http.maxConnectionDuration()).contains(Duration.ofHours(1));
     assertThat(http.keepAlive().orElseThrow().probes()).contains(3);
-    assertThat(http.outlier().orElseThrow().consecutiveErrors()).isEqualTo(2);
+    assertThat(http.outlier().orElseThrow().consecutiveGateway()).isEqualTo(2);
+    assertThat(http.outlier().orElseThrow().consecutive5xx()).isEqualTo(5);
+    assertThat(http.outlier().orElseThrow().consecutiveLocal()).isEmpty();
     assertThat(http.outlier().orElseThrow().baseEjectionTime()).isEqualTo(Duration.ofMinutes(1));
     assertThat(http.balancing().localityFailover()).isTrue();
+  }
+
+  private static UpstreamHttp spoken(String port, String... rules) {
+    List<String> all = new ArrayList<>(List.of(rules));
+    all.add(
+        entry(
+            "svc",
+            "api",
+            "hosts: [api.example.com], resolution: STATIC, endpoints: [{address: 192.0.2.1}],"
+                + " ports: [{number: 80, "
+                + port
+                + "}]"));
+    var compiled = compile(all.toArray(String[]::new));
+    return forward(ask(compiled, request("api.example.com", "/"))).to().http();
+  }
+
+  @Test
+  void thePortSaysWhichHttpRequestsGoOnAsAndWhatIsDetectedGoesOnAsItIs() {
+    assertThat(spoken("name: http, protocol: HTTP")).isEqualTo(UpstreamHttp.HTTP1);
+    assertThat(spoken("name: h2, protocol: HTTP2")).isEqualTo(UpstreamHttp.HTTP2);
+    assertThat(spoken("name: grpc, protocol: GRPC")).isEqualTo(UpstreamHttp.HTTP2);
+    assertThat(spoken("name: any")).isEqualTo(UpstreamHttp.CLIENTS);
+  }
+
+  @Test
+  void aRuleUpgradesPortsThatSayHttpAndAnyMayFollowTheClient() {
+    String host = "host: api.example.com, trafficPolicy: {connectionPool: {http: {";
+    String upgrade = rule("svc", "r", host + "h2UpgradePolicy: UPGRADE}}}");
+    String follow = rule("svc", "r", host + "useClientProtocol: true}}}");
+    String neither = rule("svc", "r", host + "h2UpgradePolicy: DO_NOT_UPGRADE}}}");
+
+    assertThat(spoken("name: http, protocol: HTTP", upgrade)).isEqualTo(UpstreamHttp.HTTP2);
+    assertThat(spoken("name: any", upgrade)).isEqualTo(UpstreamHttp.CLIENTS);
+    assertThat(spoken("name: http, protocol: HTTP", follow)).isEqualTo(UpstreamHttp.CLIENTS);
+    assertThat(spoken("name: grpc, protocol: GRPC", follow)).isEqualTo(UpstreamHttp.CLIENTS);
+    assertThat(spoken("name: http, protocol: HTTP", neither)).isEqualTo(UpstreamHttp.HTTP1);
   }
 
   // ---- tls and tcp routes ------------------------------------------------------------------
@@ -699,12 +739,10 @@ class RoutingTest {
             .table()
             .explain(Policies.pod("shop"), HTTP, http("api.example.com"), Optional.of(request));
 
-    assertThat(explanation.applied())
-        .extracting(a -> a.resource().toString())
-        .containsExactly("DestinationRule/shop/a");
     assertThat(explanation.considered())
         .extracting(c -> c.resource() + " " + c.why())
-        .containsExactlyInAnyOrder(
+        .contains(
+            "DestinationRule/shop/a says how the destination is reached",
             "DestinationRule/shop/b is less specific than api.example.com",
             "DestinationRule/svc/c is not asked: DestinationRule/shop/a is in a namespace that"
                 + " comes first",

@@ -62,7 +62,8 @@ class FlowUpstreamTest {
         Optional.ofNullable(longest),
         Optional.ofNullable(keepAlive),
         new LoadBalancing(balancing, false),
-        Optional.ofNullable(outlier));
+        Optional.ofNullable(outlier),
+        ConnectionPolicy.Http.DEFAULT);
   }
 
   private static Optional<UpstreamTls> simple(String ca, String... sans) {
@@ -142,7 +143,7 @@ class FlowUpstreamTest {
           .contains(leaf.certificate().toString());
       assertThat(endpoint(rig, server.port()).cxConnectFail()).isOne();
       assertThat(endpoint(rig, server.port()).cxActive()).isZero();
-      assertThat(cluster(rig).admitConnection(new ConnectionPolicy.Limits(1, 1, 1, 0)))
+      assertThat(cluster(rig).admitConnection(new ConnectionPolicy.Limits(1, 1, 1, 1, 0)))
           .as("its place was given back")
           .isTrue();
     }
@@ -196,7 +197,7 @@ class FlowUpstreamTest {
   @ParameterizedTest
   @EnumSource(Way.class)
   void oneConnectionTooManyIsRefusedUntilOneHasEnded(Way way) throws Exception {
-    limits = new ConnectionPolicy.Limits(1, 1, 1, 0);
+    limits = new ConnectionPolicy.Limits(1, 1, 1, 1, 0);
     try (ServerSocketChannel upstream = FlowRig.upstream();
         FlowRig rig = rig(way, FlowRig.port(upstream))) {
       SocketChannel first = rig.connect();
@@ -228,7 +229,9 @@ class FlowUpstreamTest {
   @EnumSource(Way.class)
   void anEndpointThatFailsIsLeftOutAndTheOtherTakesAll(Way way) throws Exception {
     balancing = LoadBalancing.Kind.ROUND_ROBIN;
-    outlier = new OutlierDetection(1, Duration.ofSeconds(10), Duration.ofMinutes(5), 50, 0);
+    outlier =
+        new OutlierDetection(
+            1, 0, Optional.empty(), Duration.ofSeconds(10), Duration.ofMinutes(5), 50, 0);
     int dead = FlowRig.closedPort();
     try (ServerSocketChannel upstream = FlowRig.upstream();
         FlowRig rig = rig(way, dead, FlowRig.port(upstream))) {
@@ -249,7 +252,9 @@ class FlowUpstreamTest {
   @ParameterizedTest
   @EnumSource(Way.class)
   void whereTheOnlyEndpointRestsNobodyIsDialled(Way way) throws Exception {
-    outlier = new OutlierDetection(1, Duration.ofSeconds(10), Duration.ofMinutes(5), 10, 0);
+    outlier =
+        new OutlierDetection(
+            1, 0, Optional.empty(), Duration.ofSeconds(10), Duration.ofMinutes(5), 10, 0);
     int dead = FlowRig.closedPort();
     try (FlowRig rig = rig(way, dead)) {
       rig.connect();

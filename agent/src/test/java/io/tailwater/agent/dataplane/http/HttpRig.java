@@ -40,14 +40,24 @@ final class HttpRig implements AutoCloseable, Upstreams {
   final LinkedBlockingQueue<Request> asked = new LinkedBlockingQueue<>();
   final AtomicInteger started = new AtomicInteger();
   final AtomicInteger dials = new AtomicInteger();
+  final AtomicInteger waiting = new AtomicInteger();
+  final AtomicInteger retrying = new AtomicInteger();
 
   private static final Decision NOTHING = new Decision.PerRequest();
 
-  private final Map<String, Place> places = new HashMap<>();
+  private final Map<String, Server> servers = new HashMap<>();
   private final Channel listener;
 
   /// A destination of the test.
-  record Place(InetSocketAddress address, boolean http2, RequestPolicy policy) {}
+  ///
+  /// @param http2 what is wanted
+  /// @param agrees whether the destination agrees to HTTP/2
+  record Server(
+      InetSocketAddress address,
+      boolean http2,
+      boolean agrees,
+      RequestPolicy policy,
+      ConnectionPolicy connection) {}
 
   HttpRig(boolean http2) {
     this(http2, HttpLimits.DEFAULT);
@@ -112,7 +122,11 @@ final class HttpRig implements AutoCloseable, Upstreams {
   }
 
   void host(String name, InetSocketAddress address, boolean http2, RequestPolicy policy) {
-    loop.submit(() -> places.put(name, new Place(address, http2, policy))).syncUninterruptibly();
+    host(name, new Server(address, http2, http2, policy, ConnectionPolicy.DEFAULT));
+  }
+
+  void host(String name, Server server) {
+    loop.submit(() -> servers.put(name, server)).syncUninterruptibly();
   }
 
   <T> T next(LinkedBlockingQueue<T> queue) {
@@ -138,19 +152,19 @@ final class HttpRig implements AutoCloseable, Upstreams {
     if (host.equals("filtered.test")) {
       return new Routed.Refused(Refusal.ADDRESS_FILTERED, "", NOTHING);
     }
-    Place place = places.get(host);
-    return place == null
+    Server server = servers.get(host);
+    return server == null
         ? new Routed.Refused(Refusal.HTTP_502, "", NOTHING)
-        : new Routed.To(new Destination(host, place));
+        : new Routed.To(new Destination(host, server));
   }
 
   private final class Destination implements Upstream, Upstream.RequestCounter {
     private final String host;
-    private final Place place;
+    private final Server server;
 
-    Destination(String host, Place place) {
+    Destination(String host, Server server) {
       this.host = host;
-      this.place = place;
+      this.server = server;
     }
 
     @Override
@@ -160,7 +174,7 @@ final class HttpRig implements AutoCloseable, Upstreams {
 
     @Override
     public boolean http2() {
-      return place.http2();
+      return server.http2();
     }
 
     @Override
@@ -170,12 +184,31 @@ final class HttpRig implements AutoCloseable, Upstreams {
 
     @Override
     public RequestPolicy request() {
-      return place.policy();
+      return server.policy();
     }
 
     @Override
     public ConnectionPolicy connection() {
-      return ConnectionPolicy.DEFAULT;
+      return server.connection();
+    }
+
+    @Override
+    public boolean admit(Upstream.Place which) {
+      AtomicInteger held = which == Upstream.Place.WAITING ? waiting : retrying;
+      long most =
+          which == Upstream.Place.WAITING
+              ? connection().limits().maxPendingRequests()
+              : connection().limits().maxRetries();
+      if (held.get() >= most) {
+        return false;
+      }
+      held.incrementAndGet();
+      return true;
+    }
+
+    @Override
+    public void left(Upstream.Place which) {
+      (which == Upstream.Place.WAITING ? waiting : retrying).decrementAndGet();
     }
 
     @Override
@@ -191,11 +224,11 @@ final class HttpRig implements AutoCloseable, Upstreams {
                 @Override
                 protected void initChannel(Channel channel) {}
               })
-          .connect(place.address())
+          .connect(server.address())
           .addListener((io.netty.channel.ChannelFuture connected) ->
               then.accept(
                   connected.isSuccess()
-                      ? new Connected.Open(connected.channel(), this)
+                      ? new Connected.Open(connected.channel(), server.agrees(), this)
                       : new Connected.Failed(Refusal.CONNECT_FAILED, "refused")));
     }
 

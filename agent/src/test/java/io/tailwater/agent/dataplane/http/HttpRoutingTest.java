@@ -196,7 +196,7 @@ class HttpRoutingTest {
           }
         }
       }
-      assertThat(rig.next(rig.counted)).isEqualTo(Upstream.RequestEnd.SERVER_ERROR);
+      assertThat(rig.next(rig.counted)).isEqualTo(Upstream.RequestEnd.GATEWAY_ERROR);
       assertThat(rig.next(rig.counted)).isEqualTo(Upstream.RequestEnd.RESET);
       assertThat(rig.next(rig.counted)).isEqualTo(Upstream.RequestEnd.SUCCESS);
       assertThat(rig.record().status()).isEqualTo(200);

@@ -28,6 +28,7 @@ class HttpTimeTest {
   private final List<HttpEnd> ends = new ArrayList<>();
   private final List<RequestEnd> counted = new ArrayList<>();
   private boolean reachable = true;
+  private ConnectionPolicy connection = ConnectionPolicy.DEFAULT;
 
   private final HttpObserver observer =
       new HttpObserver() {
@@ -83,8 +84,16 @@ class HttpTimeTest {
 
     @Override
     public ConnectionPolicy connection() {
-      return ConnectionPolicy.DEFAULT;
+      return connection;
     }
+
+    @Override
+    public boolean admit(Place place) {
+      return true;
+    }
+
+    @Override
+    public void left(Place place) {}
 
     @Override
     public void connect(Consumer<Connected> then) {
@@ -94,7 +103,7 @@ class HttpTimeTest {
       }
       EmbeddedChannel made = new EmbeddedChannel();
       destinations.add(made);
-      then.accept(new Connected.Open(made, this));
+      then.accept(new Connected.Open(made, false, this));
     }
 
     @Override
@@ -190,6 +199,64 @@ class HttpTimeTest {
     assertThat(destinations.getFirst().isOpen()).isTrue();
     pass(90, TimeUnit.SECONDS);
     assertThat(destinations.getFirst().isOpen()).isFalse();
+    assertThat(client.isOpen()).isTrue();
+  }
+
+  private static ConnectionPolicy connection(Optional<Duration> longest, Optional<Duration> idle) {
+    ConnectionPolicy plain = ConnectionPolicy.DEFAULT;
+    return new ConnectionPolicy(
+        plain.tls(),
+        plain.limits(),
+        plain.connectTimeout(),
+        plain.idleTimeout(),
+        longest,
+        plain.keepAlive(),
+        plain.balancing(),
+        plain.outlier(),
+        new ConnectionPolicy.Http(Optional.empty(), idle));
+  }
+
+  @Test
+  void aRuleSaysHowLongAKeptConnectionRests() {
+    connection = connection(Optional.empty(), Optional.of(Duration.ofSeconds(2)));
+    serve(RequestPolicy.NONE);
+    send(client, "GET / HTTP/1.1\nHost: a.test\n\n");
+    send(destinations.getFirst(), "HTTP/1.1 200 OK\nContent-Length: 0\n\n");
+    pass(1, TimeUnit.SECONDS);
+    send(client, "GET / HTTP/1.1\nHost: a.test\n\n");
+    send(destinations.getFirst(), "HTTP/1.1 200 OK\nContent-Length: 0\n\n");
+    pass(1, TimeUnit.SECONDS);
+    assertThat(destinations.getFirst().isOpen()).isTrue();
+    pass(1, TimeUnit.SECONDS);
+    assertThat(destinations.getFirst().isOpen()).isFalse();
+
+    connection = connection(Optional.empty(), Optional.of(Duration.ofMinutes(30)));
+    send(client, "GET / HTTP/1.1\nHost: a.test\n\n");
+    send(destinations.getLast(), "HTTP/1.1 200 OK\nContent-Length: 0\n\n");
+    pass(29, TimeUnit.MINUTES);
+    assertThat(destinations.getLast().isOpen()).isTrue();
+    pass(1, TimeUnit.MINUTES);
+    assertThat(destinations.getLast().isOpen()).isFalse();
+  }
+
+  @Test
+  void aConnectionThatHasLivedAsLongAsItMayEndsAfterTheResponseThatIsUnderWay() {
+    connection = connection(Optional.of(Duration.ofSeconds(5)), Optional.empty());
+    serve(RequestPolicy.NONE);
+    send(client, "GET / HTTP/1.1\nHost: a.test\n\n");
+    pass(6, TimeUnit.SECONDS);
+    send(destinations.getFirst(), "HTTP/1.1 200 OK\nContent-Length: 2\n\no");
+    assertThat(destinations.getFirst().isOpen()).isTrue();
+    send(destinations.getFirst(), "k");
+    assertThat(destinations.getFirst().isOpen()).isFalse();
+    assertThat(sent(client)).endsWith("ok").doesNotContain("connection: close");
+
+    send(client, "GET / HTTP/1.1\nHost: a.test\n\n");
+    assertThat(destinations).hasSize(2);
+    send(destinations.getLast(), "HTTP/1.1 200 OK\nContent-Length: 0\n\n");
+    assertThat(sent(client)).startsWith("HTTP/1.1 200");
+    pass(5, TimeUnit.SECONDS);
+    assertThat(destinations.getLast().isOpen()).isFalse();
     assertThat(client.isOpen()).isTrue();
   }
 

@@ -29,12 +29,19 @@ class ClusterTest {
 
   private static Optional<OutlierDetection> rule(int failures, int percent) {
     return Optional.of(
-        new OutlierDetection(failures, Duration.ofSeconds(10), Duration.ofSeconds(30), percent, 0));
+        new OutlierDetection(
+            failures,
+            0,
+            Optional.empty(),
+            Duration.ofSeconds(10),
+            Duration.ofSeconds(30),
+            percent,
+            0));
   }
 
   private void fail(int last, Optional<OutlierDetection> rule, int times) {
     for (int i = 0; i < times; i++) {
-      cluster.failed(endpoint(last), rule, now);
+      cluster.tell(endpoint(last), Sign.NO_ANSWER, rule, now);
     }
   }
 
@@ -53,9 +60,58 @@ class ClusterTest {
   @Test
   void oneThatWorksStartsTheRowAnew() {
     fail(1, rule(3, 100), 2);
-    cluster.succeeded(endpoint(1));
+    cluster.tell(endpoint(1), Sign.ANSWER, rule(3, 100), now);
     fail(1, rule(3, 100), 2);
     assertThat(endpoint(1).ejected(now)).isFalse();
+  }
+
+  /// Thresholds of server errors, of a gateway's and of local origin; none of the last is not
+  /// counting them apart.
+  private static Optional<OutlierDetection> rule(int server, int gateway, Optional<Integer> local) {
+    return Optional.of(
+        new OutlierDetection(
+            server, gateway, local, Duration.ofSeconds(10), Duration.ofSeconds(30), 100, 0));
+  }
+
+  private boolean ejects(int last, Optional<OutlierDetection> rule, Sign... signs) {
+    for (Sign sign : signs) {
+      cluster.tell(endpoint(last), sign, rule, now);
+    }
+    return endpoint(last).ejected(now);
+  }
+
+  @Test
+  void everyServerErrorCountsAsOneAndThoseOfAGatewayAsTheirsToo() {
+    cluster.members(20);
+    Optional<OutlierDetection> server = rule(2, 0, Optional.empty());
+    assertThat(ejects(1, server, Sign.SERVER_ERROR, Sign.GATEWAY_ERROR)).isTrue();
+    assertThat(ejects(2, server, Sign.SERVER_ERROR, Sign.ANSWER, Sign.SERVER_ERROR)).isFalse();
+    assertThat(ejects(3, server, Sign.NO_ANSWER, Sign.SERVER_ERROR)).isTrue();
+
+    Optional<OutlierDetection> gateway = rule(0, 2, Optional.empty());
+    assertThat(ejects(4, gateway, Sign.SERVER_ERROR, Sign.SERVER_ERROR)).isFalse();
+    assertThat(ejects(5, gateway, Sign.GATEWAY_ERROR, Sign.SERVER_ERROR, Sign.GATEWAY_ERROR))
+        .isFalse();
+    assertThat(ejects(6, gateway, Sign.GATEWAY_ERROR, Sign.NO_ANSWER)).isTrue();
+  }
+
+  @Test
+  void whereErrorsOfLocalOriginAreCountedApartTheyAreNoServerErrors() {
+    cluster.members(20);
+    Optional<OutlierDetection> apart = rule(2, 2, Optional.of(3));
+    assertThat(ejects(1, apart, Sign.NO_ANSWER, Sign.NO_ANSWER)).isFalse();
+    assertThat(ejects(1, apart, Sign.NO_ANSWER)).isTrue();
+    assertThat(ejects(2, apart, Sign.NO_ANSWER, Sign.GATEWAY_ERROR, Sign.NO_ANSWER)).isFalse();
+    assertThat(ejects(3, apart, Sign.NO_ANSWER, Sign.NO_ANSWER, Sign.CONNECTED, Sign.NO_ANSWER))
+        .isFalse();
+  }
+
+  @Test
+  void aConnectionForRequestsSaysNothingOfTheirAnswersAndOneForBytesAll() {
+    cluster.members(20);
+    Optional<OutlierDetection> rule = rule(2, 0, Optional.empty());
+    assertThat(ejects(1, rule, Sign.SERVER_ERROR, Sign.CONNECTED, Sign.SERVER_ERROR)).isTrue();
+    assertThat(ejects(2, rule, Sign.NO_ANSWER, Sign.CARRIES, Sign.NO_ANSWER)).isFalse();
   }
 
   @Test
@@ -122,7 +178,7 @@ class ClusterTest {
     small.members(2);
     Endpoint only =
         small.endpoint(new InetSocketAddress(InetAddress.ofLiteral("192.0.2.1"), 1), "small", now);
-    small.failed(only, rule(1, 10), now);
+    small.tell(only, Sign.NO_ANSWER, rule(1, 10), now);
     assertThat(only.ejected(now)).isTrue();
   }
 
@@ -139,7 +195,7 @@ class ClusterTest {
   // ---- limits
 
   private static ConnectionPolicy.Limits limits(long connections, long requests, long pending) {
-    return new ConnectionPolicy.Limits(connections, requests, pending, 0);
+    return new ConnectionPolicy.Limits(connections, requests, pending, 1, 0);
   }
 
   @Test

@@ -19,7 +19,8 @@ import org.junit.jupiter.api.Test;
 
 class EndpointPickerTest {
   private static final OutlierDetection ONE_FAILURE =
-      new OutlierDetection(1, Duration.ofSeconds(10), Duration.ofSeconds(30), 100, 0);
+      new OutlierDetection(
+          1, 0, Optional.empty(), Duration.ofSeconds(10), Duration.ofSeconds(30), 100, 0);
 
   private final Clusters clusters = new Clusters();
   private final Cluster cluster = clusters.cluster("outbound|443||api.example");
@@ -53,7 +54,8 @@ class EndpointPickerTest {
         plain.maxConnectionDuration(),
         plain.keepAlive(),
         new LoadBalancing(kind, false),
-        outlier);
+        outlier,
+        plain.http());
   }
 
   private List<Integer> order(List<Candidate> candidates, ConnectionPolicy policy, long hash) {
@@ -86,7 +88,7 @@ class EndpointPickerTest {
   }
 
   private void eject(int last) {
-    cluster.failed(endpoint(last), Optional.of(ONE_FAILURE), now);
+    cluster.tell(endpoint(last), Sign.NO_ANSWER, Optional.of(ONE_FAILURE), now);
     assertThat(endpoint(last).ejected(now)).isTrue();
   }
 
@@ -249,16 +251,17 @@ class EndpointPickerTest {
   @Test
   void whereTooFewAreHealthyHealthIsNotLookedAt() {
     OutlierDetection half =
-        new OutlierDetection(1, Duration.ofSeconds(10), Duration.ofSeconds(30), 100, 50);
+        new OutlierDetection(
+            1, 0, Optional.empty(), Duration.ofSeconds(10), Duration.ofSeconds(30), 100, 50);
     cluster.members(4);
     ConnectionPolicy policy = policy(LoadBalancing.Kind.ROUND_ROBIN, Optional.of(half));
     for (int i = 1; i <= 2; i++) {
-      cluster.failed(endpoint(i), Optional.of(half), now);
+      cluster.tell(endpoint(i), Sign.NO_ANSWER, Optional.of(half), now);
     }
     assertThat(shares(candidates(4), policy, 40)).containsOnlyKeys(3, 4);
-    cluster.failed(endpoint(3), Optional.of(half), now);
+    cluster.tell(endpoint(3), Sign.NO_ANSWER, Optional.of(half), now);
     assertThat(shares(candidates(4), policy, 40)).containsOnlyKeys(1, 2, 3, 4);
-    cluster.failed(endpoint(4), Optional.of(half), now);
+    cluster.tell(endpoint(4), Sign.NO_ANSWER, Optional.of(half), now);
     assertThat(shares(candidates(4), policy, 40)).containsOnlyKeys(1, 2, 3, 4);
   }
 
@@ -277,7 +280,7 @@ class EndpointPickerTest {
     assertThat(shares.get(2)).as("half of them times 1.4").isBetween(1300, 1500);
     assertThat(shares).containsKeys(3, 4);
 
-    cluster.failed(endpoint(2), Optional.of(ONE_FAILURE), now);
+    cluster.tell(endpoint(2), Sign.NO_ANSWER, Optional.of(ONE_FAILURE), now);
     assertThat(shares(near, policy, 100)).containsOnlyKeys(3, 4);
   }
 
