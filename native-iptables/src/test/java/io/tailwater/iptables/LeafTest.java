@@ -23,7 +23,7 @@ class LeafTest {
   private static final String ROOT = "io.tailwater.iptables.";
 
   /// Bottom to top.
-  private static final List<String> ROOMS = List.of("libc", "netns", "rule", "apply");
+  private static final List<String> ROOMS = List.of("libc", "netns", "netlink", "rule", "apply");
 
   @Test
   void moduleKnowsNeitherNettyNorTheAgent() throws IOException {

@@ -28,6 +28,7 @@ public final class Errno {
   public static final int ENOSYS = 38;
   public static final int ENOTSOCK = 88;
   public static final int ENOPROTOOPT = 92;
+  public static final int EMSGSIZE = 90;
   public static final int EPROTONOSUPPORT = 93;
   public static final int EOPNOTSUPP = 95;
   public static final int EAFNOSUPPORT = 97;
@@ -77,6 +78,7 @@ public final class Errno {
     names.put(ENOSYS, "ENOSYS (the kernel has no such call)");
     names.put(ENOTSOCK, "ENOTSOCK (not a socket)");
     names.put(ENOPROTOOPT, "ENOPROTOOPT (no such option)");
+    names.put(EMSGSIZE, "EMSGSIZE (message too long)");
     names.put(EPROTONOSUPPORT, "EPROTONOSUPPORT (protocol not supported)");
     names.put(EOPNOTSUPP, "EOPNOTSUPP (not supported)");
     names.put(EAFNOSUPPORT, "EAFNOSUPPORT (address family not supported)");

@@ -40,6 +40,22 @@ final class LibC {
 
     long recv(int fd, long address, long length, int flags);
 
+    long recvfrom(int fd, long address, long length, int flags, long from, long fromLength);
+
+    int bind(int fd, byte[] address, int length);
+
+    int getsockname(int fd, byte[] address, int[] length);
+
+    int poll(long descriptors, long count, int millis);
+
+    int epoll_create1(int flags);
+
+    int epoll_ctl(int epoll, int operation, int fd, long event);
+
+    int epoll_wait(int epoll, long events, int most, int millis);
+
+    int eventfd(int initial, int flags);
+
     int shutdown(int fd, int how);
   }
 }

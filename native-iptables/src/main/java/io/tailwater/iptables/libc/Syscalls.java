@@ -15,8 +15,9 @@ import jnr.ffi.Runtime;
 /// System calls of Linux, typed. Any thread; nothing here blocks longer than the call itself.
 ///
 /// Two kinds. Calls of the data path ([#splice], [#read], [#write], [#close], [#shutdown], [#pipe],
-/// [#pipeSize]) take and return primitives, allocate nothing and throw nothing: the result is `>=
-/// 0`, or `-errno` (see [Errno]). All others throw [SyscallException] with a hint for the operator.
+/// [#pipeSize], [#receive], [#awaitReadable], [#epollWait], [#epollControl]) take and return
+/// primitives, allocate nothing and throw nothing: the result is `>= 0`, or `-errno` (see [Errno]).
+/// All others throw [SyscallException] with a hint for the operator.
 public final class Syscalls {
   public static final int AF_INET = 2;
   public static final int AF_INET6 = 10;
@@ -77,8 +78,18 @@ public final class Syscalls {
   /// other file.
   private static final long NS_GET_NSTYPE = 0xb703;
 
+  public static final int EPOLLIN = 0x1;
+  public static final int EPOLLERR = 0x8;
+  public static final int EPOLLHUP = 0x10;
+
+  public static final int EPOLL_CTL_ADD = 1;
+  public static final int EPOLL_CTL_DEL = 2;
+
+  public static final int MSG_TRUNC = 0x20;
+
   private static final int MSG_PEEK = 0x2;
   private static final int MSG_DONTWAIT = 0x40;
+  private static final int POLLIN = 1;
   private static final int F_SETPIPE_SZ = 1031;
   private static final int F_GETPIPE_SZ = 1032;
 
@@ -135,6 +146,32 @@ public final class Syscalls {
   /// socket. 0 is the end of the input.
   public static long peek(int fd, long address, long length) {
     return result(C.recv(fd, address, length, MSG_PEEK | MSG_DONTWAIT));
+  }
+
+  /// `recvfrom(2)` with MSG_DONTWAIT and the given `MSG_*` flags into memory outside the heap; the
+  /// sender's address goes to `from`, which has room for `fromRoom` bytes after four bytes that
+  /// hold that number (the kernel overwrites it): the caller fills them in before each call.
+  public static long receive(int fd, long address, long length, int flags, long from) {
+    return result(C.recvfrom(fd, address, length, flags | MSG_DONTWAIT, from + 4, from));
+  }
+
+  /// `poll(2)` of one descriptor for reading: 1 when there is something (or an error) to read, 0
+  /// when the time is over.
+  public static long awaitReadable(int fd, int millis) {
+    Pointer one = TWO_INTS.get();
+    one.putInt(0, fd);
+    one.putInt(4, POLLIN); // events in the lower half, what happened in the upper
+    return result(C.poll(one.address(), 1, millis));
+  }
+
+  /// `epoll_wait(2)` for up to `most` events at `events`; the time is without end below 0.
+  public static long epollWait(int epoll, long events, int most, int millis) {
+    return result(C.epoll_wait(epoll, events, most, millis));
+  }
+
+  /// `epoll_ctl(2)` with a `struct epoll_event` at `event`.
+  public static long epollControl(int epoll, int operation, int fd, long event) {
+    return result(C.epoll_ctl(epoll, operation, fd, event));
   }
 
   /// `write(2)` from memory outside the heap. The caller's process must ignore SIGPIPE, as the JVM
@@ -242,6 +279,41 @@ public final class Syscalls {
     int fd = C.socket(family, type, protocol);
     if (fd < 0) {
       throw failure("socket(" + family + ", " + (type & 0xf) + ", " + protocol + ")", lastError());
+    }
+    return fd;
+  }
+
+  /// `bind(2)` to an address in the layout of its family.
+  public static void bind(int fd, byte[] address) {
+    if (C.bind(fd, address, address.length) < 0) {
+      throw failure("bind(" + fd + ")", lastError());
+    }
+  }
+
+  /// `getsockname(2)`: at most `length` bytes of the address that a socket is bound to.
+  public static byte[] localAddress(int fd, int length) {
+    byte[] address = new byte[length];
+    if (C.getsockname(fd, address, new int[] {length}) < 0) {
+      throw failure("getsockname(" + fd + ")", lastError());
+    }
+    return address;
+  }
+
+  /// `epoll_create1(2)`, close-on-exec.
+  public static int epoll() {
+    int fd = C.epoll_create1(O_CLOEXEC);
+    if (fd < 0) {
+      throw failure("epoll_create1()", lastError());
+    }
+    return fd;
+  }
+
+  /// `eventfd(2)`, close-on-exec and without blocking: eight bytes of a number written make it
+  /// readable.
+  public static int eventDescriptor() {
+    int fd = C.eventfd(0, O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+      throw failure("eventfd()", lastError());
     }
     return fd;
   }
