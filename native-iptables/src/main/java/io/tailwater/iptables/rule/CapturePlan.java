@@ -4,6 +4,8 @@ import java.util.Optional;
 
 /// What is to be captured in one pod's namespace. Both families in one plan.
 ///
+/// Made from [#egress] by `with...`, or by [#toBuilder] where several things change.
+///
 /// @param agent mark of the agent's own packets, which no rule touches
 /// @param outboundPort where outbound TCP is redirected to
 /// @param dnsPort where DNS is redirected to, if it is captured
@@ -46,41 +48,110 @@ public record CapturePlan(
   /// Outbound TCP of both families to [#OUTBOUND_PORT]; UDP is not refused, DNS and inbound are not
   /// captured.
   public static CapturePlan egress() {
-    return new CapturePlan(
-        Mark.AGENT,
-        OUTBOUND_PORT,
-        Ipv6.CAPTURE,
-        UdpPolicy.OFF,
-        Optional.empty(),
-        Optional.empty(),
-        EarlierConnections.SPARED);
+    return new Builder().build();
+  }
+
+  /// This plan, to be changed.
+  public Builder toBuilder() {
+    return new Builder(this);
   }
 
   public CapturePlan withAgent(Mark mark) {
-    return new CapturePlan(mark, outboundPort, ipv6, udp, dnsPort, inbound, earlier);
+    return toBuilder().agent(mark).build();
   }
 
   public CapturePlan withOutboundPort(int port) {
-    return new CapturePlan(agent, port, ipv6, udp, dnsPort, inbound, earlier);
+    return toBuilder().outboundPort(port).build();
   }
 
   public CapturePlan withIpv6(Ipv6 policy) {
-    return new CapturePlan(agent, outboundPort, policy, udp, dnsPort, inbound, earlier);
+    return toBuilder().ipv6(policy).build();
   }
 
   public CapturePlan withUdp(UdpPolicy policy) {
-    return new CapturePlan(agent, outboundPort, ipv6, policy, dnsPort, inbound, earlier);
+    return toBuilder().udp(policy).build();
   }
 
   public CapturePlan withDns(int port) {
-    return new CapturePlan(agent, outboundPort, ipv6, udp, Optional.of(port), inbound, earlier);
+    return toBuilder().dnsPort(Optional.of(port)).build();
   }
 
   public CapturePlan withInbound(Inbound ports) {
-    return new CapturePlan(agent, outboundPort, ipv6, udp, dnsPort, Optional.of(ports), earlier);
+    return toBuilder().inbound(Optional.of(ports)).build();
   }
 
   public CapturePlan withEarlier(EarlierConnections connections) {
-    return new CapturePlan(agent, outboundPort, ipv6, udp, dnsPort, inbound, connections);
+    return toBuilder().earlier(connections).build();
+  }
+
+  /// A plan in the making. A new part of the plan has its default here, and a line each in the copy
+  /// and in [#build]. One thread.
+  public static final class Builder {
+    private Mark agent = Mark.AGENT;
+    private int outboundPort = OUTBOUND_PORT;
+    private Ipv6 ipv6 = Ipv6.CAPTURE;
+    private UdpPolicy udp = UdpPolicy.OFF;
+    private Optional<Integer> dnsPort = Optional.empty();
+    private Optional<Inbound> inbound = Optional.empty();
+    private EarlierConnections earlier = EarlierConnections.SPARED;
+
+    private Builder() {}
+
+    private Builder(CapturePlan plan) {
+      agent = plan.agent;
+      outboundPort = plan.outboundPort;
+      ipv6 = plan.ipv6;
+      udp = plan.udp;
+      dnsPort = plan.dnsPort;
+      inbound = plan.inbound;
+      earlier = plan.earlier;
+    }
+
+    public Builder agent(Mark mark) {
+      agent = mark;
+      return this;
+    }
+
+    public Builder outboundPort(int port) {
+      outboundPort = port;
+      return this;
+    }
+
+    public Builder ipv6(Ipv6 policy) {
+      ipv6 = policy;
+      return this;
+    }
+
+    public Builder udp(UdpPolicy policy) {
+      udp = policy;
+      return this;
+    }
+
+    public Builder dnsPort(Optional<Integer> port) {
+      dnsPort = port;
+      return this;
+    }
+
+    public Builder inbound(Optional<Inbound> ports) {
+      inbound = ports;
+      return this;
+    }
+
+    public Builder earlier(EarlierConnections connections) {
+      earlier = connections;
+      return this;
+    }
+
+    /// @throws IllegalArgumentException for a plan that would capture nothing or cannot be said
+    public CapturePlan build() {
+      return new CapturePlan(
+          agent, //
+          outboundPort,
+          ipv6,
+          udp,
+          dnsPort,
+          inbound,
+          earlier);
+    }
   }
 }

@@ -27,6 +27,14 @@ public enum IpFamily {
     };
   }
 
+  /// The protocol as nf_tables expressions name it: `ip daddr`, `ip6 daddr`.
+  public String nft() {
+    return switch (this) {
+      case V4 -> "ip";
+      case V6 -> "ip6";
+    };
+  }
+
   /// For people: `IPv4`.
   @Override
   public String toString() {

@@ -4,6 +4,7 @@ package io.tailwater.iptables.rule;
 public enum IpProtocol {
   TCP("tcp"),
   UDP("udp"),
+  ICMP("icmp"),
   ICMP6("ipv6-icmp");
 
   private final String text;

@@ -12,6 +12,20 @@ public record Mark(int value, int mask) {
     }
   }
 
+  /// Whether every bit counts.
+  public boolean isWhole() {
+    return mask == -1;
+  }
+
+  /// The bits that do not count.
+  int rest() {
+    return ~mask;
+  }
+
+  static String hex(int bits) {
+    return "0x" + Integer.toHexString(bits);
+  }
+
   @Override
   public String toString() {
     return "0x%x/0x%x".formatted(value, mask);

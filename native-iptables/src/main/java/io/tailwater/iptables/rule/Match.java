@@ -1,11 +1,27 @@
 package io.tailwater.iptables.rule;
 
+import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Locale;
+import java.util.Set;
+import java.util.stream.Collectors;
 
-/// One condition of a rule. The arguments are those that `iptables-save` prints.
+/// One condition of a rule, in both languages: the arguments that `iptables-save` prints, and the
+/// expression of nf_tables.
 public sealed interface Match {
   /// The arguments of the command line, such as `-m`, `mark`, `--mark`, `0x539/0xfff`.
   List<String> arguments();
+
+  /// The expression of nf_tables, such as `meta mark & 0xfff == 0x539`.
+  default String nft(NftPlace place) {
+    return nft(place, false);
+  }
+
+  /// The expression, or its opposite.
+  ///
+  /// @throws IllegalArgumentException where nf_tables cannot say the opposite
+  String nft(NftPlace place, boolean negated);
 
   /// The same condition turned round with `!`.
   default Match not() {
@@ -18,16 +34,24 @@ public sealed interface Match {
       if (match instanceof Not) {
         throw new IllegalArgumentException("A negation is not negated again");
       }
+      if (match instanceof RateLimit || match instanceof Reply) {
+        throw new IllegalArgumentException("iptables cannot negate " + match);
+      }
     }
 
     @Override
     public List<String> arguments() {
       List<String> inner = match.arguments();
       int option = inner.get(0).equals("-m") ? 2 : 0;
-      var all = new java.util.ArrayList<>(inner.subList(0, option));
+      List<String> all = new ArrayList<>(inner.subList(0, option));
       all.add("!");
       all.addAll(inner.subList(option, inner.size()));
       return List.copyOf(all);
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return match.nft(place, !negated);
     }
   }
 
@@ -37,6 +61,11 @@ public sealed interface Match {
     public List<String> arguments() {
       return List.of("-s", range.toString());
     }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare(place.family().nft() + " saddr", negated, range.toString());
+    }
   }
 
   /// `-d 10.0.0.0/8`
@@ -45,9 +74,14 @@ public sealed interface Match {
     public List<String> arguments() {
       return List.of("-d", range.toString());
     }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare(place.family().nft() + " daddr", negated, range.toString());
+    }
   }
 
-  /// `-i eth0`; only in PREROUTING, INPUT and FORWARD.
+  /// `-i eth0`; only in PREROUTING, INPUT and FORWARD. `eth+` is every name that begins so.
   record InInterface(String name) implements Match {
     public InInterface {
       Names.checkInterface(name);
@@ -56,6 +90,11 @@ public sealed interface Match {
     @Override
     public List<String> arguments() {
       return List.of("-i", name);
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare("iifname", negated, interfaces(name));
     }
   }
 
@@ -69,6 +108,11 @@ public sealed interface Match {
     public List<String> arguments() {
       return List.of("-o", name);
     }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare("oifname", negated, interfaces(name));
+    }
   }
 
   /// `-p tcp`
@@ -76,6 +120,11 @@ public sealed interface Match {
     @Override
     public List<String> arguments() {
       return List.of("-p", protocol.toString());
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare("meta l4proto", negated, protocol.toString());
     }
   }
 
@@ -89,6 +138,11 @@ public sealed interface Match {
     public List<String> arguments() {
       return List.of("-m", protocol.toString(), "--sport", Integer.toString(port));
     }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare(protocol + " sport", negated, Integer.toString(port));
+    }
   }
 
   /// `-m udp --dport 443`; needs [Protocol] before it.
@@ -101,6 +155,11 @@ public sealed interface Match {
     public List<String> arguments() {
       return List.of("-m", protocol.toString(), "--dport", Integer.toString(port));
     }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare(protocol + " dport", negated, Integer.toString(port));
+    }
   }
 
   /// `-m tcp --tcp-flags FIN,SYN,RST,ACK SYN`, what `--syn` stands for: the first packet of a
@@ -110,13 +169,65 @@ public sealed interface Match {
     public List<String> arguments() {
       return List.of("-m", "tcp", "--tcp-flags", "FIN,SYN,RST,ACK", "SYN");
     }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return "tcp flags & (fin | syn | rst | ack) " + (negated ? "!=" : "==") + " syn";
+    }
   }
 
-  /// `-m icmp6 --icmpv6-type 135`, RFC 4443 and 4861.
+  /// `-m icmp --icmp-type 8`, RFC 792. Needs [Protocol] before it.
+  record IcmpType(int type) implements Match {
+    public IcmpType {
+      Names.checkByte(type, "ICMP type");
+    }
+
+    @Override
+    public List<String> arguments() {
+      return List.of("-m", "icmp", "--icmp-type", Integer.toString(type));
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare("icmp type", negated, Integer.toString(type));
+    }
+  }
+
+  /// `-m icmp6 --icmpv6-type 135`, RFC 4443 and 4861. Needs [Protocol] before it.
   record Icmp6Type(int type) implements Match {
+    public Icmp6Type {
+      Names.checkByte(type, "ICMPv6 type");
+    }
+
     @Override
     public List<String> arguments() {
       return List.of("-m", "icmp6", "--icmpv6-type", Integer.toString(type));
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare("icmpv6 type", negated, Integer.toString(type));
+    }
+  }
+
+  /// A fragment that carries no transport header: `-f` for IPv4, any fragment header for IPv6.
+  /// Where a namespace tracks connections, the kernel puts fragments together before any of our
+  /// hooks, so this matters only ahead of that and where tracking is off.
+  record Fragment(IpFamily family) implements Match {
+    @Override
+    public List<String> arguments() {
+      return switch (family) {
+        case V4 -> List.of("-f");
+        case V6 -> List.of("-m", "ipv6header", "--header", "ipv6-frag", "--soft");
+      };
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return switch (family) {
+        case V4 -> "ip frag-off & 0x1fff " + (negated ? "==" : "!=") + " 0";
+        case V6 -> "exthdr frag " + (negated ? "missing" : "exists");
+      };
     }
   }
 
@@ -126,6 +237,11 @@ public sealed interface Match {
     public List<String> arguments() {
       return List.of("-m", "mark", "--mark", mark.toString());
     }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return carries("meta mark", mark, negated);
+    }
   }
 
   /// `-m connmark --mark 0x111/0xfff`: the mark of the packet's connection.
@@ -133,6 +249,11 @@ public sealed interface Match {
     @Override
     public List<String> arguments() {
       return List.of("-m", "connmark", "--mark", mark.toString());
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return carries("ct mark", mark, negated);
     }
   }
 
@@ -142,21 +263,115 @@ public sealed interface Match {
     public List<String> arguments() {
       return List.of("-m", "conntrack", "--ctdir", "REPLY");
     }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare("ct direction", negated, "reply");
+    }
   }
 
-  /// `-m set --match-set NAME dst`
+  /// `-m conntrack --ctstate INVALID,NEW`: any of these.
+  record ConnectionState(Set<State> states) implements Match {
+    /// In the order in which `iptables-save` prints them.
+    public enum State {
+      INVALID,
+      NEW,
+      RELATED,
+      ESTABLISHED,
+      UNTRACKED
+    }
+
+    public ConnectionState {
+      if (states.isEmpty()) {
+        throw new IllegalArgumentException("No state would never match");
+      }
+      states = java.util.Collections.unmodifiableSet(EnumSet.copyOf(states));
+    }
+
+    public ConnectionState(State first, State... others) {
+      this(EnumSet.of(first, others));
+    }
+
+    @Override
+    public List<String> arguments() {
+      return List.of(
+          "-m",
+          "conntrack",
+          "--ctstate",
+          states.stream().map(State::name).collect(Collectors.joining(",")));
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      String list =
+          states.stream()
+              .map(state -> state.name().toLowerCase(Locale.ROOT))
+              .collect(Collectors.joining(negated ? " | " : ","));
+      return negated ? "ct state & (" + list + ") == 0" : "ct state " + list;
+    }
+  }
+
+  /// `-m addrtype --dst-type LOCAL`: one of this namespace's own addresses.
+  record DestinationLocal() implements Match {
+    @Override
+    public List<String> arguments() {
+      return List.of("-m", "addrtype", "--dst-type", "LOCAL");
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare("fib daddr type", negated, "local");
+    }
+  }
+
+  /// `-m set --match-set NAME dst`. The first direction is of the address, a second one of the
+  /// port. The set must exist before the rule does: an ipset for iptables, a set of our own table
+  /// for nf_tables.
   record InSet(String set, String directions) implements Match {
     public InSet {
       Names.checkSet(set);
-      if (!directions.matches("(src|dst)(,(src|dst))*")) {
+      if (!directions.matches("(src|dst)(,(src|dst))?")) {
         throw new IllegalArgumentException(
-            "Directions of a set are src and dst with commas, not '" + directions + "'");
+            "Directions of a set are src or dst, of the address and perhaps of the port, not '"
+                + directions
+                + "'");
       }
     }
 
     @Override
     public List<String> arguments() {
       return List.of("-m", "set", "--match-set", set, directions);
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      String[] words = directions.split(",", -1);
+      String key = place.family().nft() + (words[0].equals("src") ? " saddr" : " daddr");
+      if (words.length > 1) {
+        key += " . th " + (words[1].equals("src") ? "sport" : "dport");
+      }
+      return compare(key, negated, "@" + set);
+    }
+  }
+
+  /// `-m cgroup --path a/b`: made by a socket of a process in this control group (version 2) or
+  /// below it. Packets without a socket never match, not even negated.
+  ///
+  /// @param path below the root, without a slash at either end
+  record Cgroup(String path) implements Match {
+    public Cgroup {
+      Names.checkCgroup(path);
+    }
+
+    @Override
+    public List<String> arguments() {
+      return List.of("-m", "cgroup", "--path", path);
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      int level = (int) path.chars().filter(c -> c == '/').count() + 1;
+      return compare("socket cgroupv2 level " + level, negated, '"' + path + '"');
     }
   }
 
@@ -166,6 +381,11 @@ public sealed interface Match {
     public List<String> arguments() {
       return List.of("-m", "owner", "--uid-owner", Integer.toString(uid));
     }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare("meta skuid", negated, Integer.toString(uid));
+    }
   }
 
   /// `-m owner --socket-exists`: made by a socket of this namespace.
@@ -174,5 +394,50 @@ public sealed interface Match {
     public List<String> arguments() {
       return List.of("-m", "owner", "--socket-exists");
     }
+
+    /// Whatever the user is: a packet without a socket has none, and then no comparison holds.
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      if (negated) {
+        throw new IllegalArgumentException("nf_tables cannot say that there is no socket");
+      }
+      return "meta skuid >= 0";
+    }
+  }
+
+  /// `-m limit --limit 10/sec --limit-burst 20`: holds for so many packets. For what is logged,
+  /// never for what is let through.
+  record RateLimit(int perSecond, int burst) implements Match {
+    public RateLimit {
+      if (perSecond < 1 || perSecond > 10_000 || burst < 1 || burst > 10_000) {
+        throw new IllegalArgumentException("A rate limit is 1..10000 per second, burst likewise");
+      }
+    }
+
+    @Override
+    public List<String> arguments() {
+      return List.of(
+          "-m", "limit", "--limit", perSecond + "/sec", "--limit-burst", Integer.toString(burst));
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return "limit rate " + perSecond + "/second burst " + burst + " packets";
+    }
+  }
+
+  private static String compare(String left, boolean negated, String right) {
+    return left + (negated ? " != " : " ") + right;
+  }
+
+  private static String carries(String left, Mark mark, boolean negated) {
+    return left
+        + (mark.isWhole() ? "" : " & " + Mark.hex(mark.mask()))
+        + (negated ? " != " : " == ")
+        + Mark.hex(mark.value());
+  }
+
+  private static String interfaces(String name) {
+    return '"' + (name.endsWith("+") ? name.substring(0, name.length() - 1) + "*" : name) + '"';
   }
 }

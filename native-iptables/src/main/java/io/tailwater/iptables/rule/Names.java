@@ -11,6 +11,14 @@ final class Names {
   /// XT_EXTENSION_MAXNAMELEN is 29 with the final zero.
   private static final Pattern CHAIN = Pattern.compile("[A-Za-z0-9_-]{1,28}");
 
+  /// As the log target takes it, without what would have to be quoted.
+  private static final Pattern LOG_PREFIX = Pattern.compile("[A-Za-z0-9_.:/-]{1,63}");
+
+  /// Relative to the root of the hierarchy. A unit with an escaped name (`\\x2d`) cannot be said:
+  /// the two programs quote it differently.
+  private static final Pattern CGROUP =
+      Pattern.compile("[A-Za-z0-9_.:@=+-]{1,255}(/[A-Za-z0-9_.:@=+-]{1,255})*");
+
   private Names() {}
 
   static void checkInterface(String name) {
@@ -25,8 +33,22 @@ final class Names {
     check(CHAIN, name, "a chain");
   }
 
+  static void checkLogPrefix(String prefix) {
+    check(LOG_PREFIX, prefix, "a log prefix");
+  }
+
+  static void checkCgroup(String path) {
+    check(CGROUP, path, "a control group below the root");
+  }
+
+  static void checkByte(int value, String what) {
+    if (value < 0 || value > 255) {
+      throw new IllegalArgumentException(what + " " + value + " is not 0..255");
+    }
+  }
+
   static void checkPort(IpProtocol protocol, int port) {
-    if (protocol == IpProtocol.ICMP6) {
+    if (protocol != IpProtocol.TCP && protocol != IpProtocol.UDP) {
       throw new IllegalArgumentException(protocol + " has no ports");
     }
     checkPort(port);

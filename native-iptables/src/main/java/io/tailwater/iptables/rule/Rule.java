@@ -27,4 +27,11 @@ public record Rule(List<Match> matches, Target target, String why) {
             target.arguments().stream())
         .collect(Collectors.joining(" "));
   }
+
+  /// The same as a rule of nf_tables, after `add rule inet TABLE CHAIN`.
+  public String nft(NftPlace place) {
+    return Stream.concat(
+            matches.stream().map(match -> match.nft(place)), Stream.of(target.nft(place)))
+        .collect(Collectors.joining(" "));
+  }
 }

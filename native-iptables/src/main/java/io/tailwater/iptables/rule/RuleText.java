@@ -26,10 +26,11 @@ final class RuleText {
         option.append(negated ? "! " : "").append(word.equals("--to-port") ? "--to-ports" : word);
         negated = false;
       } else {
-        option.append(' ').append(address(word));
+        option.append(' ').append(value(word));
       }
     }
     flush(options, option, skipping);
+    options.remove("--limit-burst 5"); // not printed, because it is the default
     options.sort(null);
     return options;
   }
@@ -56,12 +57,14 @@ final class RuleText {
     option.setLength(0);
   }
 
-  /// A host may be printed with or without the length of its prefix.
-  private static String address(String word) {
+  /// A host may be printed with or without the length of its prefix, a mark of 32 bits with or
+  /// without its mask.
+  private static String value(String word) {
     boolean host =
         (word.endsWith("/32") && word.contains("."))
             || (word.endsWith("/128") && word.contains(":"));
-    return host ? word.substring(0, word.indexOf('/')) : word;
+    boolean whole = word.startsWith("0x") && word.endsWith("/0xffffffff");
+    return host || whole ? word.substring(0, word.indexOf('/')) : word;
   }
 
   /// Splits as a shell would, for the only quoting that `iptables-save` does: double quotes with

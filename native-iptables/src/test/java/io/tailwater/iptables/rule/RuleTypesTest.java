@@ -66,6 +66,8 @@ class RuleTypesTest {
         .isThrownBy(() -> new Match.OutInterface(name))
         .withMessageContaining("cannot be the name");
     assertThatIllegalArgumentException().isThrownBy(() -> new Match.InSet(name + "\n", "dst"));
+    assertThatIllegalArgumentException().isThrownBy(() -> new Match.Cgroup(name + "\n"));
+    assertThatIllegalArgumentException().isThrownBy(() -> new Target.Log(name + "\"", 5, 64));
     assertThatIllegalArgumentException().isThrownBy(() -> new Target.Jump(name + " "));
   }
 
@@ -82,7 +84,52 @@ class RuleTypesTest {
         .isThrownBy(() -> CapturePlan.egress().withAgent(new Mark(0, 0xfff)));
     assertThatIllegalArgumentException().isThrownBy(() -> Cidr.of("10.0.0.0/33"));
     assertThatIllegalArgumentException().isThrownBy(() -> Cidr.of("example.com/8"));
-    assertThatIllegalArgumentException().isThrownBy(() -> new Match.Reply().not().not());
+    assertThatIllegalArgumentException().isThrownBy(() -> new Match.Syn().not().not());
+  }
+
+  @Test
+  void ruleIsSaidInTheLanguageOfNfTables() {
+    assertThat(nft(new Target.Redirect(15001), new Match.Protocol(IpProtocol.TCP)))
+        .isEqualTo("meta l4proto tcp redirect to :15001");
+    assertThat(
+            nft(
+                new Target.Redirect(15006),
+                new Match.Destination(Cidr.of("127.0.0.1/32")).not(),
+                new Match.DestinationPort(IpProtocol.TCP, 15008).not(),
+                new Match.PacketMark(Mark.AGENT).not()))
+        .isEqualTo(
+            "ip daddr != 127.0.0.1/32 tcp dport != 15008 meta mark & 0xfff != 0x539 redirect to"
+                + " :15006");
+    assertThat(nft(new Target.Return(), new Match.PacketMark(new Mark(0x12345678, -1))))
+        .isEqualTo("meta mark == 0x12345678 return");
+    assertThat(nft(new Target.SetConnectionMark(CONNECTION)))
+        .isEqualTo("ct mark set ct mark & 0xfffff000 | 0x111");
+    assertThat(nft(new Target.SetPacketMark(new Mark(7, -1)))).isEqualTo("meta mark set 0x7");
+    assertThat(nft(new Target.Return(), new Match.OutInterface("eth+").not()))
+        .isEqualTo("oifname != \"eth*\" return");
+    assertThat(
+            nft(
+                new Target.Drop(),
+                new Match.ConnectionState(
+                        Match.ConnectionState.State.NEW, Match.ConnectionState.State.INVALID)
+                    .not()))
+        .isEqualTo("ct state & (invalid | new) == 0 drop");
+    assertThat(nft(new Target.Return(), new Match.InSet("alive", "dst")))
+        .isEqualTo("ip daddr @alive return");
+    assertThat(nft(new Target.Return(), new Match.Cgroup("kubepods/agent")))
+        .isEqualTo("socket cgroupv2 level 2 \"kubepods/agent\" return");
+    assertThat(nft(new Target.Log("udp", 5, 128), new Match.RateLimit(10, 20)))
+        .isEqualTo("limit rate 10/second burst 20 packets log prefix \"udp\" group 5 snaplen 128");
+    assertThat(nft(new Target.Jump("TAILWATER_END"))).isEqualTo("jump nat-end-ipv4");
+  }
+
+  @Test
+  void whatNfTablesCannotSayIsRefused() {
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> nft(new Target.Drop(), new Match.OwnerExists().not()));
+    assertThatIllegalArgumentException().isThrownBy(() -> new Match.RateLimit(1, 1).not());
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> new Target.RestoreConnectionMark(0xfff, -1));
   }
 
   @ParameterizedTest
@@ -96,6 +143,10 @@ class RuleTypesTest {
   })
   void rangesArePrintedAsTheProgramsPrintThem(String text, String printed) {
     assertThat(Cidr.of(text)).hasToString(printed);
+  }
+
+  private static String nft(Target target, Match... matches) {
+    return Rule.of("test", target, matches).nft(new NftPlace(Table.NAT, IpFamily.V4));
   }
 
   private static String text(Target target, Match... matches) {
