@@ -272,7 +272,8 @@ final class OwnPages {
   }
 
   private static Suggestion suggestion(Denials.Denial d) {
-    return Suggestion.of(d.reason(), d.pod().namespace(), d.dst(), d.preface(), filtered(d));
+    return Suggestion.of(
+        d.reason(), d.resource(), d.pod().namespace(), d.dst(), d.preface(), filtered(d));
   }
 
   /// The detail of a filtered address begins with the address.

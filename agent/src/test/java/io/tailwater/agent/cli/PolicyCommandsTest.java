@@ -446,6 +446,43 @@ class PolicyCommandsTest {
         .contains("does not list the port that Host names (its ports: 80)");
   }
 
+  @Test
+  void explainSaysOfAKnownHostThatNoneOfItsRoutesTakesTheRequest() throws IOException {
+    write(
+        "p/routes.yaml",
+        WIKI.replace("443, name: tls, protocol: TLS", "80, name: http, protocol: HTTP")
+            + """
+            ---
+            apiVersion: networking.istio.io/v1
+            kind: VirtualService
+            metadata: {name: wiki, namespace: istio-system}
+            spec:
+              hosts: ["*.wikipedia.org"]
+              http: [{match: [{uri: {prefix: /wiki}}], route: [{destination: {host: "*.wikipedia.org"}}]}]
+            """);
+    Path config =
+        write(
+            "agent.yaml",
+            """
+            mesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
+            sources: [{files: ./p}]
+            pods: [{namespace: default, name: client, netns: /run/netns/c}]
+            """);
+    assertThat(
+            run(
+                    new ExplainCommand(),
+                    "--from",
+                    "default/client",
+                    "--to",
+                    "en.wikipedia.org:80",
+                    "--config",
+                    config)
+                .out())
+        .contains("none of the http routes of its VirtualService takes the request")
+        .contains("give VirtualService/istio-system/wiki a route for the request")
+        .doesNotContain("kind: ServiceEntry");
+  }
+
   private static Object[] join(Object[] first, Object... more) {
     return java.util.stream.Stream.concat(
             java.util.Arrays.stream(first), java.util.Arrays.stream(more))

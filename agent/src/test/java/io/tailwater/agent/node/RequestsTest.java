@@ -31,6 +31,21 @@ class RequestsTest {
           - {number: 9080, name: http, protocol: HTTP}
           - {number: 9081, name: grpc, protocol: GRPC}
         resolution: DYNAMIC_DNS
+      ---
+      apiVersion: networking.istio.io/v1
+      kind: ServiceEntry
+      metadata: {name: shop, namespace: istio-system}
+      spec:
+        hosts: [shop.example.com]
+        ports: [{number: 9080, name: http, protocol: HTTP}]
+        resolution: DNS
+      ---
+      apiVersion: networking.istio.io/v1
+      kind: VirtualService
+      metadata: {name: shop, namespace: istio-system}
+      spec:
+        hosts: [shop.example.com]
+        http: [{match: [{uri: {prefix: /cart}}], route: [{destination: {host: shop.example.com}}]}]
       """;
 
   private static World world;
@@ -168,6 +183,21 @@ class RequestsTest {
         .contains("unknown.example.com")
         .contains("http_502")
         .contains("kind: ServiceEntry");
+  }
+
+  @Test
+  void aRequestThatNoRouteOfAKnownHostTakesIsAnswered404() {
+    Result curl =
+        curl(
+            "http://shop.example.com:9080/help",
+            "--resolve",
+            "shop.example.com:9080:" + World.DECOY);
+    assertThat(curl.stdout())
+        .isEqualTo("none of the routes of this Host takes the request (http_502)\n404\n");
+    assertThat(agent.awaitAccess("path=\"/help\"", "http_502"))
+        .contains("none of the http routes of VirtualService/istio-system/shop takes it");
+    assertThat(agent.page("15000/denials").stdout())
+        .contains("the Host is allowed; give VirtualService/istio-system/shop a route");
   }
 
   @Test

@@ -212,20 +212,15 @@ public record Prediction(
       return switch (decision) {
         case Decision.Forward forward -> forward(forward);
         case Decision.Passthrough(var wouldBlock, var resource) ->
-            passthrough(wouldBlock, resource, suggestion(wouldBlock, List.of()));
-        case Decision.Refuse(Refusal why, var cluster, var resource, var service) -> {
-          // Of a known Host only its port can be wrong.
-          boolean wrongPort = why == Refusal.HTTP_502 && resource.isPresent();
-          Draft draft =
-              refused(
-                  why,
-                  wrongPort
-                      ? "its entry does not list the port that Host names; answered with 502"
-                      : why.sentence(),
-                  List.of());
-          draft.cluster = cluster;
+            passthrough(wouldBlock, resource, suggestion(wouldBlock, resource, List.of()));
+        case Decision.Refuse refuse -> {
+          Refusal why = refuse.why();
+          Optional<ResourceRef> resource = refuse.resource();
+          Draft draft = refused(why, sentence(refuse), List.of());
+          draft.suggestion = suggestion(Optional.of(why), resource, List.of());
+          draft.cluster = refuse.cluster();
           draft.resource = resource;
-          draft.service = service;
+          draft.service = refuse.service();
           yield draft.done(explanation);
         }
         case Decision.ToWaypoint to -> {
@@ -307,9 +302,20 @@ public record Prediction(
       return asked.preface() instanceof Preface.Tls ? Optional.of(ofTls) : Optional.empty();
     }
 
-    private Optional<Suggestion> suggestion(Optional<Refusal> why, List<InetAddress> filtered) {
-      return why.map(
-          w -> Suggestion.of(w, asked.namespace(), asked.dst(), asked.preface(), filtered));
+    private Optional<Suggestion> suggestion(
+        Optional<Refusal> why, Optional<ResourceRef> resource, List<InetAddress> filtered) {
+      return why.map(w ->
+          Suggestion.of(w, resource, asked.namespace(), asked.dst(), asked.preface(), filtered));
+    }
+
+    /// Of a known Host the port can be wrong, or none of its routes takes the request.
+    private static String sentence(Decision.Refuse refuse) {
+      if (refuse.noRoute().isPresent()) {
+        return "none of the http routes of its VirtualService takes the request; answered with 404";
+      }
+      return refuse.why() == Refusal.HTTP_502 && refuse.resource().isPresent()
+          ? "its entry does not list the port that Host names; answered with 502"
+          : refuse.why().sentence();
     }
 
     private static Action refusalAction(Refusal why) {
@@ -340,7 +346,7 @@ public record Prediction(
     private Draft refused(Refusal why, String detail, List<InetAddress> filtered) {
       Draft draft = new Draft(refusalAction(why), detail);
       draft.error = Optional.of(why);
-      draft.suggestion = suggestion(Optional.of(why), filtered);
+      draft.suggestion = suggestion(Optional.of(why), Optional.empty(), filtered);
       return draft;
     }
 
@@ -490,7 +496,7 @@ public record Prediction(
         return passthrough(
             Optional.of(Refusal.ADDRESS_FILTERED),
             Optional.of(forward.resource()),
-            suggestion(Optional.of(Refusal.ADDRESS_FILTERED), exceptable));
+            suggestion(Optional.of(Refusal.ADDRESS_FILTERED), Optional.empty(), exceptable));
       }
       Draft draft =
           refused(

@@ -10,6 +10,7 @@ import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.agent.traffic.Refusal;
 import java.time.Clock;
 import java.time.Duration;
+import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.LongSupplier;
 
@@ -76,6 +77,14 @@ public final class Accounts implements ConnectionObserver {
       denied(connection, p.wouldBlock().get(), EgressMode.AUDIT, "");
     }
     takeStock(connection, false);
+  }
+
+  @Override
+  public void opened(ConnectionRecord connection, Decision first) {
+    TrafficSeries series = metrics.opened(connection.pod(), Optional.of(first));
+    series.received.add(connection.bytesSent());
+    series.sent.add(connection.bytesReceived());
+    connection.series = series;
   }
 
   @Override

@@ -395,7 +395,6 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
   private void requests(boolean http2) {
     record.stage("requests");
     record.grade(Grade.COPY);
-    stages.observer().opened(record);
     Phase.Requesting mine = new Phase.Requesting();
     phase = mine;
     boolean inputRead = client.inputRead();

@@ -36,6 +36,7 @@ final class RequestFlow implements Upstreams, HttpObserver {
   private final ConnectionRecord connection;
   private final Connector.Client client;
   private final Consumer<HttpEnd> closed;
+  private boolean opened;
 
   RequestFlow(
       Stages stages,
@@ -55,8 +56,21 @@ final class RequestFlow implements Upstreams, HttpObserver {
   @Override
   public Routed route(Request request) {
     Decision decision = view.decide(connection.dst(), request);
+    Routed routed = route(request, decision);
+    if (!opened && routed instanceof Routed.To(Upstream to)) {
+      opened = true;
+      stages.observer().opened(connection, to.decision());
+    }
+    return routed;
+  }
+
+  private Routed route(Request request, Decision decision) {
     return switch (decision) {
-      case Decision.Refuse refuse -> new Routed.Refused(refuse.why(), "", decision);
+      case Decision.Refuse refuse ->
+          new Routed.Refused(
+              refuse.why(),
+              refuse.noRoute().map(r -> "none of the http routes of " + r + " takes it").orElse(""),
+              decision);
       case Decision.Passthrough _ -> toDialled(decision, request);
       case Decision.Forward forward when forward.target().tunnelled() ->
           view.registryOnly() && view.mode() != EgressMode.AUDIT

@@ -13,6 +13,7 @@ import io.netty.handler.codec.http.LastHttpContent;
 import io.netty.util.ReferenceCountUtil;
 import io.netty.util.concurrent.ScheduledFuture;
 import io.tailwater.agent.dataplane.http.Upstream.RequestEnd;
+import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.route.RequestPolicy;
 import io.tailwater.agent.traffic.Refusal;
@@ -115,7 +116,8 @@ final class Exchange implements Leg.Listener {
     request = asked;
     routed = to;
     switch (to) {
-      case Upstreams.Routed.Refused(Refusal why, String text, _) -> refuse(why, text);
+      case Upstreams.Routed.Refused(Refusal why, String text, Decision decision) ->
+          refuse(why, text, LocalAnswer.of(why, decision));
       case Upstreams.Routed.To(Upstream there) -> {
         upstream = there;
         if (requestRead) {
@@ -476,9 +478,13 @@ final class Exchange implements Leg.Listener {
   // ---- answers of our own
 
   private void refuse(Refusal why, String text) {
+    refuse(why, text, LocalAnswer.of(why));
+  }
+
+  private void refuse(Refusal why, String text, LocalAnswer answer) {
     refusal = Optional.of(why);
     detail = text;
-    answer(LocalAnswer.of(why));
+    answer(answer);
   }
 
   private void answer(LocalAnswer answer) {

@@ -9,6 +9,7 @@ import io.netty.handler.codec.http.HttpResponse;
 import io.netty.handler.codec.http.HttpResponseStatus;
 import io.netty.handler.codec.http.HttpVersion;
 import io.netty.handler.codec.http.LastHttpContent;
+import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.traffic.Refusal;
 import java.nio.charset.StandardCharsets;
 
@@ -41,6 +42,14 @@ record LocalAnswer(int status, String text) {
 
   static LocalAnswer of(Refusal why) {
     return new LocalAnswer(statusOf(why), why.sentence() + " (" + why.code() + ")");
+  }
+
+  /// For a refusal that policy decided.
+  static LocalAnswer of(Refusal why, Decision decision) {
+    return decision instanceof Decision.Refuse refuse && refuse.noRoute().isPresent()
+        ? new LocalAnswer(
+            404, "none of the routes of this Host takes the request (" + why.code() + ")")
+        : of(why);
   }
 
   private byte[] body() {

@@ -145,7 +145,7 @@ public sealed interface Decision {
   }
 
   /// Is refused: a connection by a reset, a request (and [Refusal#HTTP_502] always) by a response
-  /// with status 502 or 503. `resource` is what decided, if one did; `service` the known
+  /// with status 404, 502 or 503. `resource` is what decided, if one did; `service` the known
   /// destination that cannot be reached, as `namespace/host`.
   record Refuse(
       Refusal why,
@@ -155,6 +155,16 @@ public sealed interface Decision {
       implements Decision {
     public Refuse(Refusal why, Optional<String> cluster, Optional<ResourceRef> resource) {
       this(why, cluster, resource, Optional.empty());
+    }
+
+    /// The VirtualService that has routes for the Host of a request and none for the request: the
+    /// answer has status 404 then, as Istio's.
+    public Optional<ResourceRef> noRoute() {
+      return noRoute(why, resource);
+    }
+
+    static Optional<ResourceRef> noRoute(Refusal why, Optional<ResourceRef> resource) {
+      return resource.filter(r -> why == Refusal.HTTP_502 && r.kind().equals("VirtualService"));
     }
   }
 }

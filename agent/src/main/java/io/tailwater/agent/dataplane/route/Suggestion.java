@@ -5,9 +5,11 @@ import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Refusal;
+import io.tailwater.agent.traffic.ResourceRef;
 import java.net.InetAddress;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.stream.Collectors;
 
 /// What would let a refused connection through, as narrow as it can be written. Pure.
@@ -20,12 +22,22 @@ public sealed interface Suggestion {
 
   /// What a refusal needs.
   ///
+  /// @param resource what refused, where something did
   /// @param namespace the client's
   /// @param preface what the client said; it may have been read in passing
   /// @param filtered the addresses that the address filter refused and that an exception would
   ///   admit, for `address_filtered`
   static Suggestion of(
-      Refusal why, String namespace, OriginalDst dst, Preface preface, List<InetAddress> filtered) {
+      Refusal why,
+      Optional<ResourceRef> resource,
+      String namespace,
+      OriginalDst dst,
+      Preface preface,
+      List<InetAddress> filtered) {
+    Optional<ResourceRef> routes = Decision.Refuse.noRoute(why, resource);
+    if (routes.isPresent()) {
+      return new Cannot("the Host is allowed; give " + routes.get() + " a route for the request");
+    }
     return switch (why) {
       case CONNECTION_CLOSED, HTTP_502 -> unknownDestination(namespace, dst, preface);
       case ADDRESS_FILTERED ->

@@ -237,6 +237,11 @@ final class CaptureRig implements AutoCloseable {
     }
 
     @Override
+    public void opened(ConnectionRecord connection, Decision first) {
+      // the end tells all
+    }
+
+    @Override
     public void progress(ConnectionRecord connection, long sent, long received) {
       // the end tells all
     }

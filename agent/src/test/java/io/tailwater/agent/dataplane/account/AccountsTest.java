@@ -101,6 +101,28 @@ class AccountsTest {
   }
 
   @Test
+  void aConnectionOfRequestsCountsWhereItsFirstOneGoesWithAllItsBytes() {
+    Decision first = Samples.forwarded(1, "de.wikipedia.org").decision().orElseThrow();
+    ConnectionRecord c = Samples.connected(1, "de.wikipedia.org");
+    c.decision(new Decision.PerRequest());
+    accounts.accepted(c);
+    c.bytes(100, 0);
+    accounts.progress(c, 100, 0);
+    accounts.opened(c, first);
+    c.bytes(118, 5);
+    accounts.progress(c, 18, 5);
+    accounts.ended(c, new Outcome.Finished());
+
+    String to = "destination_service=\"\\*.wikipedia.org\"";
+    assertThat(page())
+        .containsPattern("istio_tcp_connections_opened_total\\{.*" + to + ".*} 1.0")
+        .containsPattern("istio_tcp_connections_closed_total\\{.*" + to + ".*} 1.0")
+        .containsPattern("istio_tcp_received_bytes_total\\{.*" + to + ".*} 118.0")
+        .containsPattern("istio_tcp_sent_bytes_total\\{.*" + to + ".*} 5.0")
+        .doesNotContain("destination_service=\"unknown\"");
+  }
+
+  @Test
   void noNameOfAClientBecomesALabel() {
     for (int i = 0; i < 50; i++) {
       finish(Samples.connected(i, "n" + i + ".wikipedia.org"), 1, 1);

@@ -19,6 +19,7 @@ import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.Refusal;
+import io.tailwater.agent.traffic.ResourceRef;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.net.InetAddress;
@@ -39,7 +40,10 @@ class FlowRequestsTest {
   private static final HostName DETAILS = HostName.of("details.default.svc.cluster.local");
   private static final HostName REVIEWS = HostName.of("reviews.default.svc.cluster.local");
 
-  /// Names below svc.cluster.local go where they resolve to, at `port`; 10.0.0.0/8 is filtered.
+  private static final HostName UNROUTED = HostName.of("unrouted.default.svc.cluster.local");
+
+  /// A VirtualService has no route for [#UNROUTED]. Names below svc.cluster.local go where they
+  /// resolve to, at `port`; 10.0.0.0/8 is filtered.
   private record ByHost(int port, boolean auditing) implements RouteTable, ClientView {
     @Override
     public long generation() {
@@ -76,6 +80,12 @@ class FlowRequestsTest {
     @Override
     public Decision decide(OriginalDst dst, Request request) {
       HostName host = request.host().orElse(HostName.of("none"));
+      if (host.equals(UNROUTED)) {
+        return new Decision.Refuse(
+            Refusal.HTTP_502,
+            Optional.empty(),
+            Optional.of(new ResourceRef("VirtualService", "default", "routes")));
+      }
       if (!host.text().endsWith(".svc.cluster.local")) {
         return auditing
             ? new Decision.Passthrough(Optional.of(Refusal.HTTP_502), Optional.empty())
@@ -130,6 +140,8 @@ class FlowRequestsTest {
       Told connection = rig.ended();
       assertThat(connection.outcome).isEqualTo(new Outcome.Finished());
       assertThat(connection.record.bytesReceived()).isPositive();
+      assertThat(connection.events)
+          .containsExactly("accepted", "opened to " + FlowRig.CLUSTER, "ended");
 
       assertThat(rig.requests).hasSize(4);
       Told first = rig.requests.getFirst();
@@ -155,6 +167,28 @@ class FlowRequestsTest {
       assertThat(endpoint.rqError()).isEqualTo(1);
       assertThat(endpoint.rqActive()).isZero();
       FlowRig.await("the upstream connection is counted back", () -> endpoint.cxActive() == 0);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Way.class)
+  void aRequestThatNoRouteOfItsHostTakesIsAnswered404AndCountsForNoDestination(Way way)
+      throws IOException {
+    try (FlowRig rig = FlowRig.of(way, new ByHost(1, false))) {
+      try (SocketChannel client = rig.connect()) {
+        send(client, "HEAD / HTTP/1.1\nHost: " + UNROUTED + "\n\n");
+        assertThat(head(client)).startsWith("HTTP/1.1 404 Not Found\n");
+        send(client, "HEAD / HTTP/1.1\nHost: nobody.example.com\n\n");
+        assertThat(head(client)).startsWith("HTTP/1.1 502 Bad Gateway\n");
+      }
+      assertThat(rig.ended().events).containsExactly("accepted", "ended");
+      Told first = rig.requests.getFirst();
+      assertThat(first.outcome)
+          .isEqualTo(
+              new Outcome.Refused(
+                  Refusal.HTTP_502,
+                  "none of the http routes of VirtualService/default/routes takes it"));
+      assertThat(first.record.exchange().orElseThrow().status()).isEqualTo(404);
     }
   }
 

@@ -379,6 +379,11 @@ final class FlowRig implements AutoCloseable {
     }
 
     @Override
+    public void opened(ConnectionRecord connection, Decision first) {
+      known.get(connection).events.add("opened to " + first.cluster().orElse("nothing"));
+    }
+
+    @Override
     public void progress(ConnectionRecord connection, long sent, long received) {
       Told one = known.get(connection);
       one.sent.add(sent);
