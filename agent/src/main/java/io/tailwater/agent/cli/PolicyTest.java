@@ -4,6 +4,7 @@ import io.tailwater.agent.config.DurationText;
 import io.tailwater.agent.control.compile.Explain;
 import io.tailwater.agent.control.compile.Prediction;
 import io.tailwater.agent.control.istio.EgressSettings;
+import io.tailwater.agent.control.istio.GoDuration;
 import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.control.istio.SettingsReader;
 import io.tailwater.agent.control.source.FieldReader;
@@ -400,7 +401,7 @@ record PolicyTest(
       limits
           .string("connectTimeout")
           .ifPresent(text -> {
-            Optional<Duration> duration = DurationText.parse(text);
+            Optional<Duration> duration = GoDuration.parse(text);
             if (duration.isEmpty()) {
               limits.error("connectTimeout", "\"" + text + "\" is not a duration like 5s");
             }

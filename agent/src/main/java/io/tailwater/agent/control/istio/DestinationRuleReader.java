@@ -35,7 +35,7 @@ public final class DestinationRuleReader {
     }
     FieldReader spec = specReader.get();
     Optional<HostScope> host = host(spec);
-    TrafficPolicyReader policies = new TrafficPolicyReader();
+    TrafficPolicyReader policies = new TrafficPolicyReader(object.namespace());
     Optional<DestinationRule.TrafficPolicy> policy =
         spec.mapping("trafficPolicy").map(policies::read);
     List<DestinationRule.Subset> subsets = subsets(spec, policies);
@@ -59,8 +59,13 @@ public final class DestinationRuleReader {
     return switch (HostScope.read(text.get(), object.namespace())) {
       case HostScope.Read.Scope(HostScope hosts) -> Optional.of(hosts);
       case HostScope.Read.Address(String address) -> {
-        spec.warning("host", "\"" + address + "\" is an address; rules are found by host name");
-        yield Optional.of(new HostScope(address, false));
+        spec.error(
+            "host",
+            "\""
+                + address
+                + "\" is an address, and rules are found by host name: write the host of the"
+                + " ServiceEntry that has it");
+        yield Optional.empty();
       }
       case HostScope.Read.Invalid(String why) -> {
         spec.error("host", "\"" + text.get() + "\" " + why);
@@ -77,7 +82,7 @@ public final class DestinationRuleReader {
       if (!reader.has("name") || name.map(String::isEmpty).orElse(false)) {
         reader.error("name", "is missing; every subset has a name");
       } else if (name.isPresent()) {
-        if (!KubeObject.isLabel(name.get())) {
+        if (!IstioFields.isDnsLabel(name.get())) {
           reader.error("name", "\"" + name.get() + "\" is not a DNS label");
         } else if (!names.add(name.get())) {
           reader.error("name", "the subset \"" + name.get() + "\" is already defined in this rule");
@@ -100,16 +105,11 @@ public final class DestinationRuleReader {
     }
     Map<String, String> labels = reader.get().stringMap("matchLabels");
     reader.get().finish();
-    if (labels.isEmpty()) {
+    if (labels.isEmpty()
+        && reader.get().mapping().keys().stream().allMatch("matchLabels"::equals)) {
       spec.warning("workloadSelector", "has no matchLabels, so it selects every pod");
     }
-    labels.forEach((key, value) -> {
-      if (key.isEmpty() || key.contains("*") || value.contains("*")) {
-        spec.error(
-            "workloadSelector",
-            "empty keys and wildcards are not allowed in a selector: " + key + ": " + value);
-      }
-    });
+    IstioFields.checkSelected(spec, labels);
     return Optional.of(labels);
   }
 }

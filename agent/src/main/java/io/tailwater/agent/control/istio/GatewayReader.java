@@ -41,7 +41,7 @@ public final class GatewayReader {
     Map<String, String> selector = spec.stringMap("selector");
     IstioFields.checkLabels(spec, "selector", selector);
     List<FieldReader> servers = spec.mappings("servers");
-    if (servers.isEmpty() && spec.items("servers").isEmpty()) {
+    if (spec.lacks("servers")) {
       spec.error("servers", "at least one server is needed");
     }
     Set<String> names = new HashSet<>();
@@ -74,7 +74,7 @@ public final class GatewayReader {
 
   private static void hosts(FieldReader server) {
     List<FieldReader.Text> hosts = server.strings("hosts");
-    if (hosts.isEmpty() && server.items("hosts").isEmpty()) {
+    if (server.lacks("hosts")) {
       server.error("hosts", "at least one host is needed");
     }
     for (FieldReader.Text text : hosts) {

@@ -8,14 +8,16 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /// Durations as Istio's resources write them: `300ms`, `1.5s`, `1h30m` (Go's `ParseDuration`).
-final class GoDuration {
+/// Stateless; any thread.
+public final class GoDuration {
   private static final Pattern PART =
-      Pattern.compile("\\G(\\d{1,12}(?:\\.\\d{1,9})?)(ns|us|ms|s|m|h)");
+      Pattern.compile("\\G(\\d{1,12}(?:\\.\\d{0,9})?|\\.\\d{1,9})(ns|us|µs|μs|ms|s|m|h)");
   private static final Duration MILLISECOND = Duration.ofMillis(1);
 
   private GoDuration() {}
 
-  static Optional<Duration> parse(String text) {
+  /// Reads one; empty where the text is none, or one below zero.
+  public static Optional<Duration> parse(String text) {
     if (text.equals("0")) {
       return Optional.of(Duration.ZERO);
     }
@@ -26,7 +28,7 @@ final class GoDuration {
       long unit =
           switch (part.group(2)) {
             case "ns" -> 1L;
-            case "us" -> 1_000L;
+            case "us", "µs", "μs" -> 1_000L;
             case "ms" -> 1_000_000L;
             case "s" -> 1_000_000_000L;
             case "m" -> 60_000_000_000L;
@@ -43,26 +45,32 @@ final class GoDuration {
     return Optional.of(Duration.ofNanos(nanos.longValue()));
   }
 
-  /// Reads one of at least a millisecond, as Istio asks of all durations.
+  /// Reads one of whole milliseconds, at least one, as Istio's webhook asks of nearly all.
   static Optional<Duration> read(FieldReader reader, String key) {
-    return read(reader, key, false);
+    Optional<Duration> duration = readFine(reader, key);
+    if (duration.isPresent() && duration.get().toNanos() % MILLISECOND.toNanos() != 0) {
+      reader.error(key, "must be whole milliseconds, not " + duration.get().toNanos() + "ns");
+      return Optional.empty();
+    }
+    return duration;
   }
 
-  /// Reads one that may also be zero, which then means none.
+  /// Reads one of at least a millisecond, as the schema asks.
+  static Optional<Duration> readFine(FieldReader reader, String key) {
+    Optional<Duration> duration = readOrZero(reader, key);
+    if (duration.isPresent() && duration.get().compareTo(MILLISECOND) < 0) {
+      reader.error(key, "must be at least 1ms, not " + reader.mapping().text(key).orElse(""));
+      return Optional.empty();
+    }
+    return duration;
+  }
+
+  /// Reads one that may be of any length; zero then means none.
   static Optional<Duration> readOrZero(FieldReader reader, String key) {
-    return read(reader, key, true);
-  }
-
-  private static Optional<Duration> read(FieldReader reader, String key, boolean zero) {
     Optional<String> text = reader.string(key);
     Optional<Duration> duration = text.flatMap(GoDuration::parse);
     if (text.isPresent() && duration.isEmpty()) {
       reader.error(key, "\"" + text.get() + "\" is no duration like 300ms, 5s or 1h");
-    } else if (duration.isPresent()
-        && duration.get().compareTo(MILLISECOND) < 0
-        && !(zero && duration.get().isZero())) {
-      reader.error(key, "must be at least 1ms, not " + text.get());
-      return Optional.empty();
     }
     return duration;
   }

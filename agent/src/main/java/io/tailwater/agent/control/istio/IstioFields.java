@@ -23,10 +23,23 @@ final class IstioFields {
   private static final Pattern LABEL_PART =
       Pattern.compile("[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?");
 
-  private static final Pattern PORT_NAME =
+  private static final Pattern DNS_LABEL =
       Pattern.compile("[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?");
 
+  private static final Pattern LABEL_PREFIX =
+      Pattern.compile(DNS_LABEL.pattern() + "(\\." + DNS_LABEL.pattern() + ")*");
+
+  private static final long UNSIGNED = 0xffff_ffffL;
+
   private static final int LABEL_LENGTH = 63;
+
+  /// What istiod writes for itself, and its webhook refuses from users.
+  private static final List<String> INTERNAL =
+      List.of(
+          "internal.istio.io/webhook-always-reject",
+          "internal.istio.io/parent-namespace",
+          "internal.istio.io/parents");
+
   private static final String DRY_RUN = "istio.io/dry-run";
 
   private IstioFields() {}
@@ -59,6 +72,11 @@ final class IstioFields {
                     + "\" is no version of "
                     + object.kind()
                     + "; use networking.istio.io/v1"));
+    for (String annotation : INTERNAL) {
+      if (object.annotations().containsKey(annotation)) {
+        top.error("metadata", "the annotation " + annotation + " is Istio's own; remove it");
+      }
+    }
     if (object.annotations().containsKey(DRY_RUN)) {
       top.error(
           "metadata",
@@ -96,6 +114,12 @@ final class IstioFields {
     Map<String, String> labels = selector.get().stringMap("labels");
     selector.get().finish();
     most(selector.get(), "labels", MAX_LABELS);
+    checkSelected(spec, labels);
+    return Optional.of(labels);
+  }
+
+  /// Reports what a selector cannot select.
+  static void checkSelected(FieldReader spec, Map<String, String> labels) {
     labels.forEach((key, value) -> {
       if (value.length() > LABEL_LENGTH) {
         spec.error("workloadSelector", "the value of " + key + " is longer than " + LABEL_LENGTH);
@@ -107,15 +131,16 @@ final class IstioFields {
             "workloadSelector", "wildcards are not allowed in a selector: " + key + ": " + value);
       }
     });
-    return Optional.of(labels);
   }
 
   /// Reports what is no Kubernetes label.
   static void checkLabels(FieldReader reader, String key, Map<String, String> labels) {
     labels.forEach((name, value) -> {
-      String bare = name.substring(name.lastIndexOf('/') + 1);
+      int slash = name.indexOf('/');
+      String bare = name.substring(slash + 1);
       boolean good =
-          LABEL_PART.matcher(bare).matches()
+          (slash < 0 || LABEL_PREFIX.matcher(name.substring(0, slash)).matches())
+              && LABEL_PART.matcher(bare).matches()
               && bare.length() <= LABEL_LENGTH
               && (value.isEmpty()
                   || (LABEL_PART.matcher(value).matches() && value.length() <= LABEL_LENGTH));
@@ -125,9 +150,9 @@ final class IstioFields {
     });
   }
 
-  /// Whether the text may name a port.
-  static boolean isPortName(String name) {
-    return PORT_NAME.matcher(name).matches() && name.length() <= LABEL_LENGTH;
+  /// Whether the text is a DNS label as Istio wants it, which lets upper case pass.
+  static boolean isDnsLabel(String name) {
+    return DNS_LABEL.matcher(name).matches() && name.length() <= LABEL_LENGTH;
   }
 
   /// Why a text is no host name, in the words of somebody who sees what was meant.
@@ -171,6 +196,19 @@ final class IstioFields {
     longest(endpoint, "serviceAccount", 253);
     most(endpoint, "ports", MAX_ENDPOINT_PORTS);
     most(endpoint, "labels", MAX_LABELS);
+  }
+
+  /// Reports a list that is longer than the schema lets it be.
+  static void mostItems(FieldReader reader, String key, int max) {
+    int size = reader.items(key).size();
+    if (size > max) {
+      reader.error(key, "has " + size + " items; at most " + max + " are allowed");
+    }
+  }
+
+  /// A number of the schema's `uint32`; what does not fit an int is the largest one.
+  static Optional<Integer> unsigned(FieldReader reader, String key) {
+    return reader.number(key, 0, UNSIGNED).map(n -> (int) Math.min(n, Integer.MAX_VALUE));
   }
 
   private static void longest(FieldReader reader, String key, int max) {

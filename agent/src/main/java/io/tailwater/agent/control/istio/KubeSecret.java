@@ -5,5 +5,6 @@ import io.tailwater.agent.dataplane.tls.Credential;
 /// A Kubernetes Secret with certificates, or a ConfigMap with authorities, as far as
 /// `credentialName` reads it.
 ///
-/// @param name the Secret's, or `configmap://` and the ConfigMap's: as `credentialName` writes it
+/// @param name the Secret's, or `configmap://NAMESPACE/NAME` of a ConfigMap: as `credentialName`
+///   writes it
 public record KubeSecret(String namespace, String name, Credential credential) {}

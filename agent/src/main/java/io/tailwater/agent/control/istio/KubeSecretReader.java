@@ -40,7 +40,7 @@ public final class KubeSecretReader {
 
   /// A ConfigMap: `data` is text.
   public static Optional<KubeSecret> configMap(KubeObject object, Problems problems) {
-    return read(object, problems, false, CONFIG_MAP + object.name());
+    return read(object, problems, false, CONFIG_MAP + object.namespace() + "/" + object.name());
   }
 
   private static Optional<KubeSecret> read(

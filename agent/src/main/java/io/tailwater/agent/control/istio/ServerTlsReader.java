@@ -1,6 +1,7 @@
 package io.tailwater.agent.control.istio;
 
 import io.tailwater.agent.control.source.FieldReader;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -43,44 +44,89 @@ final class ServerTlsReader {
   static Read read(FieldReader tls) {
     Mode mode = tls.oneOf("mode", MODES).orElse(Mode.PASSTHROUGH);
     boolean httpsRedirect = tls.bool("httpsRedirect").orElse(false);
+    tls.bool("insecureSkipVerify");
     boolean oneSecret = set(tls, "credentialName");
-    boolean secret = listed(tls, "credentialNames") || oneSecret;
-    boolean listed = listed(tls, "tlsCertificates");
-    boolean certificate = set(tls, "serverCertificate") || listed;
-    boolean key = set(tls, "privateKey") || listed;
+    tls.strings("credentialNames");
+    boolean secret = some(tls, "credentialNames") || oneSecret;
+    boolean listed = certificates(tls);
+    boolean certificate = set(tls, "serverCertificate");
+    boolean key = set(tls, "privateKey");
+    boolean ca = set(tls, "caCertificates");
     boolean caSecret = set(tls, "caCertCredentialName");
-    boolean ca = set(tls, "caCertificates") || caSecret;
     boolean crl = set(tls, "caCrl");
-    Optional<Integer> least = tls.oneOf("minProtocolVersion", VERSIONS);
-    tls.oneOf("maxProtocolVersion", VERSIONS);
-    List<FieldReader.Text> ciphers = tls.strings("cipherSuites");
+    versions(tls);
     for (String names :
         List.of("subjectAltNames", "verifyCertificateSpki", "verifyCertificateHash")) {
       tls.strings(names);
     }
+    tls.strings("ecdhCurves");
     tls.finish();
-    if (least.filter(OLD::contains).isPresent() && ciphers.isEmpty()) {
-      tls.warning("minProtocolVersion", "needs cipherSuites: the default ones are for TLS 1.2");
-    }
+    boolean own = secret || listed || certificate || key;
     switch (mode) {
       case ISTIO_MUTUAL -> {
-        if (secret || key || certificate || ca) {
+        if (own || ca || caSecret) {
           tls.error("mode", "ISTIO_MUTUAL uses the mesh's certificates: name no others");
         }
       }
       case PASSTHROUGH, AUTO_PASSTHROUGH -> {
-        if (secret || key || certificate || ca || crl) {
+        if (own || ca || caSecret || crl) {
           tls.warning("mode", mode + " uses no certificates: those that are named have no effect");
         }
+        oneSource(tls, certificate && key);
       }
       case SIMPLE, MUTUAL, OPTIONAL_MUTUAL -> {
+        oneSource(tls, certificate && key);
         if (!secret) {
-          files(tls, mode, certificate, key, ca, crl);
+          files(tls, mode, certificate || listed, key || listed, ca, crl);
         }
       }
     }
-    boolean passes = mode == Mode.PASSTHROUGH && !certificate && !key && !ca;
-    return new Read(mode, passes, httpsRedirect);
+    boolean passes = mode == Mode.PASSTHROUGH || mode == Mode.AUTO_PASSTHROUGH;
+    return new Read(mode, passes && !certificate && !key && !ca, httpsRedirect);
+  }
+
+  private static void versions(FieldReader tls) {
+    Optional<Integer> least = tls.oneOf("minProtocolVersion", VERSIONS);
+    tls.oneOf("maxProtocolVersion", VERSIONS);
+    List<FieldReader.Text> ciphers = tls.strings("cipherSuites");
+    if (least.filter(OLD::contains).isPresent() && ciphers.isEmpty()) {
+      tls.warning("minProtocolVersion", "needs cipherSuites: the default ones are for TLS 1.2");
+    }
+    Set<String> seen = new HashSet<>();
+    for (FieldReader.Text cipher : ciphers) {
+      if (!seen.add(cipher.text())) {
+        tls.problems()
+            .warning(cipher.line(), cipher.path(), "\"" + cipher.text() + "\" is there twice");
+      }
+    }
+  }
+
+  /// Where the server's certificate comes from may be said once. `credentialName` may be empty in
+  /// the schema's eyes and still be there.
+  private static void oneSource(FieldReader tls, boolean byFile) {
+    int sources = byFile ? 1 : 0;
+    for (String key : List.of("credentialName", "credentialNames", "tlsCertificates")) {
+      sources += tls.has(key) ? 1 : 0;
+    }
+    if (sources > 1) {
+      tls.error(
+          "only one of credentialName, credentialNames, tlsCertificates, and serverCertificate"
+              + " with privateKey may be set");
+    }
+  }
+
+  /// Whether there are `tlsCertificates`.
+  private static boolean certificates(FieldReader tls) {
+    for (FieldReader certificate : tls.mappings("tlsCertificates")) {
+      certificate.string("caCertificates");
+      for (String key : List.of("serverCertificate", "privateKey")) {
+        if (!set(certificate, key)) {
+          certificate.error(key, "is missing");
+        }
+      }
+      certificate.finish();
+    }
+    return some(tls, "tlsCertificates");
   }
 
   private static void files(
@@ -103,7 +149,12 @@ final class ServerTlsReader {
     return !tls.string(key).orElse("").isEmpty();
   }
 
-  private static boolean listed(FieldReader tls, String key) {
-    return !tls.items(key).isEmpty();
+  /// Whether a list has one or two items, which is all that the schema allows where it is there.
+  private static boolean some(FieldReader tls, String key) {
+    int size = tls.items(key).size();
+    if (tls.has(key) && (size < 1 || size > 2)) {
+      tls.error(key, "has " + size + " items; one or two are allowed");
+    }
+    return size > 0;
   }
 }

@@ -107,7 +107,7 @@ public final class ServiceEntryReader {
 
   private List<HostPattern> hosts(FieldReader spec, ServiceEntry.Resolution resolution) {
     List<FieldReader.Text> texts = spec.strings("hosts");
-    if (texts.isEmpty() && spec.items("hosts").isEmpty()) {
+    if (spec.lacks("hosts")) {
       spec.error("hosts", "at least one host is needed");
     }
     limit(spec, "hosts", texts.size(), MAX_HOSTS);
@@ -249,7 +249,7 @@ public final class ServiceEntryReader {
       if (!reader.has("name") || name.map(String::isEmpty).orElse(false)) {
         reader.error("name", "is missing; every port of a ServiceEntry has a name");
       } else if (name.isPresent()) {
-        if (!IstioFields.isPortName(name.get())) {
+        if (!IstioFields.isDnsLabel(name.get())) {
           reader.error("name", "\"" + name.get() + "\" is not a DNS label");
         } else if (!names.add(name.get())) {
           reader.error(
@@ -343,7 +343,7 @@ public final class ServiceEntryReader {
     IstioFields.checkEndpoint(reader);
     Map<String, String> labels = reader.stringMap("labels");
     IstioFields.checkLabels(reader, "labels", labels);
-    int weight = reader.integer("weight", 0, Integer.MAX_VALUE).orElse(0);
+    int weight = IstioFields.unsigned(reader, "weight").orElse(0);
     String locality = reader.string("locality").orElse("");
     String account = reader.string("serviceAccount").orElse("");
     reader.finish();
@@ -429,8 +429,8 @@ public final class ServiceEntryReader {
       List<ServiceEntry.Port> ports,
       Optional<Map<String, String>> selector) {
     int hosts = spec.items("hosts").size();
-    boolean hasAddresses = !spec.items("addresses").isEmpty();
-    boolean hasEndpoints = !spec.items("endpoints").isEmpty();
+    boolean hasAddresses = !spec.lacks("addresses");
+    boolean hasEndpoints = !spec.lacks("endpoints");
     if (selector.isPresent()) {
       if (hasEndpoints) {
         spec.error("workloadSelector", "and endpoints exclude each other");
@@ -501,7 +501,7 @@ public final class ServiceEntryReader {
         }
       }
     }
-    if (ports.isEmpty() && spec.items("ports").isEmpty()) {
+    if (spec.lacks("ports")) {
       spec.warning("ports", "has no ports, so it matches nothing");
     }
     ports.stream()

@@ -77,7 +77,7 @@ public final class SettingsReader {
   /// Reads `outboundTrafficPolicy.tls`, whole. What cannot be honoured is an error: the connections
   /// that it is about must not go without.
   public static Optional<DestinationRule.Tls> outboundTls(FieldReader tls) {
-    Optional<DestinationRule.Tls> read = TrafficPolicyReader.tls(tls);
+    Optional<DestinationRule.Tls> read = TrafficPolicyReader.tls(tls, "");
     if (read.flatMap(DestinationRule.Tls::caCrl).isPresent()) {
       tls.error("caCrl", "is not honoured");
     }

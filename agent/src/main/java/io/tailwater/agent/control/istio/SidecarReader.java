@@ -28,6 +28,15 @@ public final class SidecarReader {
     NONE
   }
 
+  /// What Gateways have in `tls`, and ingress listeners have not.
+  private static final List<String> UNSUPPORTED =
+      List.of(
+          "subjectAltNames",
+          "httpsRedirect",
+          "credentialName",
+          "credentialNames",
+          "tlsCertificates");
+
   private static final Map<String, Capture> CAPTURES =
       Map.of("DEFAULT", Capture.DEFAULT, "IPTABLES", Capture.IPTABLES, "NONE", Capture.NONE);
 
@@ -87,7 +96,7 @@ public final class SidecarReader {
     }
     boolean says = false;
     for (String key : List.of("egress", "ingress")) {
-      says |= !spec.items(key).isEmpty();
+      says |= !spec.lacks(key);
     }
     for (String key : List.of("outboundTrafficPolicy", "inboundConnectionPool")) {
       says |= spec.has(key);
@@ -185,7 +194,7 @@ public final class SidecarReader {
 
   private static String portName(FieldReader port) {
     String name = port.string("name").orElse("");
-    if (!name.isEmpty() && !IstioFields.isPortName(name)) {
+    if (!name.isEmpty() && !IstioFields.isDnsLabel(name)) {
       port.error("name", "\"" + name + "\" is not a DNS label");
     }
     return name;
@@ -208,7 +217,7 @@ public final class SidecarReader {
 
   private List<Sidecar.Import> hosts(FieldReader listener) {
     List<FieldReader.Text> texts = listener.strings("hosts");
-    if (texts.isEmpty() && listener.items("hosts").isEmpty()) {
+    if (listener.lacks("hosts")) {
       listener.error("hosts", "at least one host is needed, like \"./*\" or \"*/*\"");
     }
     List<Sidecar.Import> out = new ArrayList<>();
@@ -321,6 +330,9 @@ public final class SidecarReader {
       proxy.error("host", "\"" + host + "\" " + wrong.get());
     }
     String subset = proxy.string("subset").orElse("");
+    if (!subset.isEmpty() && !IstioFields.isDnsLabel(subset)) {
+      proxy.error("subset", "\"" + subset + "\" is not a DNS label");
+    }
     Optional<FieldReader> port = proxy.mapping("port");
     Optional<Integer> number = port.flatMap(p -> p.integer("number", 1, 65535));
     if (port.isEmpty() || !port.get().has("number")) {
@@ -366,7 +378,12 @@ public final class SidecarReader {
       if (tls.isPresent()) {
         ingressTls(tls.get(), protocol);
       }
-      listener.mapping("connectionPool").ifPresent(TrafficPolicyReader::pool);
+      Optional<FieldReader> pool = listener.mapping("connectionPool");
+      pool.ifPresent(TrafficPolicyReader::pool);
+      if (pool.filter(p -> p.has("http")).isPresent()
+          && protocol.family() != Protocol.Family.HTTP) {
+        listener.warning("connectionPool", "its http settings have no effect on a port of TCP");
+      }
       listener.finish();
     }
     spec.mapping("inboundConnectionPool").ifPresent(TrafficPolicyReader::pool);
@@ -400,10 +417,10 @@ public final class SidecarReader {
 
   private static void ingressTls(FieldReader tls, Protocol protocol) {
     if (protocol.family() != Protocol.Family.TLS) {
-      tls.warning("has no effect without a port of protocol HTTPS or TLS");
+      tls.error("needs a port of protocol HTTPS or TLS");
     }
     ServerTlsReader.Read read = ServerTlsReader.read(tls);
-    for (String key : List.of("subjectAltNames", "httpsRedirect", "credentialName")) {
+    for (String key : UNSUPPORTED) {
       boolean off = key.equals("httpsRedirect") && !read.httpsRedirect();
       if (tls.has(key) && !off) {
         tls.error(key, "is not supported for ingress listeners of a Sidecar");

@@ -1,8 +1,8 @@
 package io.tailwater.agent.control.istio;
 
 import io.tailwater.agent.control.source.FieldReader;
-import io.tailwater.agent.control.source.YamlValue;
-import java.util.ArrayList;
+import io.tailwater.agent.traffic.CidrBlock;
+import java.time.Duration;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -12,27 +12,14 @@ import java.util.Set;
 
 /// Reads a `trafficPolicy` with the rules of Istio's webhook. One thread.
 final class TrafficPolicyReader {
-  private static final Map<String, Optional<DestinationRule.Balancer.Kind>> SIMPLE =
-      Map.of(
-          "UNSPECIFIED",
-          Optional.of(DestinationRule.Balancer.Kind.LEAST_REQUEST),
-          "LEAST_CONN",
-          Optional.of(DestinationRule.Balancer.Kind.LEAST_REQUEST),
-          "LEAST_REQUEST",
-          Optional.of(DestinationRule.Balancer.Kind.LEAST_REQUEST),
-          "ROUND_ROBIN",
-          Optional.of(DestinationRule.Balancer.Kind.ROUND_ROBIN),
-          "RANDOM",
-          Optional.of(DestinationRule.Balancer.Kind.RANDOM),
-          "PASSTHROUGH",
-          Optional.of(DestinationRule.Balancer.Kind.PASSTHROUGH));
+  private static final String CONFIG_MAP = "configmap://";
+  private static final int MOST_PORTS = 4096;
+
   private static final Map<String, Boolean> H2_UPGRADE =
       Map.of("DEFAULT", false, "DO_NOT_UPGRADE", false, "UPGRADE", true);
 
   /// The modes, with the spelling of Istio's blog.
   private static final Map<String, DestinationRule.Tls.Mode> MODES = modes();
-
-  private static final int LARGEST_TABLE = 5_000_011;
 
   private static Map<String, DestinationRule.Tls.Mode> modes() {
     Map<String, DestinationRule.Tls.Mode> out = new LinkedHashMap<>();
@@ -43,14 +30,22 @@ final class TrafficPolicyReader {
     return out;
   }
 
+  private final String namespace;
+
+  /// @param namespace the rule's
+  TrafficPolicyReader(String namespace) {
+    this.namespace = namespace;
+  }
+
   DestinationRule.TrafficPolicy read(FieldReader policy) {
     DestinationRule.Settings settings = settings(policy);
     Map<Integer, DestinationRule.Settings> ports = new HashMap<>();
+    IstioFields.mostItems(policy, "portLevelSettings", MOST_PORTS);
     for (FieldReader reader : policy.mappings("portLevelSettings")) {
       Optional<FieldReader> port = reader.mapping("port");
       Optional<Integer> number = port.flatMap(p -> p.integer("number", 1, 65535));
       port.ifPresent(FieldReader::finish);
-      if (number.isEmpty() && (port.isEmpty() || !port.get().has("number"))) {
+      if (!reader.has("port") || (port.isPresent() && !port.get().has("number"))) {
         reader.error("port", "is missing; write port: {number: N}");
       }
       DestinationRule.Settings own = settings(reader);
@@ -83,7 +78,11 @@ final class TrafficPolicyReader {
       policy
           .mapping("retryBudget")
           .ifPresent(b -> {
-            b.ignore("percent", "minRetryConcurrency");
+            b.decimal("percent")
+                .filter(n -> n < 0 || n > 100)
+                .ifPresent(_ -> b.error("percent", "must be between 0 and 100"));
+            IstioFields.unsigned(b, "minRetryConcurrency");
+            GoDuration.readOrZero(b, "budgetInterval");
             b.finish();
           });
       policy.warning("retryBudget", "is not honoured");
@@ -107,14 +106,14 @@ final class TrafficPolicyReader {
         && !reader.has("retryBudget");
   }
 
-  private static DestinationRule.Settings settings(FieldReader reader) {
+  private DestinationRule.Settings settings(FieldReader reader) {
     Optional<DestinationRule.Outlier> outlier =
         reader.mapping("outlierDetection").map(TrafficPolicyReader::outlier);
     return new DestinationRule.Settings(
-        reader.mapping("loadBalancer").map(lb -> balancer(lb, outlier.isPresent())),
+        reader.mapping("loadBalancer").map(lb -> LoadBalancerReader.read(lb, outlier.isPresent())),
         reader.mapping("connectionPool").map(TrafficPolicyReader::pool),
         outlier,
-        reader.mapping("tls").flatMap(TrafficPolicyReader::tls));
+        reader.mapping("tls").flatMap(tls -> tls(tls, namespace)));
   }
 
   private static void tunnel(FieldReader tunnel) {
@@ -127,8 +126,9 @@ final class TrafficPolicyReader {
       tunnel.error("targetHost", "is missing");
     }
     host.ifPresent(h -> {
-      if (HostScope.read(h, "x") instanceof HostScope.Read.Invalid(String why)) {
-        tunnel.error("targetHost", "\"" + h + "\" " + why);
+      if (CidrBlock.parseAddress(h).isEmpty()) {
+        IstioFields.notFullName(h)
+            .ifPresent(why -> tunnel.error("targetHost", "\"" + h + "\" " + why));
       }
     });
     if (tunnel.integer("targetPort", 1, 65535).isEmpty() && !tunnel.has("targetPort")) {
@@ -153,7 +153,7 @@ final class TrafficPolicyReader {
             tcp.flatMap(t -> GoDuration.read(t, "connectTimeout")),
             tcp.flatMap(t -> limit(t, "maxConnections")).orElse(0),
             tcp.flatMap(t -> GoDuration.read(t, "maxConnectionDuration")),
-            tcp.flatMap(t -> GoDuration.readOrZero(t, "idleTimeout")),
+            tcp.flatMap(TrafficPolicyReader::tcpIdle),
             keepAlive,
             http.flatMap(h -> limit(h, "http2MaxRequests")).orElse(0),
             http.flatMap(h -> limit(h, "http1MaxPendingRequests")).orElse(0),
@@ -166,6 +166,14 @@ final class TrafficPolicyReader {
     return out;
   }
 
+  /// Zero turns it off, and so does what is shorter than a millisecond.
+  private static Optional<Duration> tcpIdle(FieldReader tcp) {
+    Optional<Duration> idle = GoDuration.readOrZero(tcp, "idleTimeout");
+    return idle.isPresent() && idle.get().toMillis() == 0
+        ? Optional.of(Duration.ZERO)
+        : idle.flatMap(_ -> GoDuration.read(tcp, "idleTimeout"));
+  }
+
   private static Optional<Integer> limit(FieldReader reader, String key) {
     return reader.integer(key, 0, Integer.MAX_VALUE);
   }
@@ -173,7 +181,7 @@ final class TrafficPolicyReader {
   private static DestinationRule.KeepAlive keepAlive(FieldReader reader) {
     DestinationRule.KeepAlive out =
         new DestinationRule.KeepAlive(
-            limit(reader, "probes").filter(n -> n > 0),
+            IstioFields.unsigned(reader, "probes").filter(n -> n > 0),
             GoDuration.read(reader, "time"),
             GoDuration.read(reader, "interval"));
     reader.finish();
@@ -196,177 +204,16 @@ final class TrafficPolicyReader {
         .ifPresent(_ -> http.warning("maxConcurrentStreams", "is not honoured"));
     Optional<FieldReader> keepAlive = http.mapping("http2KeepAlive");
     keepAlive.ifPresent(k -> {
-      GoDuration.read(k, "interval");
-      GoDuration.read(k, "timeout");
+      for (String key : List.of("interval", "timeout")) {
+        if (!k.has(key)) {
+          k.error(key, "is missing; http2KeepAlive needs interval and timeout");
+        }
+        GoDuration.read(k, key);
+      }
       k.finish();
       http.warning("http2KeepAlive", "is not honoured");
     });
     http.finish();
-  }
-
-  // ---- loadBalancer ------------------------------------------------------------------------
-
-  private static DestinationRule.Balancer balancer(FieldReader lb, boolean hasOutlier) {
-    Optional<DestinationRule.Balancer.Kind> simple =
-        lb.oneOf("simple", SIMPLE).flatMap(kind -> kind);
-    Optional<DestinationRule.Balancer.Kind> hash =
-        lb.mapping("consistentHash").map(h -> consistentHash(lb, h));
-    if (lb.has("simple") && lb.has("consistentHash")) {
-      lb.error("consistentHash", "and simple exclude each other");
-    }
-    Optional<Boolean> locality =
-        lb.mapping("localityLbSetting").flatMap(l -> locality(l, hasOutlier));
-    Optional<FieldReader> warmup = lb.mapping("warmup");
-    warmup.ifPresent(w -> {
-      if (!w.has("duration")) {
-        w.error("duration", "is missing");
-      }
-      GoDuration.read(w, "duration");
-      number(w, "minimumPercent")
-          .filter(n -> n > 100)
-          .ifPresent(_ -> w.error("minimumPercent", "must be at most 100"));
-      number(w, "aggression")
-          .filter(n -> n < 1)
-          .ifPresent(_ -> w.error("aggression", "must be at least 1"));
-      w.finish();
-      lb.warning("warmup", "is not honoured");
-    });
-    GoDuration.read(lb, "warmupDurationSecs")
-        .ifPresent(_ -> lb.warning("warmupDurationSecs", "is not honoured"));
-    lb.finish();
-    return new DestinationRule.Balancer(
-        hash.or(() -> simple).orElse(DestinationRule.Balancer.Kind.LEAST_REQUEST), locality);
-  }
-
-  /// A number with or without a fraction.
-  static Optional<Double> number(FieldReader reader, String key) {
-    Optional<YamlValue> value = reader.value(key);
-    if (value.orElse(null) instanceof YamlValue.Scalar(_, String text, YamlValue.Scalar.Kind kind)
-        && (kind == YamlValue.Scalar.Kind.INTEGER || kind == YamlValue.Scalar.Kind.FLOAT)) {
-      try {
-        return Optional.of(Double.parseDouble(text));
-      } catch (NumberFormatException _) {
-        // Written in another base: reported like every other text.
-      }
-    }
-    value.ifPresent(v -> reader.error(key, "must be a number, not " + v.describe()));
-    return Optional.empty();
-  }
-
-  private static DestinationRule.Balancer.Kind consistentHash(FieldReader lb, FieldReader hash) {
-    List<String> keys = new ArrayList<>();
-    for (String key :
-        List.of("useSourceIp", "httpHeaderName", "httpCookie", "httpQueryParameterName")) {
-      if (hash.has(key)) {
-        keys.add(key);
-      }
-    }
-    if (keys.size() > 1) {
-      hash.error(keys.get(1), "and " + keys.getFirst() + " exclude each other");
-    }
-    boolean source = hash.bool("useSourceIp").orElse(false);
-    hash.string("httpHeaderName");
-    hash.string("httpQueryParameterName");
-    hash.mapping("httpCookie")
-        .ifPresent(cookie -> {
-          if (cookie.string("name").orElse("").isEmpty()) {
-            cookie.error("name", "is missing");
-          }
-          cookie.string("path");
-          GoDuration.readOrZero(cookie, "ttl");
-          cookie.ignore("attributes");
-          cookie.finish();
-        });
-    boolean size = hash.integer("minimumRingSize", 0, Integer.MAX_VALUE).orElse(0) != 0;
-    boolean algorithm = hash.has("ringHash") || hash.has("maglev");
-    if (size) {
-      hash.warning("minimumRingSize", "is deprecated; use ringHash");
-      if (algorithm) {
-        hash.error("minimumRingSize", "and ringHash or maglev exclude each other");
-      }
-    }
-    hash.mapping("ringHash")
-        .ifPresent(ring -> {
-          ring.integer("minimumRingSize", 0, Integer.MAX_VALUE);
-          ring.finish();
-        });
-    hash.mapping("maglev")
-        .ifPresent(maglev -> {
-          int table = maglev.integer("tableSize", 0, Integer.MAX_VALUE).orElse(0);
-          if (table == 0 || table >= LARGEST_TABLE || !isPrime(table)) {
-            maglev.error("tableSize", "must be a prime number below " + LARGEST_TABLE);
-          }
-          maglev.finish();
-        });
-    hash.finish();
-    if (source) {
-      return DestinationRule.Balancer.Kind.SOURCE_HASH;
-    }
-    lb.warning(
-        "consistentHash",
-        "is honoured by source address (useSourceIp) alone; otherwise endpoints are chosen by least"
-            + " requests");
-    return DestinationRule.Balancer.Kind.LEAST_REQUEST;
-  }
-
-  private static boolean isPrime(int n) {
-    for (int factor = 2; (long) factor * factor <= n; factor++) {
-      if (n % factor == 0) {
-        return false;
-      }
-    }
-    return n > 1;
-  }
-
-  /// Whether it turns locality on or off, where it says so.
-  private static Optional<Boolean> locality(FieldReader locality, boolean hasOutlier) {
-    List<FieldReader> distribute = locality.mappings("distribute");
-    List<FieldReader> failover = locality.mappings("failover");
-    List<FieldReader.Text> priority = locality.strings("failoverPriority");
-    if (!distribute.isEmpty() && !failover.isEmpty()) {
-      locality.error("distribute", "and failover exclude each other");
-    }
-    for (FieldReader reader : distribute) {
-      reader.string("from");
-      Map<String, Integer> to = reader.integerMap("to", 1, 100);
-      if (to.values().stream().mapToInt(Integer::intValue).sum() != 100) {
-        reader.error("to", "the weights must add up to 100");
-      }
-      reader.finish();
-    }
-    if (!distribute.isEmpty()) {
-      locality.warning("distribute", "is not honoured: the client's own locality comes first");
-    }
-    for (FieldReader reader : failover) {
-      String from = reader.string("from").orElse("");
-      String to = reader.string("to").orElse("");
-      if (from.equals(to)) {
-        reader.error("to", "must be another region than from");
-      }
-      if ((from + to).matches(".*[/*].*")) {
-        reader.error("from", "and to must be regions, without zone or wildcard");
-      }
-      reader.finish();
-    }
-    if (!failover.isEmpty()) {
-      locality.warning("failover", "is not honoured by region: any other locality comes next");
-      boolean topology =
-          priority.stream()
-              .map(FieldReader.Text::text)
-              .anyMatch(p -> p.startsWith("topology.") || p.startsWith("topology.istio.io/"));
-      if (topology) {
-        locality.error("failoverPriority", "with topology labels and failover exclude each other");
-      }
-    }
-    if (!priority.isEmpty()) {
-      locality.warning("failoverPriority", "is not honoured: localities decide");
-    }
-    if ((!failover.isEmpty() || !priority.isEmpty()) && !hasOutlier) {
-      locality.warning("without outlierDetection there is no failover");
-    }
-    Optional<Boolean> enabled = locality.bool("enabled");
-    locality.finish();
-    return enabled.or(() -> Optional.of(true));
   }
 
   // ---- outlierDetection --------------------------------------------------------------------
@@ -380,20 +227,21 @@ final class TrafficPolicyReader {
                 "is deprecated and has no effect; use consecutiveGatewayErrors or"
                     + " consecutive5xxErrors"));
     boolean split = reader.bool("splitExternalLocalOriginErrors").orElse(false);
-    Optional<Integer> local = limit(reader, "consecutiveLocalOriginFailures");
+    Optional<Integer> local = IstioFields.unsigned(reader, "consecutiveLocalOriginFailures");
     if (!split && local.orElse(0) > 0) {
       reader.error("consecutiveLocalOriginFailures", "needs splitExternalLocalOriginErrors: true");
     }
     DestinationRule.Outlier out =
         new DestinationRule.Outlier(
-            limit(reader, "consecutive5xxErrors"),
-            limit(reader, "consecutiveGatewayErrors"),
+            IstioFields.unsigned(reader, "consecutive5xxErrors"),
+            IstioFields.unsigned(reader, "consecutiveGatewayErrors"),
             split ? local.or(() -> Optional.of(5)) : Optional.empty(),
             GoDuration.read(reader, "interval"),
             GoDuration.read(reader, "baseEjectionTime"),
             reader.integer("maxEjectionPercent", 0, 100),
             reader.integer("minHealthPercent", 0, 100));
     if (reader.has("outlierDetectionHttpErrorCodes")) {
+      reader.integers("outlierDetectionHttpErrorCodes", 100, 599);
       reader.warning("outlierDetectionHttpErrorCodes", "is not honoured");
     }
     reader.finish();
@@ -407,7 +255,9 @@ final class TrafficPolicyReader {
   }
 
   /// A `tls`; empty where it has no usable mode.
-  static Optional<DestinationRule.Tls> tls(FieldReader tls) {
+  ///
+  /// @param namespace where a ConfigMap that it names must be
+  static Optional<DestinationRule.Tls> tls(FieldReader tls, String namespace) {
     Optional<DestinationRule.Tls.Mode> mode =
         tls.has("mode") ? tls.oneOf("mode", MODES) : Optional.of(DestinationRule.Tls.Mode.DISABLE);
     boolean spelledAsInBlog = tls.mapping().text("mode").orElse("").equals("MUTUAL_TLS");
@@ -434,9 +284,28 @@ final class TrafficPolicyReader {
         new DestinationRule.Tls(
             mode.get(), sni, sans, ca, certificate, key, credential, crl, insecure);
     if (!spelledAsInBlog || byFile(out) || credential.isPresent()) {
-      check(tls, out);
+      check(tls, out, namespace);
     }
     return Optional.of(out);
+  }
+
+  /// What is wrong with a name that says `configmap://`, or nothing.
+  private static Optional<String> notConfigMap(String credential, String namespace) {
+    if (!credential.startsWith(CONFIG_MAP)) {
+      return Optional.empty();
+    }
+    String[] parts = credential.substring(CONFIG_MAP.length()).split("/", -1);
+    if (parts.length != 2 || parts[0].isEmpty() || parts[1].isEmpty()) {
+      return Optional.of("\"" + credential + "\" must be " + CONFIG_MAP + "NAMESPACE/NAME");
+    }
+    return parts[0].equals(namespace)
+        ? Optional.empty()
+        : Optional.of(
+            "\""
+                + credential
+                + "\" is of another namespace; the ConfigMap must be in "
+                + namespace
+                + ", that of the rule");
   }
 
   private static boolean byFile(DestinationRule.Tls tls) {
@@ -446,7 +315,7 @@ final class TrafficPolicyReader {
         || tls.caCrl().isPresent();
   }
 
-  private static void check(FieldReader reader, DestinationRule.Tls tls) {
+  private static void check(FieldReader reader, DestinationRule.Tls tls, String namespace) {
     DestinationRule.Tls.Mode mode = tls.mode();
     boolean byFile = byFile(tls);
     switch (mode) {
@@ -458,8 +327,10 @@ final class TrafficPolicyReader {
       }
       case ISTIO_MUTUAL -> {
         if (byFile || tls.credentialName().isPresent()) {
-          reader.error(
-              "mode", "ISTIO_MUTUAL uses the workload's own certificate: name no other one");
+          reader.warning(
+              "mode",
+              "ISTIO_MUTUAL uses the workload's own certificate: the ones that are named have no"
+                  + " effect; use MUTUAL to show those");
         }
         return;
       }
@@ -476,6 +347,9 @@ final class TrafficPolicyReader {
         reader.error("credentialName", "cannot be set with insecureSkipVerify and SIMPLE");
       }
     }
+    tls.credentialName()
+        .flatMap(name -> notConfigMap(name, namespace))
+        .ifPresent(why -> reader.error("credentialName", why));
     if (tls.credentialName().isPresent()) {
       if (byFile) {
         reader.error(

@@ -34,7 +34,7 @@ public final class VirtualServiceReader {
     List<String> gateways = gateways(spec);
     boolean mesh = gateways.isEmpty() || gateways.contains(VirtualService.MESH);
     List<HostScope> hosts = hosts(spec, mesh);
-    boolean delegate = spec.items("hosts").isEmpty();
+    boolean delegate = spec.lacks("hosts");
     List<VirtualService.Http> http = new ArrayList<>();
     HttpRouteReader routes = new HttpRouteReader(this, delegate, mesh);
     for (FieldReader route : spec.mappings("http")) {
@@ -51,10 +51,7 @@ public final class VirtualServiceReader {
     if (delegate) {
       delegated(spec);
     }
-    boolean any =
-        !spec.items("http").isEmpty()
-            || !spec.items("tls").isEmpty()
-            || !spec.items("tcp").isEmpty();
+    boolean any = !spec.lacks("http") || !spec.lacks("tls") || !spec.lacks("tcp");
     if (!any) {
       spec.error("has no routes: http, tls or tcp is needed");
     }
@@ -70,7 +67,7 @@ public final class VirtualServiceReader {
 
   private static void delegated(FieldReader spec) {
     for (String key : List.of("gateways", "tls", "tcp")) {
-      if (!spec.items(key).isEmpty()) {
+      if (!spec.lacks(key)) {
         spec.error(key, "cannot be set without hosts: others delegate http routes to it");
       }
     }
@@ -133,20 +130,27 @@ public final class VirtualServiceReader {
 
   private List<HostScope> hosts(FieldReader spec, boolean mesh) {
     List<HostScope> out = new ArrayList<>();
+    List<Boolean> whole = new ArrayList<>();
     for (FieldReader.Text text : spec.strings("hosts")) {
       Optional<HostScope> host = host(text, mesh);
       if (host.isEmpty()) {
         continue;
       }
-      for (HostScope other : out) {
-        if (other.overlaps(host.get())) {
-          problems.error(
-              text.line(),
-              text.path(),
-              "\"" + text.text() + "\" and \"" + other.show() + "\" have names in common");
+      boolean full = text.text().indexOf('.') >= 0;
+      for (int i = 0; i < out.size(); i++) {
+        if (out.get(i).overlaps(host.get())) {
+          String why =
+              "\"" + text.text() + "\" and \"" + out.get(i).show() + "\" have names in common";
+          // Istio compares them as they are written, where a short name is another one.
+          if (full == whole.get(i)) {
+            problems.error(text.line(), text.path(), why);
+          } else {
+            problems.warning(text.line(), text.path(), why);
+          }
         }
       }
       out.add(host.get());
+      whole.add(full);
     }
     return out;
   }
@@ -196,11 +200,11 @@ public final class VirtualServiceReader {
       match.finish();
       matches.add(new VirtualService.TlsMatch(names, subnets, source));
     }
-    if (route.items("match").isEmpty()) {
+    if (route.lacks("match")) {
       route.error("match", "is missing: a TLS route needs at least one, with sniHosts");
     }
     List<VirtualService.Weighted> to = weighted(route, false);
-    if (route.items("route").isEmpty()) {
+    if (route.lacks("route")) {
       route.error("route", "is missing: at least one destination is needed");
     }
     route.finish();
@@ -210,7 +214,7 @@ public final class VirtualServiceReader {
   private List<HostScope> sniHosts(FieldReader match, List<HostScope> hosts, boolean mesh) {
     List<HostScope> out = new ArrayList<>();
     List<FieldReader.Text> texts = match.strings("sniHosts");
-    if (texts.isEmpty() && match.items("sniHosts").isEmpty()) {
+    if (match.lacks("sniHosts")) {
       match.error("sniHosts", "is missing: at least one name is needed");
     }
     for (FieldReader.Text text : texts) {
@@ -258,7 +262,7 @@ public final class VirtualServiceReader {
       matches.add(new VirtualService.TcpMatch(subnets, source));
     }
     List<VirtualService.Weighted> to = weighted(route, false);
-    if (route.items("route").isEmpty()) {
+    if (route.lacks("route")) {
       route.error("route", "is missing: at least one destination is needed");
     }
     route.finish();
@@ -307,7 +311,7 @@ public final class VirtualServiceReader {
       }
       int weight = reader.integer("weight", 0, Integer.MAX_VALUE / 256).orElse(0);
       VirtualService.HeaderChanges headers =
-          http ? HttpRouteReader.headers(reader) : VirtualService.HeaderChanges.NONE;
+          http ? HeaderChangesReader.read(reader) : VirtualService.HeaderChanges.NONE;
       reader.finish();
       total += weight;
       destination.ifPresent(d -> out.add(new VirtualService.Weighted(d, weight, headers)));
@@ -325,7 +329,7 @@ public final class VirtualServiceReader {
     }
     Optional<HostScope> host = text.flatMap(t -> destinationHost(reader, t));
     Optional<String> subset = reader.string("subset").filter(s -> !s.isEmpty());
-    if (subset.isPresent() && !KubeObject.isLabel(subset.get())) {
+    if (subset.isPresent() && !IstioFields.isDnsLabel(subset.get())) {
       reader.error("subset", "\"" + subset.get() + "\" is not a DNS label");
     }
     Optional<FieldReader> port = reader.mapping("port");
@@ -347,8 +351,13 @@ public final class VirtualServiceReader {
         yield Optional.empty();
       }
       case HostScope.Read.Address(String address) -> {
-        reader.warning("host", "\"" + address + "\" is an address; destinations are host names");
-        yield Optional.of(new HostScope(address, false));
+        reader.error(
+            "host",
+            "\""
+                + address
+                + "\" is an address, and destinations are host names: make a ServiceEntry with this"
+                + " endpoint and name its host");
+        yield Optional.empty();
       }
       case HostScope.Read.Scope(HostScope hosts) -> {
         if (hosts.equals(HostScope.ALL)) {

@@ -18,6 +18,9 @@ public final class WorkloadEntryReader {
 
   private static final String UNIX = "unix://";
 
+  /// The schema wants less than 63 characters.
+  private static final int LONGEST_PORT_NAME = 62;
+
   private WorkloadEntryReader() {}
 
   /// Reads one; empty when it has errors.
@@ -32,15 +35,21 @@ public final class WorkloadEntryReader {
     String network = spec.string("network").orElse("");
     Map<String, Integer> ports = spec.integerMap("ports", 1, 65535);
     for (String name : ports.keySet()) {
-      if (!IstioFields.isPortName(name)) {
-        spec.error("ports", "the port name \"" + name + "\" is not a DNS label");
+      if (!IstioFields.isDnsLabel(name) || name.length() > LONGEST_PORT_NAME) {
+        spec.error(
+            "ports",
+            "the port name \""
+                + name
+                + "\" is not a DNS label of at most "
+                + LONGEST_PORT_NAME
+                + " characters");
       }
     }
     Optional<ServiceEntry.Place> place = place(spec, network, ports);
     IstioFields.checkEndpoint(spec);
     Map<String, String> own = spec.stringMap("labels");
     IstioFields.checkLabels(spec, "labels", own);
-    int weight = spec.integer("weight", 0, Integer.MAX_VALUE).orElse(0);
+    int weight = IstioFields.unsigned(spec, "weight").orElse(0);
     String locality = spec.string("locality").orElse("");
     String account = spec.string("serviceAccount").orElse("");
     spec.finish();

@@ -19,6 +19,7 @@ public final class FieldReader {
   private final String path;
   private final Problems problems;
   private final Set<String> asked = new HashSet<>();
+  private final Set<String> told = new HashSet<>(0);
 
   /// `path` is how messages name the mapping; empty for the root.
   public FieldReader(YamlValue.Mapping map, String path, Problems problems) {
@@ -51,6 +52,14 @@ public final class FieldReader {
   public boolean has(String key) {
     asked.add(key);
     return map.field(key).isPresent();
+  }
+
+  /// Whether nothing is said under the key: it is absent, null or a list without items. What is of
+  /// the wrong type is there.
+  public boolean lacks(String key) {
+    return value(key)
+        .map(v -> v instanceof YamlValue.Sequence(_, List<YamlValue> items) && items.isEmpty())
+        .orElse(true);
   }
 
   /// The line of a key, or of the mapping where the key is absent.
@@ -117,6 +126,30 @@ public final class FieldReader {
     return value(key).flatMap(v -> number(v, pathOf(key), min, max));
   }
 
+  /// A number with or without a fraction.
+  public Optional<Double> decimal(String key) {
+    Optional<YamlValue> value = value(key);
+    if (value.orElse(null) instanceof YamlValue.Scalar(_, String text, YamlValue.Scalar.Kind kind)
+        && (kind == YamlValue.Scalar.Kind.INTEGER || kind == YamlValue.Scalar.Kind.FLOAT)) {
+      try {
+        return Optional.of(Double.parseDouble(text));
+      } catch (NumberFormatException _) {
+        // Written in another base: reported like every other text.
+      }
+    }
+    value.ifPresent(v -> error(key, "must be a number, not " + v.describe()));
+    return Optional.empty();
+  }
+
+  /// A list of whole numbers; an item that is none, or out of bounds, is reported and left out.
+  public List<Integer> integers(String key, int min, int max) {
+    List<Integer> out = new ArrayList<>();
+    for (Item item : items(key)) {
+      number(item.value, item.path, min, max).map(Math::toIntExact).ifPresent(out::add);
+    }
+    return out;
+  }
+
   private Optional<Long> number(YamlValue value, String where, long min, long max) {
     if (value instanceof YamlValue.Scalar(_, String text, YamlValue.Scalar.Kind kind)
         && kind == YamlValue.Scalar.Kind.INTEGER) {
@@ -169,15 +202,18 @@ public final class FieldReader {
     return Optional.empty();
   }
 
-  /// The items of a list, each with its path; none where the key is absent or no list.
+  /// The items of a list, each with its path; none where the key is absent or no list, which is
+  /// told once.
   public List<Item> items(String key) {
     Optional<YamlValue> value = value(key);
     if (value.isEmpty()) {
       return List.of();
     }
     if (!(value.get() instanceof YamlValue.Sequence(_, List<YamlValue> values))) {
-      problems.error(
-          value.get().line(), pathOf(key), "must be a list, not " + value.get().describe());
+      if (told.add(key)) {
+        problems.error(
+            value.get().line(), pathOf(key), "must be a list, not " + value.get().describe());
+      }
       return List.of();
     }
     List<Item> out = new ArrayList<>();

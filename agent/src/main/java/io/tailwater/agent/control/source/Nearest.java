@@ -8,7 +8,11 @@ import java.util.Optional;
 public final class Nearest {
   private Nearest() {}
 
-  /// The nearest of the known words, if one is near enough: at most a third of the letters differ.
+  /// Shorter words lie in others by chance.
+  private static final int WHOLE_WORD = 4;
+
+  /// The nearest of the known words, if one is near enough: at most a third of the letters differ,
+  /// or one of the two ends with the other (`labels` and `matchLabels`).
   public static Optional<String> of(String word, Collection<String> known) {
     String lower = word.toLowerCase(Locale.ROOT);
     String best = "";
@@ -20,7 +24,13 @@ public final class Nearest {
         best = candidate;
       }
     }
-    return best.isEmpty() ? Optional.empty() : Optional.of(best);
+    return best.isEmpty()
+        ? known.stream().filter(k -> ends(lower, k.toLowerCase(Locale.ROOT))).min(String::compareTo)
+        : Optional.of(best);
+  }
+
+  private static boolean ends(String a, String b) {
+    return Math.min(a.length(), b.length()) >= WHOLE_WORD && (a.endsWith(b) || b.endsWith(a));
   }
 
   /// `; did you mean "x"?`, or nothing.

@@ -49,11 +49,22 @@ public record RequestMatch(
         && (method.isEmpty() || method.get().holds(request.method()))
         && (authority.isEmpty() || authority.get().holds(authority(request)))
         && headers.entrySet().stream()
-            .allMatch(h -> h.getValue().holds(request.header().apply(h.getKey())))
+            .allMatch(h -> h.getValue().holds(header(request, h.getKey())))
         && withoutHeaders.entrySet().stream()
-            .noneMatch(h -> h.getValue().holds(request.header().apply(h.getKey())))
+            .noneMatch(h -> h.getValue().holds(header(request, h.getKey())))
         && queryParams.entrySet().stream()
             .allMatch(q -> q.getValue().holds(parameter(request.path(), q.getKey())));
+  }
+
+  /// A header, or what HTTP/2 writes as one (RFC 9113 section 8.3.1).
+  private static @Nullable String header(Request request, String name) {
+    return switch (name) {
+      case ":method" -> request.method();
+      case ":path" -> request.path();
+      case ":scheme" -> "http";
+      case ":authority" -> authority(request);
+      default -> request.header().apply(name);
+    };
   }
 
   private static boolean path(TextMatch match, String path) {

@@ -42,9 +42,6 @@ class DestinationRuleReaderTest {
         Arguments.of(
             tls("mode: SIMPLE, credentialName: c, caCertificates: /ca"),
             "tls.credentialName: and clientCertificate"),
-        Arguments.of(
-            tls("mode: ISTIO_MUTUAL, clientCertificate: /c"),
-            "tls.mode: ISTIO_MUTUAL uses the workload's own certificate"),
         Arguments.of(policy("connectionPool: {}"), "connectionPool: sets nothing"),
         Arguments.of(
             policy("connectionPool: {tcp: {maxConnections: -1}}"), "between 0 and 2147483647"),

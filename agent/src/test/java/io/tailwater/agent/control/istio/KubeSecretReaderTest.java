@@ -69,7 +69,7 @@ class KubeSecretReaderTest {
             """);
     assertThat(read.valid())
         .isEqualTo(
-            new KubeSecret("shop", "configmap://roots", credential(null, null, "text", null)));
+            new KubeSecret("shop", "configmap://shop/roots", credential(null, null, "text", null)));
   }
 
   @Test

@@ -61,7 +61,7 @@ class VirtualServiceReaderTest {
         Arguments.of(tcp("route: [{destination: {}}]"), "destination.host: is missing"),
         Arguments.of(tcp("route: [{destination: {host: \"*\"}}]"), "\"*\" is no destination"),
         Arguments.of(
-            tcp("route: [{destination: {host: b.c, subset: V}}]"), "\"V\" is not a DNS label"),
+            tcp("route: [{destination: {host: b.c, subset: v_1}}]"), "\"v_1\" is not a DNS label"),
         Arguments.of(
             tcp("route: [{destination: {host: b.c, port: {}}}]"), "port.number: is missing"),
         Arguments.of(
