@@ -34,6 +34,7 @@ import io.tailwater.agent.dataplane.flow.Stages;
 import io.tailwater.agent.dataplane.flow.Worker;
 import io.tailwater.agent.dataplane.flow.Workers;
 import io.tailwater.agent.dataplane.resolve.AddressFilter;
+import io.tailwater.agent.dataplane.resolve.CountingFilter;
 import io.tailwater.agent.dataplane.resolve.DnsCache;
 import io.tailwater.agent.dataplane.resolve.ResolveStats;
 import io.tailwater.agent.dataplane.resolve.StandardAddressFilter;
@@ -66,6 +67,7 @@ import java.util.TreeSet;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -130,7 +132,7 @@ public final class Agent implements AutoCloseable {
             config.limits(),
             admission,
             routes,
-            connector(config, filter),
+            connector(config, new CountingFilter(filter, resolver.stats())),
             clusters,
             accounts,
             highestGrade(config, transport));
@@ -357,6 +359,8 @@ public final class Agent implements AutoCloseable {
       }
       ownAddresses.refresh();
       clusters.forgetIdle(System.nanoTime() - config.dns().hostTtl().toNanos());
+      accounts.keepOnly(
+          capture.status().stream().map(s -> s.pod().ref()).collect(Collectors.toSet()));
     }
   }
 

@@ -11,6 +11,7 @@ import io.tailwater.agent.traffic.Refusal;
 import java.time.Clock;
 import java.time.Duration;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.LongSupplier;
 
@@ -181,8 +182,9 @@ public final class Accounts implements ConnectionObserver {
     return mode;
   }
 
-  /// A pod is gone.
-  public void forget(PodRef pod) {
-    modes.remove(pod);
+  /// Forgets every other pod. A last connection may bring one back until it is called again. Any
+  /// thread.
+  public void keepOnly(Set<PodRef> pods) {
+    modes.keySet().retainAll(pods);
   }
 }

@@ -55,7 +55,7 @@ public final class ResolveStats {
     pendingOverflow.increment();
   }
 
-  /// An answer was dropped by the address filter; told by whoever applies the filter.
+  /// An address was dropped by the address filter; told by whoever applies the filter.
   public void addressFilteredOut() {
     addressFilterOut.increment();
   }

@@ -207,4 +207,16 @@ class StandardAddressFilterTest {
     assertThat(filter.admits(scoped, NEVER)).isFalse();
     assertThat(filter.reason(scoped, NEVER)).contains("scope id");
   }
+
+  @Test
+  void whatIsRefusedIsCounted() {
+    ResolveStats stats = new ResolveStats();
+    AddressFilter counting = new CountingFilter(filter, stats);
+
+    assertThat(counting.admits(address("198.51.100.1"), NEVER)).isTrue();
+    assertThat(counting.admits(address("169.254.169.254"), NEVER)).isFalse();
+
+    assertThat(stats.counters()).containsEntry("dns_address_filter_out", 1L);
+    assertThat(counting.reason(address("169.254.169.254"), NEVER)).contains("metadata");
+  }
 }
