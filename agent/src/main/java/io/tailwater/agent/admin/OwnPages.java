@@ -6,6 +6,8 @@ import io.tailwater.agent.dataplane.account.ConnectionRecord;
 import io.tailwater.agent.dataplane.account.Denials;
 import io.tailwater.agent.dataplane.account.Inventory;
 import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.agent.dataplane.route.Remedy;
+import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.route.Suggestion;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.AddressText;
@@ -203,16 +205,17 @@ final class OwnPages {
 
   Response denials(Request request) {
     List<Denials.Denial> all =
-        in.accounts().denials().all().stream().filter(d -> wanted(request, d.pod())).toList();
+        in.accounts().denials().all().stream().filter(d -> wanted(request, d.pod().ref())).toList();
+    RouteTable.Advisor advisor = in.routes().get().advisor();
     if (request.json()) {
-      return Response.json(list(all, OwnPages::denial));
+      return Response.json(list(all, (json, d) -> denial(json, d, advisor)));
     }
     StringBuilder out = new StringBuilder();
     TextTable table =
         new TextTable("POD", "NAME", "DST", "REASON", "MODE", "COUNT", "FIRST", "LAST");
     for (Denials.Denial d : all) {
       table.row(
-          d.pod(),
+          d.pod().ref(),
           d.shownName(),
           d.dst(),
           d.reason().code(),
@@ -224,7 +227,7 @@ final class OwnPages {
     out.append(table.text());
     for (Denials.Denial d : all) {
       out.append('\n').append(TextTable.clean(heading(d))).append('\n');
-      switch (suggestion(d)) {
+      switch (suggestion(d, advisor)) {
         case Suggestion.Yaml(String yaml) -> {
           out.append("  this would allow it:\n");
           yaml.lines().forEach(l -> out.append("    ").append(TextTable.clean(l)).append('\n'));
@@ -240,7 +243,7 @@ final class OwnPages {
     String what =
         d.shownName().isEmpty() ? d.dst().toString() : d.shownName() + " (" + d.dst() + ")";
     String why = d.reason().code() + ", " + d.reason().sentence();
-    return d.pod()
+    return d.pod().ref()
         + " to "
         + what
         + ": "
@@ -249,8 +252,9 @@ final class OwnPages {
         + d.resource().map(r -> ", by " + r).orElse("");
   }
 
-  private static void denial(JsonGenerator json, Denials.Denial d) throws IOException {
-    pod(json, d.pod());
+  private static void denial(JsonGenerator json, Denials.Denial d, RouteTable.Advisor advisor)
+      throws IOException {
+    pod(json, d.pod().ref());
     json.writeStringField("name", d.shownName());
     json.writeStringField("dst", d.dst().toString());
     json.writeStringField("reason", d.reason().code());
@@ -261,7 +265,7 @@ final class OwnPages {
     json.writeNumberField("count", d.count());
     json.writeStringField("first", d.first().toString());
     json.writeStringField("last", d.last().toString());
-    switch (suggestion(d)) {
+    switch (suggestion(d, advisor)) {
       case Suggestion.Yaml(String yaml) -> json.writeStringField("suggestion", yaml);
       case Suggestion.Cannot(String why) -> json.writeStringField("no_suggestion", why);
     }
@@ -271,9 +275,14 @@ final class OwnPages {
     return d.mode().name().toLowerCase(Locale.ROOT);
   }
 
-  private static Suggestion suggestion(Denials.Denial d) {
+  /// By the policy of now, as `/explain` has it.
+  private static Suggestion suggestion(Denials.Denial d, RouteTable.Advisor advisor) {
+    Optional<Remedy> remedy =
+        Remedy.mayLift(d.reason())
+            ? advisor.remedy(d.pod(), d.dst(), d.preface(), d.resource())
+            : Optional.empty();
     return Suggestion.of(
-        d.reason(), d.resource(), d.pod().namespace(), d.dst(), d.preface(), filtered(d));
+        d.reason(), d.pod().namespace(), d.dst(), d.preface(), filtered(d), remedy);
   }
 
   /// The detail of a filtered address begins with the address.

@@ -13,6 +13,8 @@ import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
@@ -487,5 +489,87 @@ class PolicyCommandsTest {
     return java.util.stream.Stream.concat(
             java.util.Arrays.stream(first), java.util.Arrays.stream(more))
         .toArray();
+  }
+
+  private static Ran explain(Path agent, String from, String to, Object... more) {
+    List<Object> arguments = new ArrayList<>(List.of("--from", from, "--to", to));
+    arguments.addAll(List.of("--config", agent));
+    arguments.addAll(List.of(more));
+    return run(new ExplainCommand(), arguments.toArray());
+  }
+
+  private static final String API =
+      """
+      apiVersion: networking.istio.io/v1
+      kind: ServiceEntry
+      metadata: {name: api, namespace: shop}
+      spec:
+        hosts: [api.example]
+        resolution: STATIC
+        endpoints: [{address: 192.0.2.1, labels: {v: a}}, {address: 192.0.2.2, labels: {v: b}}]
+        ports:
+          - {number: 443, name: tls, protocol: TLS}
+      """;
+
+  @Test
+  void explainNamesTheRulesThatHaveASay() throws IOException {
+    Path agent = agent();
+    write("policies/api.yaml", API);
+    write(
+        "policies/rules.yaml",
+        """
+        apiVersion: networking.istio.io/v1
+        kind: DestinationRule
+        metadata: {name: halves, namespace: shop}
+        spec:
+          host: api.example
+          trafficPolicy: {connectionPool: {tcp: {maxConnections: 10, connectTimeout: 3s}}}
+          subsets: [{name: a, labels: {v: a}}, {name: b, labels: {v: b}}]
+        ---
+        apiVersion: networking.istio.io/v1
+        kind: VirtualService
+        metadata: {name: canary, namespace: shop}
+        spec:
+          hosts: [api.example]
+          tls:
+            - match: [{sniHosts: [api.example]}]
+              route:
+                - {destination: {host: api.example, subset: a}, weight: 90}
+                - {destination: {host: api.example, subset: b}, weight: 10}
+        """);
+    assertThat(explain(agent, "shop/web", "api.example:443").out())
+        .containsPattern("weight 90 +outbound\\|443\\|a\\|api.example")
+        .containsPattern("rule +VirtualService/shop/canary \\(api.example\\) has tls routes")
+        .containsPattern(
+            "rule +DestinationRule/shop/halves .* sets connectionPool; has the subsets")
+        .containsOnlyOnce("DestinationRule/shop/halves")
+        .contains("192.0.2.1:443, 192.0.2.2:443")
+        .contains("10 connections, connect timeout 3s");
+    assertThat(explain(agent, "shop/web", "api.example:443", "-o", "json").out())
+        .contains("\"weighted\" : [ {")
+        .contains("\"resource\" : \"DestinationRule/shop/halves\"");
+  }
+
+  @Test
+  void explainSaysWhyAWaypointCannotBeUsed() throws IOException {
+    Path agent = agent();
+    write(
+        "policies/api.yaml",
+        API.replace("namespace: shop}", "namespace: shop, labels: {istio.io/use-waypoint: wp}}"));
+    assertThat(explain(agent, "shop/web", "api.example:443").out())
+        .contains("names the Gateway shop/wp, which does not exist")
+        .contains("waypoint_unavailable")
+        .doesNotContain("names the destination");
+  }
+
+  @Test
+  void checkWarnsOfModesThatWereLeftOn() throws IOException {
+    Path agent = write("agent.yaml", "egress:\n  mode: audit\n  namespaces: {legacy: off}\n");
+    Ran ran = run(new CheckCommand(), agent);
+    assertThat(ran.code()).isZero();
+    assertThat(ran.out())
+        .contains(agent + ":2: egress.mode: audit refuses nothing")
+        .contains(agent + ":3: egress.namespaces.legacy: off applies no resource")
+        .contains("0 errors, 2 warnings");
   }
 }

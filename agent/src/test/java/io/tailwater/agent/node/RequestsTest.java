@@ -4,10 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.tailwater.lab.NeedsRoot;
 import io.tailwater.lab.Result;
-import java.nio.file.Path;
-import java.time.Duration;
-import java.util.List;
-import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -54,37 +50,7 @@ class RequestsTest {
   @BeforeAll
   static void start() {
     world = World.build();
-    Path folder = world.lab.folder("nginx-http");
-    World.write(
-        folder.resolve("nginx.conf"),
-        """
-        daemon off; user root; worker_processes 1; pid FOLDER/nginx.pid;
-        events { worker_connections 1024; }
-        http {
-          access_log off; client_body_temp_path FOLDER/body; proxy_temp_path FOLDER/proxy;
-          fastcgi_temp_path FOLDER/f; uwsgi_temp_path FOLDER/u; scgi_temp_path FOLDER/s;
-          server {
-            listen 9080; listen [::]:9080; listen 9081 http2; listen [::]:9081 http2;
-            location / { return 200 "host=$host protocol=$server_protocol uri=$request_uri client=$remote_addr\\n"; }
-          }
-        }
-        """
-            .replace("FOLDER", folder.toString()));
-    world
-        .lab
-        .start(
-            world.web,
-            "nginx-http",
-            Map.of(),
-            List.of(
-                "nginx",
-                "-p",
-                folder.toString(),
-                "-e",
-                "stderr",
-                "-c",
-                folder.resolve("nginx.conf").toString()))
-        .awaitTcp(9081, Duration.ofSeconds(10));
+    world.startPlainHttp();
     agent =
         RunningAgent.start(
             world,

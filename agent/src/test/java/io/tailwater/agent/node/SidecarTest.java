@@ -5,13 +5,15 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.tailwater.lab.NeedsRoot;
 import io.tailwater.lab.Result;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 /// A Sidecar that limits egress to the root namespace while the wildcard there still reaches every
-/// internal service; and Services by their VIPs for a pod that has no Sidecar. Under REGISTRY_ONLY.
+/// internal service, by SNI and by Host; what is said of the rest; and Services by their VIPs for a
+/// pod that has no Sidecar. Under REGISTRY_ONLY.
 @NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter"})
 class SidecarTest {
   /// A VIP: nobody listens there, and nothing but the agent knows who is meant.
@@ -30,7 +32,9 @@ class SidecarTest {
       spec:
         hosts: ["*.svc.cluster.local"]
         location: MESH_INTERNAL
-        ports: [{number: 443, name: tls, protocol: TLS}]
+        ports:
+          - {number: 443, name: tls, protocol: TLS}
+          - {number: 9080, name: http, protocol: HTTP}
         resolution: DYNAMIC_DNS
       ---
       apiVersion: networking.istio.io/v1
@@ -63,6 +67,7 @@ class SidecarTest {
   @BeforeAll
   static void start() {
     world = World.build();
+    world.startPlainHttp();
     Path policies = world.policies(POLICIES);
     agent =
         RunningAgent.start(
@@ -96,6 +101,61 @@ class SidecarTest {
       assertThat(agent.awaitAccess("sni=\"" + site + "\"", "connection complete"))
           .contains("cluster=\"outbound|443||*.svc.cluster.local\"");
     }
+  }
+
+  private static Result plain(String host, String... more) {
+    String[] options = Arrays.copyOf(more, more.length + 2);
+    options[more.length] = "--resolve";
+    options[more.length + 1] = host + ":9080:" + VIP;
+    return world.curl(world.ratings, "http://" + host + ":9080/details/0", options);
+  }
+
+  @Test
+  void theWildcardReachesEveryInternalServiceByItsHostOverPlaintextHttp() {
+    for (String site :
+        List.of("details.default.svc.cluster.local", "reviews.other.svc.cluster.local")) {
+      Result curl = plain(site);
+      assertThat(curl.exit()).as("%s\n%s", curl.stderr(), agent.log()).isZero();
+      assertThat(curl.stdout())
+          .contains("host=" + site + " protocol=HTTP/1.1 uri=/details/0 ")
+          .endsWith("200\n");
+      assertThat(agent.awaitAccess("host=\"" + site + "\"", "request complete"))
+          .contains("cluster=\"outbound|9080||*.svc.cluster.local\"");
+    }
+  }
+
+  @Test
+  void aHostThatTheSidecarDoesNotImportIsAnswered502() {
+    for (String host : List.of("edition.cnn.com", "svc.cluster.local", "example.org")) {
+      Result curl = plain("details.default.svc.cluster.local", "-H", "Host: " + host);
+      assertThat(curl.exit()).as(curl.stderr()).isZero();
+      assertThat(curl.stdout()).endsWith("502\n");
+      assertThat(agent.awaitAccess("host=\"" + host + "\"", "request failed"))
+          .contains("reason=\"http_502\"");
+    }
+  }
+
+  @Test
+  void theDenialsSuggestWhatExplainSuggests() {
+    isReset(world.curlViaDecoy(world.ratings, "edition.cnn.com"));
+    isReset(world.curlViaDecoy(world.ratings, "example.org"));
+    plain("static.example.net");
+    agent.awaitAccess("sni=\"edition.cnn.com\"", "connection_closed");
+    agent.awaitAccess("sni=\"example.org\"", "connection_closed");
+    agent.awaitAccess("host=\"static.example.net\"", "http_502");
+    String denials = agent.page("15000/denials?format=json").stdout();
+    for (String to : List.of("edition.cnn.com:443", "example.org:443", "static.example.net:9080")) {
+      String explained =
+          agent.page("15000/explain?from=default/ratings-v1&format=json&to=" + to).stdout();
+      assertThat(explained).contains("# add to Sidecar/default/limited");
+      String suggestion =
+          explained.lines().filter(l -> l.contains("\"suggestion\"")).toList().getFirst();
+      assertThat(denials).contains(suggestion.substring(suggestion.indexOf(" : ") + 3));
+    }
+    assertThat(agent.page("15000/denials").stdout())
+        .contains("- \"./edition.cnn.com\"")
+        .contains("- \"./example.org\"")
+        .doesNotContain("hosts: [\"edition.cnn.com\"]");
   }
 
   @Test

@@ -151,6 +151,40 @@ final class World implements AutoCloseable {
             .replace("REVIEWS", reviews.path().toString()));
   }
 
+  /// Starts a second nginx on the host of all sites: plaintext HTTP/1 on 9080, HTTP/2 with prior
+  /// knowledge on 9081, every name and path with an answer that tells what was asked.
+  void startPlainHttp() {
+    Path folder = lab.folder("nginx-http");
+    write(
+        folder.resolve("nginx.conf"),
+        """
+        daemon off; user root; worker_processes 1; pid FOLDER/nginx.pid;
+        events { worker_connections 1024; }
+        http {
+          access_log off; client_body_temp_path FOLDER/body; proxy_temp_path FOLDER/proxy;
+          fastcgi_temp_path FOLDER/f; uwsgi_temp_path FOLDER/u; scgi_temp_path FOLDER/s;
+          server {
+            listen 9080; listen [::]:9080; listen 9081 http2; listen [::]:9081 http2;
+            location / { return 200 "host=$host protocol=$server_protocol uri=$request_uri client=$remote_addr\\n"; }
+          }
+        }
+        """
+            .replace("FOLDER", folder.toString()));
+    lab.start(
+            web,
+            "nginx-http",
+            Map.of(),
+            List.of(
+                "nginx",
+                "-p",
+                folder.toString(),
+                "-e",
+                "stderr",
+                "-c",
+                folder.resolve("nginx.conf").toString()))
+        .awaitTcp(9081, Duration.ofSeconds(10));
+  }
+
   /// curl in a pod with certificate verification on. Standard output is the body, then the status.
   Result curl(Place pod, String url, String... more) {
     List<String> command =

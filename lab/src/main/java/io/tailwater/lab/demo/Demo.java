@@ -6,6 +6,7 @@ import io.tailwater.lab.Place;
 import io.tailwater.lab.Privileges;
 import io.tailwater.lab.Result;
 import io.tailwater.lab.Running;
+import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -100,24 +101,25 @@ public final class Demo {
   }
 
   private void show() {
-    screen.title("A node, two pods, five sites, no way out but these");
+    screen.title("A node, two pods, six sites, no way out but these");
     screen.line(
         "pod default/ratings-v1 and other/reviews-v1: their DNS sends every name to the decoy "
             + Scenario.DECOY);
     screen.line(
-        "policy: REGISTRY_ONLY, edition.cnn.com for namespace default, *.wikipedia.org for all");
+        "policy: REGISTRY_ONLY, edition.cnn.com for namespace default, *.wikipedia.org for all,"
+            + " *.svc.cluster.local over HTTP");
     Running agent = scenario.startAgent(List.of(program.toString()));
 
     screen.title("Allowed: by name, whatever address the pod dialled");
     Place ratings = scenario.ratings();
     Place reviews = scenario.reviews();
-    allowed("ratings", ratings, "en.wikipedia.org", false);
-    allowed("ratings", ratings, "de.wikipedia.org", false);
-    allowed("ratings", ratings, "upload.wikipedia.org", false);
-    allowed("ratings", ratings, "edition.cnn.com", false);
-    allowed("reviews", reviews, "de.wikipedia.org", false);
+    allowed("ratings", ratings, "https://en.wikipedia.org/", false);
+    allowed("ratings", ratings, "https://de.wikipedia.org/", false);
+    allowed("ratings", ratings, "https://upload.wikipedia.org/", false);
+    allowed("ratings", ratings, "https://edition.cnn.com/", false);
+    allowed("reviews", reviews, "https://de.wikipedia.org/", false);
     if (scenario.lab().ipv6()) {
-      allowed("ratings", ratings, "en.wikipedia.org", true);
+      allowed("ratings", ratings, "https://en.wikipedia.org/", true);
     }
     decoyWithoutTheAgent();
 
@@ -125,6 +127,10 @@ public final class Demo {
     refused("ratings", ratings, "example.org");
     refused("reviews", reviews, "edition.cnn.com");
     denials();
+
+    screen.title("Plaintext HTTP: each request by its Host");
+    allowed("ratings", ratings, "http://" + Scenario.INTERNAL + "/", false);
+    refusedWith502("ratings", ratings, "http://example.org/");
 
     screen.title(
         "curl -s localhost:15000/clusters | grep \"outbound|443||\\*\\.wikipedia\\.org\" | grep -E"
@@ -140,9 +146,10 @@ public final class Demo {
     }
   }
 
-  private void allowed(String who, Place pod, String name, boolean six) {
-    Result result = scenario.curl(pod, "https://" + name + "/", six ? "-6" : "-4");
-    String what = who + " → https://" + name + (six ? " (IPv6)" : "");
+  private void allowed(String who, Place pod, String url, boolean six) {
+    String name = URI.create(url).getHost();
+    Result result = scenario.curl(pod, url, six ? "-6" : "-4");
+    String what = who + " → " + url.replaceAll("/$", "") + (six ? " (IPv6)" : "");
     if (!result.ok()) {
       screen.expect(false, what, result.stderr().strip());
       return;
@@ -168,6 +175,15 @@ public final class Demo {
     boolean reset = !result.ok() && result.stderr().toLowerCase(Locale.ROOT).contains("reset");
     screen.expect(
         reset, who + " → https://" + name, result.ok() ? "came through" : result.stderr().strip());
+  }
+
+  private void refusedWith502(String who, Place pod, String url) {
+    Result result = scenario.curl(pod, url, "-4", "-o", "/dev/null");
+    String status = result.stdout().strip().split(" ", 2)[0];
+    screen.expect(
+        result.ok() && status.equals("502"),
+        who + " → " + url.replaceAll("/$", ""),
+        result.ok() ? status : result.stderr().strip());
   }
 
   /// What the two pods would have met: the decoy, whose certificate nobody trusts.

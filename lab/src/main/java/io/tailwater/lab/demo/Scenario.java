@@ -28,6 +28,21 @@ final class Scenario implements AutoCloseable {
 
   static final String DECOY_6 = "2001:db8:bad::250";
 
+  /// The site that plaintext HTTP is allowed to, by a wildcard.
+  static final String INTERNAL = "details.default.svc.cluster.local";
+
+  private static final String WILDCARD_HTTP =
+      """
+      apiVersion: networking.istio.io/v1
+      kind: ServiceEntry
+      metadata: {name: internal, namespace: istio-system}
+      spec:
+        hosts: ["*.svc.cluster.local"]
+        location: MESH_INTERNAL
+        ports: [{number: 80, name: http, protocol: HTTP}]
+        resolution: DYNAMIC_DNS
+      """;
+
   /// The sites, each on an address of its own.
   static final Map<String, List<String>> SITES = sites();
 
@@ -90,6 +105,7 @@ final class Scenario implements AutoCloseable {
     sites.put("upload.wikipedia.org", List.of("198.51.100.12", "2001:db8::12"));
     sites.put("edition.cnn.com", List.of("198.51.100.20", "2001:db8::20"));
     sites.put("example.org", List.of("198.51.100.30", "2001:db8::30"));
+    sites.put(INTERNAL, List.of("198.51.100.40", "2001:db8::40"));
     return sites;
   }
 
@@ -191,6 +207,7 @@ final class Scenario implements AutoCloseable {
         sources:
           - files: EXAMPLES/exact-host
           - files: EXAMPLES/wildcard
+          - files: INTERNAL
         pods:
           - {namespace: default, name: ratings-v1, serviceAccount: ratings, labels: {app: ratings}, netns: RATINGS}
           - {namespace: other, name: reviews-v1, serviceAccount: reviews, labels: {app: reviews}, netns: REVIEWS}
@@ -200,11 +217,13 @@ final class Scenario implements AutoCloseable {
         """
             .replace("STATE", lab.folder("agent-state").toString())
             .replace("EXAMPLES", examples.toString())
+            .replace("INTERNAL", lab.folder("policies").toString())
             .replace("RATINGS", ratings.path().toString())
             .replace("REVIEWS", reviews.path().toString())
             .replace("ACCESSLOG", lab.folder("log").resolve("access.log").toString())
             .replace("DNS", honest.v4());
     try {
+      Files.writeString(lab.folder("policies").resolve("internal.yaml"), WILDCARD_HTTP);
       return Files.writeString(lab.folder().resolve("demo.yaml"), text);
     } catch (IOException e) {
       throw new LabException("cannot write the agent's configuration", e);

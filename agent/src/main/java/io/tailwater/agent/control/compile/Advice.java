@@ -45,7 +45,7 @@ final class Advice {
   private final ResourceSet set;
   private final MeshSettings mesh;
   private final List<ServiceEntry> entries;
-  private final List<Service> services;
+  private final Map<HostPattern, Service> kubernetes = new HashMap<>();
   private final List<DestinationRule> rules;
   private final Map<HostPattern, List<ServiceEntry>> byHost = new HashMap<>();
   private final Set<String> namespaces = new TreeSet<>();
@@ -73,12 +73,16 @@ final class Advice {
     this.set = about.set;
     this.mesh = about.mesh;
     this.entries = about.entries.stream().sorted(Service.ENTRY_AGE).toList();
-    this.services = about.services;
     this.rules = about.rules;
     for (ServiceEntry entry : entries) {
       entry.hosts().forEach(h -> byHost.computeIfAbsent(h, _ -> new ArrayList<>()).add(entry));
     }
-    services.forEach(s -> visibilities.put(s.ref(), s.visibility()));
+    for (Service service : about.services) {
+      visibilities.put(service.ref(), service.visibility());
+      if (service.kubernetes() && service.alias().isEmpty()) {
+        kubernetes.put(service.host(), service);
+      }
+    }
     set.ofKind("", "Namespace").forEach(o -> namespaces.add(o.name()));
     set.ofKind("", "Pod").forEach(o -> namespaces.add(o.namespace()));
     if (!namespaces.isEmpty()) {
@@ -188,15 +192,12 @@ final class Advice {
     /// Of several entries with the same host one decides.
     private void sameHost() {
       for (HostPattern host : entry.hosts()) {
-        Optional<Service> kubernetes =
-            services.stream()
-                .filter(s -> s.kubernetes() && s.host().equals(host) && s.alias().isEmpty())
-                .findFirst();
-        if (kubernetes.isPresent() && !kubernetes.get().namespace().equals(entry.namespace())) {
+        @Nullable Service service = kubernetes.get(host);
+        if (service != null && !service.namespace().equals(entry.namespace())) {
           warn(
               host.text()
                   + " is also "
-                  + show(kubernetes.get().ref())
+                  + show(service.ref())
                   + ", which comes first for every pod outside the namespace "
                   + entry.namespace(),
               "spec",

@@ -6,6 +6,7 @@ import io.tailwater.agent.control.istio.Protocol;
 import io.tailwater.agent.control.istio.VirtualService;
 import io.tailwater.agent.dataplane.route.Action;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
+import io.tailwater.agent.dataplane.route.Explanation;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.HostPattern;
 import io.tailwater.agent.traffic.OriginalDst;
@@ -56,6 +57,49 @@ final class ClientRouting implements ClientRules {
   @Override
   public Optional<ResourceRef> notHonoured(Service service) {
     return rest.governs(namespace, service);
+  }
+
+  /// What has a say in how the client reaches a port of a service, for people.
+  List<Explanation.Applied> applied(Service service, int port) {
+    return rule(service).stream()
+        .map(rule -> new Explanation.Applied(rule.ref(), rule.host().show(), sets(rule, port)))
+        .toList();
+  }
+
+  private static String sets(DestinationRules.Merged rule, int port) {
+    List<String> what = new ArrayList<>();
+    DestinationRule.Settings settings =
+        rule.policy().map(p -> p.of(port)).orElse(DestinationRule.Settings.NONE);
+    settings.tls().ifPresent(_ -> what.add("tls"));
+    settings.pool().ifPresent(_ -> what.add("connectionPool"));
+    settings.balancer().ifPresent(_ -> what.add("loadBalancer"));
+    settings.outlier().ifPresent(_ -> what.add("outlierDetection"));
+    String subsets = String.join(", ", rule.subsets().keySet().stream().sorted().toList());
+    return (what.isEmpty() ? "sets nothing for port " + port : "sets " + String.join(", ", what))
+        + (subsets.isEmpty() ? "" : "; has the subsets " + subsets);
+  }
+
+  /// The VirtualServices that may route what goes to a service, for people.
+  List<Explanation.Applied> routing(Service service) {
+    List<Explanation.Applied> out = new ArrayList<>();
+    for (VirtualService virtual : routes.about(service.host())) {
+      List<String> kinds = new ArrayList<>();
+      if (!virtual.http().isEmpty()) {
+        kinds.add("http");
+      }
+      if (!virtual.tls().isEmpty()) {
+        kinds.add("tls");
+      }
+      if (!virtual.tcp().isEmpty()) {
+        kinds.add("tcp");
+      }
+      out.add(
+          new Explanation.Applied(
+              virtual.ref(),
+              String.join(", ", virtual.hosts().stream().map(HostScope::show).toList()),
+              "has " + String.join(" and ", kinds) + " routes for it"));
+    }
+    return out;
   }
 
   // ---- DestinationRules --------------------------------------------------------------------

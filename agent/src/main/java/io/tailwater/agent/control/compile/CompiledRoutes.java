@@ -1,8 +1,7 @@
 package io.tailwater.agent.control.compile;
 
-import io.tailwater.agent.control.istio.Protocol;
+import io.tailwater.agent.control.istio.HostScope;
 import io.tailwater.agent.control.istio.Sidecar;
-import io.tailwater.agent.control.source.Problem;
 import io.tailwater.agent.dataplane.route.Action;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.Decision;
@@ -10,10 +9,10 @@ import io.tailwater.agent.dataplane.route.DestinationPolicy;
 import io.tailwater.agent.dataplane.route.Explanation;
 import io.tailwater.agent.dataplane.route.OutboundPolicy;
 import io.tailwater.agent.dataplane.route.PolicyView;
+import io.tailwater.agent.dataplane.route.Remedy;
 import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.sniff.Preface;
-import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.HostPattern;
@@ -26,6 +25,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -265,7 +265,7 @@ final class CompiledRoutes implements RouteTable {
   }
 
   /// What rules of other kinds make of them for a client.
-  private ClientRules rules(ViewKey key) {
+  private ClientRouting rules(ViewKey key) {
     Optional<SidecarScope> scope = sidecar(key).map(s -> new SidecarScope(s, key.namespace));
     return new ClientRouting(
         routing,
@@ -319,6 +319,15 @@ final class CompiledRoutes implements RouteTable {
         .orElseGet(() -> RouteTable.super.speaks(pod, host, port));
   }
 
+  @Override
+  public Optional<InetAddress> vip(Pod pod, HostName name) {
+    HostPattern host = new HostPattern.Exact(name);
+    return visible(key(pod)).stream()
+        .filter(s -> s.kubernetes() && s.host().equals(host) && !s.addresses().isEmpty())
+        .findFirst()
+        .map(s -> s.addresses().getFirst().network());
+  }
+
   // ---- explaining --------------------------------------------------------------------------
 
   private static final int MOST_CONSIDERED = 20;
@@ -344,6 +353,7 @@ final class CompiledRoutes implements RouteTable {
             : Optional.empty();
     List<Explanation.Considered> considered = new ArrayList<>();
     ViewKey key = key(pod);
+    Reasons reasons = new Reasons(key.namespace, key.sidecar, dst, preface, decision);
     Map<HostOf, Service> visible = new HashMap<>();
     visible(key).forEach(s -> visible.put(new HostOf(s.ref(), s.host()), s));
     for (Service service : services) {
@@ -353,7 +363,8 @@ final class CompiledRoutes implements RouteTable {
       boolean won = winner.equals(Optional.of(service.host().text() + " " + service.namespace()));
       if (!won) {
         @Nullable Service seen = visible.get(new HostOf(service.ref(), service.host()));
-        why(service, Optional.ofNullable(seen), key, dst, preface, decision)
+        reasons
+            .of(service, Optional.ofNullable(seen))
             .ifPresent(reason ->
                 considered.add(
                     new Explanation.Considered(service.ref(), service.host().text(), reason)));
@@ -368,7 +379,78 @@ final class CompiledRoutes implements RouteTable {
               forward.to().host(),
               MOST_CONSIDERED));
     }
-    return new Explanation(decision, weighted, considered);
+    Optional<HostName> name = decided.flatMap(Request::host).or(() -> Reasons.name(preface));
+    return new Explanation(
+        decision,
+        weighted,
+        considered,
+        applied(key, dst.port(), name, decision, weighted),
+        isLiftable(decision)
+            ? remedies(key).of(name, dst, preface, Reasons.resource(decision))
+            : Optional.empty());
+  }
+
+  /// Routes of what the client names, rules of where it goes.
+  private List<Explanation.Applied> applied(
+      ViewKey key,
+      int port,
+      Optional<HostName> name,
+      Decision decision,
+      List<Explanation.Weighted> weighted) {
+    if (isLiftable(decision)) {
+      return List.of();
+    }
+    ClientRouting rules = rules(key);
+    List<Service> visible = visible(key);
+    Set<Explanation.Applied> out = new LinkedHashSet<>();
+    name.flatMap(n ->
+            visible.stream()
+                .filter(s -> s.host().covers(n) && s.port(port).isPresent())
+                .min(Comparator.comparing(s -> HostScope.of(s.host()), HostScope.SPECIFICITY)))
+        .ifPresent(service -> out.addAll(rules.routing(service)));
+    List<Decision> leads =
+        new ArrayList<>(weighted.stream().map(Explanation.Weighted::decision).toList());
+    leads.add(decision);
+    for (Decision lead : leads) {
+      if (lead instanceof Decision.Forward forward) {
+        visible.stream()
+            .filter(s ->
+                s.host().text().equals(forward.to().host())
+                    && s.namespace().equals(forward.to().namespace()))
+            .forEach(s -> out.addAll(rules.applied(s, forward.to().port())));
+      }
+    }
+    return List.copyOf(out);
+  }
+
+  /// Why the decision refuses, or would without audit, where resources could change it.
+  private static boolean isLiftable(Decision decision) {
+    Optional<Refusal> why =
+        switch (decision) {
+          case Decision.Refuse refuse -> Optional.of(refuse.why());
+          case Decision.Passthrough pass -> pass.wouldBlock();
+          case Decision.Forward _,
+              Decision.ByName _,
+              Decision.ToWaypoint _,
+              Decision.PerRequest _ ->
+              Optional.empty();
+        };
+    return why.filter(Remedy::mayLift).isPresent();
+  }
+
+  private Remedies remedies(ViewKey key) {
+    List<Service> exported =
+        services.stream().filter(s -> s.visibility().covers(key.namespace)).toList();
+    return new Remedies(key.namespace, exported, visible(key), sidecar(key));
+  }
+
+  @Override
+  public Advisor advisor() {
+    Map<ViewKey, Remedies> known = new HashMap<>();
+    return (pod, dst, preface, refusing) ->
+        known
+            .computeIfAbsent(key(pod), this::remedies)
+            .of(Reasons.name(preface), dst, preface, refusing);
   }
 
   private record HostOf(ResourceRef ref, HostPattern host) {}
@@ -377,158 +459,5 @@ final class CompiledRoutes implements RouteTable {
     return decision instanceof Decision.ByName byName && preface instanceof Preface.Tls tls
         ? byName.forward(tls.sni())
         : decision;
-  }
-
-  /// Why a service that has something to do with the connection did not get it.
-  ///
-  /// @param seen the part of it that the client sees
-  private Optional<String> why(
-      Service service,
-      Optional<Service> seen,
-      ViewKey key,
-      OriginalDst dst,
-      Preface preface,
-      Decision decision) {
-    String namespace = key.namespace;
-    if (decision instanceof Decision.Refuse refuse
-        && refuse.why() == Refusal.WAYPOINT_UNAVAILABLE
-        && refuse.resource().equals(Optional.of(service.ref()))
-        && service.binding() instanceof Waypoints.Binding.Unavailable(String reason)) {
-      return Optional.of("is bound to a waypoint that cannot be used: " + reason);
-    }
-    Optional<HostName> name = name(preface);
-    boolean named = name.map(n -> service.host().covers(n)).orElse(false);
-    boolean apex =
-        name.isPresent()
-            && service.host() instanceof HostPattern.Wildcard(HostName suffix)
-            && suffix.equals(name.get());
-    boolean addressed = service.addresses().stream().anyMatch(b -> b.contains(dst.address()));
-    Optional<Service.Port> port =
-        service.ports().stream().filter(p -> p.number() == dst.port()).findFirst();
-    if (!named && !apex && !addressed && (name.isPresent() || port.isEmpty())) {
-      return Optional.empty();
-    }
-    if (apex) {
-      return Optional.of("does not cover " + name.get() + ": a wildcard covers what is below it");
-    }
-    if (!service.visibility().covers(namespace)) {
-      return Optional.of(
-          "is not exported to " + namespace + " (exportTo: " + service.visibility().show() + ")");
-    }
-    if (seen.isEmpty()) {
-      return Optional.of("is not imported by " + Problem.show(key.sidecar.orElseThrow()));
-    }
-    if (port.isPresent() && seen.get().port(dst.port()).isEmpty()) {
-      return Optional.of(
-          "has port "
-              + dst.port()
-              + ", which "
-              + Problem.show(key.sidecar.orElseThrow())
-              + " does not import of it");
-    }
-    if (port.isEmpty()) {
-      return Optional.of("has no port " + dst.port() + " (its ports: " + ports(service) + ")");
-    }
-    return Optional.of(
-        lostOnPort(
-            service,
-            seen.get().port(dst.port()).orElse(port.get()),
-            namespace,
-            dst,
-            preface,
-            decision));
-  }
-
-  private static String ports(Service service) {
-    return String.join(
-        ", ", service.ports().stream().map(p -> String.valueOf(p.number())).toList());
-  }
-
-  private static String lostOnPort(
-      Service service,
-      Service.Port port,
-      String namespace,
-      OriginalDst dst,
-      Preface preface,
-      Decision decision) {
-    boolean byAddress = !port.everywhere() && port.protocol().family() != Protocol.Family.HTTP;
-    if (byAddress && port.addresses().stream().noneMatch(b -> b.contains(dst.address()))) {
-      return "is bound to its addresses, and "
-          + AddressText.of(dst.address())
-          + " is none of them ("
-          + String.join(", ", port.addresses().stream().map(CidrBlock::toString).toList())
-          + ")";
-    }
-    String mismatch = mismatch(port, preface);
-    if (!mismatch.isEmpty()) {
-      return mismatch;
-    }
-    Optional<ResourceRef> other =
-        switch (decision) {
-          case Decision.Forward forward -> Optional.of(forward.resource());
-          case Decision.ByName byName -> Optional.of(byName.resource());
-          case Decision.ToWaypoint waypoint -> Optional.of(waypoint.resource());
-          case Decision.PerRequest _ -> Optional.empty();
-          case Decision.Refuse refuse -> refuse.resource();
-          case Decision.Passthrough pass -> pass.resource();
-        };
-    if (other.map(service.ref()::equals).orElse(false)) {
-      return decision instanceof Decision.Refuse refuse && refuse.why() == Refusal.HTTP_502
-          ? "does not list the port that Host names (its ports: " + ports(service) + ")"
-          : "names the destination";
-    }
-    if (other.map(r -> r.kind().equals("VirtualService")).orElse(false)) {
-      return "is routed by " + Problem.show(other.get());
-    }
-    if (decision instanceof Decision.Forward forward) {
-      if (!forward.to().host().equals(service.host().text())) {
-        return name(preface).map(service.host()::covers).orElse(false)
-            ? "is less specific than " + forward.to().host()
-            : "has no name in these bytes, and " + forward.resource() + " comes first on the port";
-      }
-      return forward.to().namespace().equals(namespace)
-          ? "is in another namespace, and the client's own comes first"
-          : "is younger than " + forward.resource();
-    }
-    return "does not take this connection";
-  }
-
-  private static String mismatch(Service.Port port, Preface preface) {
-    String speaks =
-        switch (preface) {
-          case Preface.Tls _, Preface.TlsWithoutName _, Preface.MalformedTls _ -> "TLS";
-          case Preface.Http _ -> "plaintext HTTP";
-          case Preface.Opaque _ -> "neither TLS nor HTTP";
-          case Preface.Silent _ -> "silent";
-        };
-    boolean fits =
-        switch (port.protocol().family()) {
-          case TLS -> preface instanceof Preface.Tls;
-          case HTTP -> preface instanceof Preface.Http;
-          case TCP, UNSET -> true;
-          case UDP -> false;
-        };
-    if (fits) {
-      return "";
-    }
-    if (port.protocol().family() == Protocol.Family.TLS
-        && preface instanceof Preface.TlsWithoutName) {
-      return "needs a server name on port " + port.number() + ", and the ClientHello carries none";
-    }
-    return "its port "
-        + port.number()
-        + " is "
-        + port.protocol().text()
-        + ", and the connection is "
-        + speaks;
-  }
-
-  private static Optional<HostName> name(Preface preface) {
-    return switch (preface) {
-      case Preface.Tls(HostName sni, _) -> Optional.of(sni);
-      case Preface.Http http -> http.host();
-      case Preface.TlsWithoutName _, Preface.MalformedTls _, Preface.Opaque _, Preface.Silent _ ->
-          Optional.empty();
-    };
   }
 }

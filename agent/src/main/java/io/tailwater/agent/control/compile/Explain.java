@@ -73,13 +73,14 @@ public final class Explain {
   public record Answer(
       Question question, OriginalDst dst, Preface preface, Prediction prediction) {}
 
-  /// Answers. With a name as destination and a look-up that answers, its first address is taken for
-  /// the one that the client dials.
+  /// Answers. With a name as destination, the address of the Kubernetes Service of that name, else
+  /// the first that a look-up answers, is taken for the one that the client dials.
   public static Answer run(
       RouteTable table, Question question, Prediction.LookUp lookUp, AddressFilter filter) {
     Destination to = question.to();
     Optional<InetAddress> dialled =
         to.address()
+            .or(() -> to.host().flatMap(name -> table.vip(question.pod(), name)))
             .or(() ->
                 to.host().flatMap(lookUp::of).stream()
                     .filter(io.tailwater.agent.dataplane.resolve.Addresses.Found.class::isInstance)
@@ -179,12 +180,15 @@ public final class Explain {
       line(out, "weight " + w.weight(), w.cluster());
     }
     p.waypoint().ifPresent(w -> line(out, "waypoint", w));
-    p.resource().ifPresent(r -> line(out, "resource", show(r)));
+    p.resource().ifPresent(r -> line(out, "decided by", show(r)));
+    for (Explanation.Applied a : p.applied()) {
+      line(out, "rule", show(a.resource()) + " (" + a.host() + ") " + a.what());
+    }
     if (!p.upstreamHosts().isEmpty()) {
       line(out, "looks up", join(p.upstreamHosts()));
     }
     p.upstreamAddresses().ifPresent(a -> line(out, "dials", join(a)));
-    p.tls().ifPresent(t -> line(out, "tls", show(t)));
+    p.tls().ifPresent(t -> line(out, "tls", show(t, requested(answer))));
     limits(p).ifPresent(l -> line(out, "limits", l));
     p.grade().ifPresent(g -> line(out, "grade", show(g)));
     if (p.action() == Prediction.Action.FORWARD
@@ -195,7 +199,6 @@ public final class Explain {
           "grade",
           "kernel possible where one of its addresses is dialled, else splice" + THIS_VERSION);
     }
-    note.ifPresent(n -> line(out, "note", n));
     if (!p.considered().isEmpty()) {
       out.append("  considered\n");
       for (Explanation.Considered c : p.considered()) {
@@ -208,21 +211,33 @@ public final class Explain {
             .append('\n');
       }
     }
+    note.ifPresent(n -> line(out, "note", n));
+    // Last, so that it can be copied to the end.
     p.suggestion().ifPresent(s -> suggestion(out, s));
     return out.toString();
   }
 
-  private static String show(Prediction.Tls tls) {
+  private static Optional<String> requested(Answer answer) {
+    return answer
+        .question()
+        .host()
+        .flatMap(h -> request(h).host())
+        .or(() -> answer.question().to().host())
+        .map(HostName::text);
+  }
+
+  private static String show(Prediction.Tls tls, Optional<String> requested) {
     StringBuilder out = new StringBuilder(tls.mode());
     out.append(tls.sni().map(n -> ", server name " + n).orElse(", no server name"));
     if (tls.insecureSkipVerify()) {
       out.append(", the certificate is not verified (insecureSkipVerify)");
     } else if (!tls.sans().isEmpty()) {
       out.append(", the certificate must be for ").append(String.join(" or ", tls.sans()));
-      // Without configured names that one is the requested one already.
-      if (tls.autoSan() && !tls.sans().equals(tls.sni().map(List::of).orElse(List.of()))) {
+      if (tls.autoSan() && !requested.map(tls.sans()::contains).orElse(false)) {
         out.append(", and for the requested name");
       }
+    } else {
+      out.append(", the certificate may be for any name");
     }
     return out.toString();
   }
@@ -235,6 +250,9 @@ public final class Explain {
           bound(parts, "connections", l.maxConnections());
           bound(parts, "requests", l.maxRequests());
           bound(parts, "pending requests", l.maxPendingRequests());
+          if (!l.connectTimeout().equals(CONNECT_TIMEOUT)) {
+            parts.add("connect timeout " + show(l.connectTimeout()));
+          }
         });
     return parts.isEmpty() ? Optional.empty() : Optional.of(String.join(", ", parts));
   }
@@ -257,6 +275,9 @@ public final class Explain {
   private static String show(ResourceRef ref) {
     return io.tailwater.agent.control.source.Problem.show(ref);
   }
+
+  /// Istio's default, which goes without saying.
+  private static final Duration CONNECT_TIMEOUT = Duration.ofSeconds(10);
 
   private static final String THIS_VERSION = " (this version: splice)";
 
@@ -366,6 +387,15 @@ public final class Explain {
       json.writeStringField("resource", show(c.resource()));
       json.writeStringField("host", c.host());
       json.writeStringField("why", c.why());
+      json.writeEndObject();
+    }
+    json.writeEndArray();
+    json.writeArrayFieldStart("rules");
+    for (Explanation.Applied a : p.applied()) {
+      json.writeStartObject();
+      json.writeStringField("resource", show(a.resource()));
+      json.writeStringField("host", a.host());
+      json.writeStringField("what", a.what());
       json.writeEndObject();
     }
     json.writeEndArray();

@@ -42,6 +42,7 @@ import java.util.Set;
 /// @param wouldBlock whether enforcement would refuse what audit lets pass
 /// @param service the chosen destination as `namespace/host`
 /// @param grade the best grade it could take, where bytes move and addresses are known
+/// @param applied the rules that have a say in it
 /// @param detail a sentence for people
 public record Prediction(
     Action action,
@@ -60,12 +61,14 @@ public record Prediction(
     Optional<Grade> grade,
     Optional<Suggestion> suggestion,
     List<Explanation.Considered> considered,
+    List<Explanation.Applied> applied,
     String detail) {
   public Prediction {
     weighted = List.copyOf(weighted);
     upstreamHosts = List.copyOf(upstreamHosts);
     upstreamAddresses = upstreamAddresses.map(List::copyOf);
     considered = List.copyOf(considered);
+    applied = List.copyOf(applied);
   }
 
   /// The `action` of a policy test.
@@ -203,6 +206,7 @@ public record Prediction(
           grade,
           suggestion,
           explanation.considered(),
+          explanation.applied(),
           detail);
     }
   }
@@ -212,14 +216,11 @@ public record Prediction(
       return switch (decision) {
         case Decision.Forward forward -> forward(forward);
         case Decision.Passthrough(var wouldBlock, var resource) ->
-            passthrough(wouldBlock, resource, suggestion(wouldBlock, resource, List.of()));
+            passthrough(wouldBlock, resource, suggestion(wouldBlock, List.of()));
         case Decision.Refuse refuse -> {
-          Refusal why = refuse.why();
-          Optional<ResourceRef> resource = refuse.resource();
-          Draft draft = refused(why, sentence(refuse), List.of());
-          draft.suggestion = suggestion(Optional.of(why), resource, List.of());
+          Draft draft = refused(refuse.why(), sentence(refuse), List.of());
           draft.cluster = refuse.cluster();
-          draft.resource = resource;
+          draft.resource = refuse.resource();
           draft.service = refuse.service();
           yield draft.done(explanation);
         }
@@ -302,10 +303,10 @@ public record Prediction(
       return asked.preface() instanceof Preface.Tls ? Optional.of(ofTls) : Optional.empty();
     }
 
-    private Optional<Suggestion> suggestion(
-        Optional<Refusal> why, Optional<ResourceRef> resource, List<InetAddress> filtered) {
+    private Optional<Suggestion> suggestion(Optional<Refusal> why, List<InetAddress> filtered) {
       return why.map(w ->
-          Suggestion.of(w, resource, asked.namespace(), asked.dst(), asked.preface(), filtered));
+          Suggestion.of(
+              w, asked.namespace(), asked.dst(), asked.preface(), filtered, explanation.remedy()));
     }
 
     /// Of a known Host the port can be wrong, or none of its routes takes the request.
@@ -346,7 +347,7 @@ public record Prediction(
     private Draft refused(Refusal why, String detail, List<InetAddress> filtered) {
       Draft draft = new Draft(refusalAction(why), detail);
       draft.error = Optional.of(why);
-      draft.suggestion = suggestion(Optional.of(why), Optional.empty(), filtered);
+      draft.suggestion = suggestion(Optional.of(why), filtered);
       return draft;
     }
 
@@ -496,7 +497,7 @@ public record Prediction(
         return passthrough(
             Optional.of(Refusal.ADDRESS_FILTERED),
             Optional.of(forward.resource()),
-            suggestion(Optional.of(Refusal.ADDRESS_FILTERED), Optional.empty(), exceptable));
+            suggestion(Optional.of(Refusal.ADDRESS_FILTERED), exceptable));
       }
       Draft draft =
           refused(

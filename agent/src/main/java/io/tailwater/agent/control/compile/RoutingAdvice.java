@@ -3,6 +3,7 @@ package io.tailwater.agent.control.compile;
 import io.tailwater.agent.control.istio.DestinationRule;
 import io.tailwater.agent.control.istio.HostScope;
 import io.tailwater.agent.control.istio.Protocol;
+import io.tailwater.agent.control.istio.ServiceEntry;
 import io.tailwater.agent.control.istio.VirtualService;
 import io.tailwater.agent.control.source.KubeObject;
 import io.tailwater.agent.control.source.Nearest;
@@ -15,6 +16,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeSet;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
@@ -33,6 +35,9 @@ final class RoutingAdvice {
   /// a cluster that is not looked at.
   private final boolean kubernetesKnown;
 
+  /// Hosts of entries that have errors: what is said of those is enough.
+  private final List<HostScope> broken = new ArrayList<>();
+
   private final List<Problem> problems = new ArrayList<>();
 
   private RoutingAdvice(Advice.About about) {
@@ -40,6 +45,18 @@ final class RoutingAdvice {
     this.services = about.services().stream().filter(s -> s.alias().isEmpty()).toList();
     this.rules = about.rules().stream().sorted(DestinationRules.AGE).toList();
     this.kubernetesKnown = !set.ofKind("", "Service").isEmpty();
+    Set<ResourceRef> valid =
+        about.entries().stream().map(ServiceEntry::ref).collect(Collectors.toSet());
+    for (KubeObject entry : set.ofKind(ISTIO, "ServiceEntry")) {
+      if (!valid.contains(entry.key().ref())) {
+        for (YamlValue host : entry.spec().map(s -> s.items("hosts")).orElse(List.of())) {
+          if (host instanceof YamlValue.Scalar(_, String text, _)
+              && HostScope.read(text, "") instanceof HostScope.Read.Scope(HostScope scope)) {
+            broken.add(scope);
+          }
+        }
+      }
+    }
   }
 
   /// All of it.
@@ -61,7 +78,8 @@ final class RoutingAdvice {
   }
 
   private boolean unknowable(HostScope host) {
-    return !kubernetesKnown && host.text().endsWith(CLUSTER_DOMAIN);
+    return (!kubernetesKnown && host.text().endsWith(CLUSTER_DOMAIN))
+        || broken.stream().anyMatch(host::overlaps);
   }
 
   private List<Service> services(Predicate<HostScope> which) {
@@ -148,7 +166,7 @@ final class RoutingAdvice {
   }
 
   private void portSettings(DestinationRule rule, List<Service> matched, KubeObject object) {
-    for (int port : rule.trafficPolicy().map(p -> p.ports().keySet()).orElse(java.util.Set.of())) {
+    for (int port : rule.trafficPolicy().map(p -> p.ports().keySet()).orElse(Set.of())) {
       if (matched.stream().allMatch(s -> s.port(port).isEmpty())) {
         problems.add(
             Pointer.warning(

@@ -74,7 +74,7 @@ final class RoutingRules {
     return particular.contains(namespace);
   }
 
-  /// The DestinationRules that name a destination, with what becomes of each. For people.
+  /// The DestinationRules that name a destination and do not hold, with why. For people.
   List<Explanation.Considered> rulesFor(
       String client,
       Set<Map<String, String>> selecting,
@@ -93,6 +93,7 @@ final class RoutingRules {
             service.pattern().get());
     return rules.stream()
         .filter(rule -> rule.host().contains(service))
+        .filter(rule -> found.stream().noneMatch(f -> f.ref().equals(rule.ref())))
         .limit(most)
         .map(rule ->
             new Explanation.Considered(
@@ -105,9 +106,6 @@ final class RoutingRules {
       Optional<DestinationRules.Merged> found,
       String client,
       String serviceNamespace) {
-    if (found.map(f -> f.ref().equals(rule.ref())).orElse(false)) {
-      return "says how the destination is reached";
-    }
     boolean own = rule.namespace().equals(client);
     Visibility visibility = Visibility.of(rule.exportTo(), rule.namespace(), List.of("*"));
     if (!own && !visibility.covers(client)) {

@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /// What the clients of one namespace see through one Sidecar, as `SidecarScope` of istiod has it:
@@ -112,6 +113,29 @@ final class SidecarScope {
       Service.Port port, Sidecar.Port at, Optional<String> bind) {
     Service.Port spoken = at.protocol() == Protocol.UNSET ? port : port.with(at.protocol());
     return bind.flatMap(CidrBlock::parse).map(spoken::boundTo).orElse(spoken);
+  }
+
+  /// The port as that of an egress listener, which then has it alone.
+  Optional<Integer> listener(int port) {
+    return locked.contains(port) ? Optional.of(port) : Optional.empty();
+  }
+
+  /// Whether a service of that host and port is seen, or would be.
+  boolean imports(String namespace, HostPattern host, int port) {
+    return at(port).anyMatch(l -> imports(l, namespace, host));
+  }
+
+  /// What says of that host and port that it is not seen, whatever else is imported.
+  Optional<Sidecar.Import> excludes(String namespace, HostPattern host, int port) {
+    return at(port)
+        .flatMap(l -> l.hosts().stream())
+        .filter(i -> i.excludes() && i.about(namespace, client) && i.contains(host))
+        .findFirst();
+  }
+
+  private Stream<Sidecar.Egress> at(int port) {
+    Optional<Integer> own = listener(port);
+    return listeners.stream().filter(l -> l.port().map(Sidecar.Port::number).equals(own));
   }
 
   private boolean imports(Sidecar.Egress listener, String namespace, HostPattern host) {

@@ -51,6 +51,11 @@ public record Sidecar(
     /// Every host of every namespace.
     public static final Import ALL = new Import(false, "*", Optional.empty());
 
+    /// As it is written.
+    public String show() {
+      return (excludes ? "~" : "") + namespace + "/" + host.map(HostPattern::text).orElse("*");
+    }
+
     /// Whether it is about services of this namespace, for a client of that one.
     public boolean about(String serviceNamespace, String clientNamespace) {
       return switch (namespace) {

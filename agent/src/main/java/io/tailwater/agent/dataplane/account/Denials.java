@@ -4,6 +4,7 @@ import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.OriginalDst;
+import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.agent.traffic.Refusal;
 import io.tailwater.agent.traffic.ResourceRef;
@@ -26,9 +27,9 @@ public final class Denials {
   static final int PODS = 1000;
 
   /// One gathered denial. `shownName` is the name that the client asked for or claimed, for
-  /// showing; `name` is there only when it is a host name.
+  /// showing; `preface` has it where it is a host name. `pod` is as it was at the last one.
   public record Denial(
-      PodRef pod,
+      Pod pod,
       String shownName,
       Preface preface,
       OriginalDst dst,
@@ -58,7 +59,7 @@ public final class Denials {
       ofPod.put(
           key,
           new Denial(
-              pod,
+              c.pod(),
               shown,
               preface,
               c.dst(),

@@ -160,10 +160,6 @@ public sealed interface Decision {
     /// The VirtualService that has routes for the Host of a request and none for the request: the
     /// answer has status 404 then, as Istio's.
     public Optional<ResourceRef> noRoute() {
-      return noRoute(why, resource);
-    }
-
-    static Optional<ResourceRef> noRoute(Refusal why, Optional<ResourceRef> resource) {
       return resource.filter(r -> why == Refusal.HTTP_502 && r.kind().equals("VirtualService"));
     }
   }

@@ -7,7 +7,12 @@ import java.util.List;
 /// Pure.
 public final class NarrowEntry {
   /// A port as Istio writes it.
-  public record Port(int number, String name, String protocol) {}
+  public record Port(int number, String name, String protocol) {
+    /// Its item in `ports`, without an end of line.
+    String yaml() {
+      return "- {number: %d, name: %s, protocol: %s}".formatted(number, name, protocol);
+    }
+  }
 
   private NarrowEntry() {}
 
@@ -33,9 +38,7 @@ public final class NarrowEntry {
             """
                 .formatted(name, namespace, host.text(), location));
     for (Port port : ports) {
-      out.append(
-          "    - {number: %d, name: %s, protocol: %s}\n"
-              .formatted(port.number(), port.name(), port.protocol()));
+      out.append("    ").append(port.yaml()).append('\n');
     }
     return out.toString();
   }

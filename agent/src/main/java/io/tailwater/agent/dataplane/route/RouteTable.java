@@ -49,10 +49,31 @@ public interface RouteTable {
         preface instanceof Preface.Http http ? Optional.of(Request.of(http)) : Optional.empty());
   }
 
+  /// Finds what resources would have to say for refused connections to be allowed.
+  interface Advisor {
+    /// Empty where a ServiceEntry of the client's own namespace does it.
+    ///
+    /// @param refusing the resource that refuses, if one does
+    Optional<Remedy> remedy(
+        Pod pod, OriginalDst dst, Preface preface, Optional<ResourceRef> refusing);
+  }
+
+  /// One for a page of refusals: it keeps what it has found out about clients, so let it go after
+  /// that. One thread; for people.
+  default Advisor advisor() {
+    return (_, _, _, _) -> Optional.empty();
+  }
+
   /// What captured DNS answers a pod for a name, addresses of both families; empty where the name
   /// is none of the services that the pod sees, or DNS is not captured, and the real resolver is
   /// asked.
   default Optional<List<InetAddress>> answer(Pod pod, HostName name) {
+    return Optional.empty();
+  }
+
+  /// The address of a Kubernetes Service that the pod sees by that name, which is what a cluster's
+  /// DNS answers. For people.
+  default Optional<InetAddress> vip(Pod pod, HostName name) {
     return Optional.empty();
   }
 

@@ -22,24 +22,25 @@ public sealed interface Suggestion {
 
   /// What a refusal needs.
   ///
-  /// @param resource what refused, where something did
   /// @param namespace the client's
   /// @param preface what the client said; it may have been read in passing
   /// @param filtered the addresses that the address filter refused and that an exception would
   ///   admit, for `address_filtered`
+  /// @param remedy the part that resources which are there have in it
   static Suggestion of(
       Refusal why,
-      Optional<ResourceRef> resource,
       String namespace,
       OriginalDst dst,
       Preface preface,
-      List<InetAddress> filtered) {
-    Optional<ResourceRef> routes = Decision.Refuse.noRoute(why, resource);
-    if (routes.isPresent()) {
-      return new Cannot("the Host is allowed; give " + routes.get() + " a route for the request");
+      List<InetAddress> filtered,
+      Optional<Remedy> remedy) {
+    // The address of a Kubernetes Service, and a port that it has not.
+    if (why == Refusal.NO_HEALTHY_UPSTREAM
+        && remedy.orElse(null) instanceof Remedy.AddPort(ResourceRef to)) {
+      return new Yaml(addedPort(to, port(dst.port(), spoken(preface))));
     }
     return switch (why) {
-      case CONNECTION_CLOSED, HTTP_502 -> unknownDestination(namespace, dst, preface);
+      case CONNECTION_CLOSED, HTTP_502 -> unknownDestination(namespace, dst, preface, remedy);
       case ADDRESS_FILTERED ->
           filtered.isEmpty()
               ? new Cannot("its addresses are never dialled, and no exception opens that list")
@@ -68,12 +69,12 @@ public sealed interface Suggestion {
     };
   }
 
-  private static Suggestion unknownDestination(String namespace, OriginalDst dst, Preface preface) {
+  private static Suggestion unknownDestination(
+      String namespace, OriginalDst dst, Preface preface, Optional<Remedy> remedy) {
     return switch (preface) {
-      case Preface.Tls(HostName name, _) ->
-          new Yaml(serviceEntry(namespace, name, dst.port(), "TLS"));
+      case Preface.Tls(HostName name, _) -> named(namespace, name, dst.port(), "TLS", remedy);
       case Preface.Http http when http.host().isPresent() ->
-          new Yaml(serviceEntry(namespace, http.host().get(), dst.port(), "HTTP"));
+          named(namespace, http.host().get(), dst.port(), "HTTP", remedy);
       case Preface.TlsWithoutName _,
           Preface.MalformedTls _,
           Preface.Http _,
@@ -87,14 +88,57 @@ public sealed interface Suggestion {
     };
   }
 
-  private static String serviceEntry(String namespace, HostName host, int port, String protocol) {
-    return NarrowEntry.yaml(
-        objectName(host, port),
-        namespace,
-        host,
-        "MESH_EXTERNAL",
-        List.of(
-            new NarrowEntry.Port(port, protocol.toLowerCase(Locale.ROOT) + "-" + port, protocol)));
+  private static Suggestion named(
+      String namespace, HostName host, int number, String protocol, Optional<Remedy> remedy) {
+    NarrowEntry.Port port = port(number, protocol);
+    String entry =
+        NarrowEntry.yaml(objectName(host, number), namespace, host, "MESH_EXTERNAL", List.of(port));
+    return switch (remedy.orElse(null)) {
+      case null -> new Yaml(entry);
+      case Remedy.Import add -> new Yaml((add.entry() ? entry + "---\n" : "") + egressHost(add));
+      case Remedy.AddPort(ResourceRef to) -> new Yaml(addedPort(to, port));
+      case Remedy.None(String why) -> new Cannot(why);
+    };
+  }
+
+  private static NarrowEntry.Port port(int number, String protocol) {
+    return new NarrowEntry.Port(number, protocol.toLowerCase(Locale.ROOT) + "-" + number, protocol);
+  }
+
+  private static String spoken(Preface preface) {
+    return switch (preface) {
+      case Preface.Tls _, Preface.TlsWithoutName _, Preface.MalformedTls _ -> "TLS";
+      case Preface.Http _ -> "HTTP";
+      case Preface.Opaque _, Preface.Silent _ -> "TCP";
+    };
+  }
+
+  private static String egressHost(Remedy.Import add) {
+    return """
+    # add to %s
+    spec:
+      egress:
+        - %shosts:
+            - "%s"
+    """
+        .formatted(
+            add.sidecar(),
+            add.listener().map(p -> "port: {number: " + p + "}\n      ").orElse(""),
+            add.host());
+  }
+
+  private static String addedPort(ResourceRef to, NarrowEntry.Port port) {
+    return """
+    # add to %s
+    spec:
+      ports:
+        %s
+    """
+        .formatted(
+            to,
+            to.kind().equals("Service")
+                ? "- {port: %d, name: %s}".formatted(port.number(), port.name())
+                : port.yaml());
   }
 
   /// A host name as an object name: at most 253 characters, no underscores.

@@ -233,4 +233,18 @@ class RoutingAdviceTest {
                     """)))
         .isEmpty();
   }
+
+  @Test
+  void nothingIsSaidOfTheHostOfAnEntryThatHasErrors() {
+    PolicyCompiler.Compiled compiled =
+        new PolicyCompiler(Policies.REGISTRY_ONLY, EgressSettings.DEFAULTS)
+            .check(
+                Policies.set(
+                    API.replace("STATIC", "STATICK"), rule("r", "host: api.example\n" + LIMIT)),
+                Set.of());
+    assertThat(compiled.problems())
+        .extracting(Problem::text)
+        .anyMatch(t -> t.contains("did you mean \"STATIC\"?"))
+        .noneMatch(t -> t.contains("matches nothing"));
+  }
 }

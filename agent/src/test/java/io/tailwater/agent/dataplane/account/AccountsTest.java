@@ -196,7 +196,7 @@ class AccountsTest {
 
     assertThat(accounts.denials().all()).hasSize(Denials.PER_POD + 1);
     assertThat(accounts.denials().all())
-        .anyMatch(d -> d.pod().equals(new PodRef("default", "quiet")));
+        .anyMatch(d -> d.pod().ref().equals(new PodRef("default", "quiet")));
   }
 
   @Test
