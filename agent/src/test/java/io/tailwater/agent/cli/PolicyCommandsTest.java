@@ -551,6 +551,25 @@ class PolicyCommandsTest {
   }
 
   @Test
+  void explainNamesTheSidecarThatSaysWhatBecomesOfUnknownDestinations() throws IOException {
+    Path agent = agent();
+    for (String mode : List.of("ALLOW_ANY", "REGISTRY_ONLY")) {
+      write(
+          "policies/sidecar.yaml",
+          """
+          apiVersion: networking.istio.io/v1
+          kind: Sidecar
+          metadata: {name: open, namespace: shop}
+          spec: {outboundTrafficPolicy: {mode: %s}}
+          """
+              .formatted(mode));
+      assertThat(explain(agent, "shop/web", "a.example:443").out())
+          .contains(mode.equals("ALLOW_ANY") ? "PassthroughCluster" : "BlackHoleCluster")
+          .containsPattern("rule +Sidecar/shop/open \\(\\*\\) says " + mode + " of unknown");
+    }
+  }
+
+  @Test
   void explainSaysWhyAWaypointCannotBeUsed() throws IOException {
     Path agent = agent();
     write(

@@ -385,20 +385,26 @@ final class CompiledRoutes implements RouteTable {
         weighted,
         considered,
         applied(key, dst.port(), name, decision, weighted),
-        isLiftable(decision)
-            ? remedies(key).of(name, dst, preface, Reasons.resource(decision))
+        refusal(decision).filter(Remedy::mayLift).isPresent()
+            ? remedies(key, byHost()).of(name, dst, preface, Reasons.resource(decision))
             : Optional.empty());
   }
 
-  /// Routes of what the client names, rules of where it goes.
+  /// Routes of what the client names, rules of where it goes, the Sidecar for what is unknown.
   private List<Explanation.Applied> applied(
       ViewKey key,
       int port,
       Optional<HostName> name,
       Decision decision,
       List<Explanation.Weighted> weighted) {
-    if (isLiftable(decision)) {
-      return List.of();
+    boolean decided = Reasons.resource(decision).isPresent();
+    if (!decided && decision instanceof Decision.Passthrough) {
+      return saysOfUnknown(key);
+    }
+    Optional<Refusal> why = refusal(decision);
+    if (why.isPresent()
+        && (why.get() == Refusal.CONNECTION_CLOSED || why.get() == Refusal.HTTP_502)) {
+      return decided ? List.of() : saysOfUnknown(key);
     }
     ClientRouting rules = rules(key);
     List<Service> visible = visible(key);
@@ -423,33 +429,51 @@ final class CompiledRoutes implements RouteTable {
     return List.copyOf(out);
   }
 
-  /// Why the decision refuses, or would without audit, where resources could change it.
-  private static boolean isLiftable(Decision decision) {
-    Optional<Refusal> why =
-        switch (decision) {
-          case Decision.Refuse refuse -> Optional.of(refuse.why());
-          case Decision.Passthrough pass -> pass.wouldBlock();
-          case Decision.Forward _,
-              Decision.ByName _,
-              Decision.ToWaypoint _,
-              Decision.PerRequest _ ->
-              Optional.empty();
-        };
-    return why.filter(Remedy::mayLift).isPresent();
+  /// The Sidecar, where it and not the mesh says what becomes of unknown destinations.
+  private List<Explanation.Applied> saysOfUnknown(ViewKey key) {
+    return sidecar(key)
+        .flatMap(s ->
+            s.outbound()
+                .map(o ->
+                    new Explanation.Applied(
+                        s.ref(), "*", "says " + o.mode() + " of unknown destinations")))
+        .stream()
+        .toList();
   }
 
-  private Remedies remedies(ViewKey key) {
-    List<Service> exported =
-        services.stream().filter(s -> s.visibility().covers(key.namespace)).toList();
-    return new Remedies(key.namespace, exported, visible(key), sidecar(key));
+  /// Why the decision refuses, or would without audit.
+  private static Optional<Refusal> refusal(Decision decision) {
+    return switch (decision) {
+      case Decision.Refuse refuse -> Optional.of(refuse.why());
+      case Decision.Passthrough pass -> pass.wouldBlock();
+      case Decision.Forward _, Decision.ByName _, Decision.ToWaypoint _, Decision.PerRequest _ ->
+          Optional.empty();
+    };
   }
 
+  private Map<HostPattern, List<Service>> byHost() {
+    Map<HostPattern, List<Service>> out = new HashMap<>(services.size() * 2);
+    services.forEach(s -> out.computeIfAbsent(s.host(), _ -> new ArrayList<>(1)).add(s));
+    return out;
+  }
+
+  private Remedies remedies(ViewKey key, Map<HostPattern, List<Service>> byHost) {
+    Optional<Sidecar> sidecar = sidecar(key);
+    return new Remedies(
+        key.namespace,
+        byHost,
+        sidecar,
+        sidecar.isPresent() ? routing.imports(Optional.of(key.namespace)) : List.of());
+  }
+
+  /// One index for all clients: a view of each would cost what the whole policy does.
   @Override
   public Advisor advisor() {
+    Map<HostPattern, List<Service>> byHost = byHost();
     Map<ViewKey, Remedies> known = new HashMap<>();
     return (pod, dst, preface, refusing) ->
         known
-            .computeIfAbsent(key(pod), this::remedies)
+            .computeIfAbsent(key(pod), k -> remedies(k, byHost))
             .of(Reasons.name(preface), dst, preface, refusing);
   }
 

@@ -13,12 +13,9 @@ import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.ResourceRef;
 import java.util.ArrayList;
 import java.util.Comparator;
-import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
@@ -54,39 +51,37 @@ final class Remedies {
     }
   }
 
-  private record Seen(ResourceRef ref, HostPattern host, int port) {}
-
   private final String namespace;
+  private final Map<HostPattern, List<Service>> services;
   private final Optional<Sidecar> sidecar;
   private final Optional<SidecarScope> scope;
-  private final Map<HostPattern, List<Service>> exported;
-  private final Map<HostPattern, List<Service>> visible;
-  private final Set<Seen> seen = new HashSet<>();
+  private final List<SidecarScope.Routes> routes;
 
   /// @param namespace the client's
-  /// @param exported what is exported to it
-  /// @param visible what it sees of that
+  /// @param services all that there are, by host
   /// @param sidecar the client's, if it has one
+  /// @param routes what it may import besides services
   Remedies(
-      String namespace, List<Service> exported, List<Service> visible, Optional<Sidecar> sidecar) {
+      String namespace,
+      Map<HostPattern, List<Service>> services,
+      Optional<Sidecar> sidecar,
+      List<SidecarScope.Routes> routes) {
     this.namespace = namespace;
+    this.services = services;
     this.sidecar = sidecar;
     this.scope = sidecar.map(s -> new SidecarScope(s, namespace));
-    this.visible = byHost(visible);
-    if (sidecar.isEmpty()) {
-      this.exported = Map.of();
-      return;
-    }
-    this.exported = byHost(exported);
-    for (Service service : visible) {
-      service.ports().forEach(p -> seen.add(new Seen(service.ref(), service.host(), p.number())));
-    }
+    this.routes = routes;
   }
 
-  private static Map<HostPattern, List<Service>> byHost(List<Service> services) {
-    Map<HostPattern, List<Service>> out = new HashMap<>(services.size() * 2);
-    services.forEach(s -> out.computeIfAbsent(s.host(), _ -> new ArrayList<>(1)).add(s));
-    return out;
+  private List<Service> exported(HostPattern host) {
+    return services.getOrDefault(host, List.of()).stream()
+        .filter(s -> s.visibility().covers(namespace))
+        .toList();
+  }
+
+  private List<Service> visible(HostPattern host) {
+    List<Service> exported = exported(host);
+    return scope.map(s -> s.visible(exported, routes)).orElse(exported);
   }
 
   /// Empty where a ServiceEntry of the client's own namespace does it, or nothing does.
@@ -122,20 +117,26 @@ final class Remedies {
 
   /// Whether it is a Kubernetes Service without that port.
   private boolean lacks(ResourceRef service, int port) {
-    return service.kind().equals("Service")
-        && visible.values().stream()
+    if (!service.kind().equals("Service")) {
+      return false;
+    }
+    List<Service> now =
+        services.values().stream()
             .flatMap(List::stream)
             .filter(s -> s.ref().equals(service))
-            .allMatch(s -> s.port(port).isEmpty());
+            .toList();
+    return !now.isEmpty() && now.stream().allMatch(s -> s.port(port).isEmpty());
   }
 
   /// What would take it, were it imported.
   private Optional<Remedy> hidden(Asked asked) {
     return scope.flatMap(s ->
         covering(asked.name)
-            .flatMap(host -> exported.getOrDefault(host, List.of()).stream())
+            .flatMap(host -> exported(host).stream())
             .filter(e -> e.port(asked.port()).filter(asked::takenBy).isPresent())
-            .filter(e -> !seen.contains(new Seen(e.ref(), e.host(), asked.port())))
+            .filter(e ->
+                visible(e.host()).stream()
+                    .noneMatch(v -> v.ref().equals(e.ref()) && v.port(asked.port()).isPresent()))
             .min(SPECIFICITY)
             .map(e -> bringIn(s, e.namespace(), e.host(), asked.port(), false)));
   }
@@ -153,7 +154,7 @@ final class Remedies {
   /// What has the very name, and not for this.
   private Optional<Remedy> there(Asked asked) {
     Optional<Service> same =
-        visible.getOrDefault(new HostPattern.Exact(asked.name), List.of()).stream()
+        visible(new HostPattern.Exact(asked.name)).stream()
             .filter(s -> s.alias().isEmpty())
             .reduce((older, younger) -> younger.beats(older, namespace) ? younger : older);
     if (same.isEmpty()) {

@@ -25,7 +25,7 @@ public record Explanation(
     this(decision, List.of(), considered, List.of(), Optional.empty());
   }
 
-  /// A DestinationRule or VirtualService, and what it does, as a clause: "sets tls".
+  /// A DestinationRule, VirtualService or Sidecar, and what it does, as a clause: "sets tls".
   public record Applied(ResourceRef resource, String host, String what) {}
 
   /// One that weights may choose.
