@@ -25,11 +25,14 @@ import java.util.stream.Collectors;
 /// what they seem to: those that match nothing, and those that lead nowhere. Pure; one use.
 final class RoutingAdvice {
   private static final String ISTIO = "networking.istio.io";
-  private static final String CLUSTER_DOMAIN = ".svc.cluster.local";
+
+  /// The hosts of Kubernetes' Services.
+  static final HostScope CLUSTER = new HostScope(".svc.cluster.local", true);
 
   private final ResourceSet set;
   private final List<Service> services;
   private final List<DestinationRule> rules;
+  private final String rootNamespace;
 
   /// Without any Service among the resources nothing can be said of Kubernetes' hosts: they live in
   /// a cluster that is not looked at.
@@ -43,6 +46,7 @@ final class RoutingAdvice {
   private RoutingAdvice(Advice.About about) {
     this.set = about.set();
     this.services = about.services().stream().filter(s -> s.alias().isEmpty()).toList();
+    this.rootNamespace = about.mesh().rootNamespace();
     this.rules = about.rules().stream().sorted(DestinationRules.AGE).toList();
     this.kubernetesKnown = !set.ofKind("", "Service").isEmpty();
     Set<ResourceRef> valid =
@@ -78,7 +82,7 @@ final class RoutingAdvice {
   }
 
   private boolean unknowable(HostScope host) {
-    return (!kubernetesKnown && host.text().endsWith(CLUSTER_DOMAIN))
+    return (!kubernetesKnown && host.overlaps(CLUSTER))
         || broken.stream().anyMatch(host::overlaps);
   }
 
@@ -111,11 +115,36 @@ final class RoutingAdvice {
       }
       return;
     }
+    if (matched.stream().noneMatch(s -> counts(rule, s))) {
+      problems.add(
+          Pointer.warning(
+              object,
+              "has no effect: pods of "
+                  + rule.namespace()
+                  + " do not see "
+                  + Problem.show(matched.getFirst().ref())
+                  + " (exportTo: "
+                  + matched.getFirst().visibility().show()
+                  + "), and for others a rule counts in the namespace of the service alone, which"
+                  + " is "
+                  + matched.getFirst().namespace(),
+              "metadata",
+              "namespace"));
+      return;
+    }
     older(rule, object);
     portSettings(rule, matched, object);
     secondTls(rule, matched, object);
     balancing(rule, matched, object);
     subsets(rule, matched, object);
+  }
+
+  /// Whether some client may find the rule for the service: rules are looked up in the client's
+  /// namespace, the service's and the root namespace.
+  private boolean counts(DestinationRule rule, Service service) {
+    return service.visibility().covers(rule.namespace())
+        || service.namespace().equals(rule.namespace())
+        || rule.namespace().equals(rootNamespace);
   }
 
   private String matchesNothing(HostScope host, KubeObject object) {
