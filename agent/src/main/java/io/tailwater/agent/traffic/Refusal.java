@@ -44,6 +44,21 @@ public enum Refusal {
   UDP("udp", Side.POLICY, "UDP is refused for this pod"),
   /// IPv6 that cannot be captured.
   IPV6("ipv6", Side.POLICY, "IPv6 is refused for this pod because it cannot be captured"),
+  /// A packet or connection with a mark that is not the agent's.
+  MARK("mark", Side.CLIENT, "it carries a packet mark, and only the agent's own may"),
+  /// ICMP that is not let out.
+  ICMP("icmp", Side.POLICY, "ICMP other than errors and answers is refused for this pod"),
+  /// Another protocol than TCP, UDP and ICMP.
+  PROTOCOL(
+      "protocol", Side.POLICY, "protocols other than TCP, UDP and ICMP are refused for this pod"),
+  /// TCP that got past the redirection.
+  UNCAPTURED(
+      "uncaptured",
+      Side.CLIENT,
+      "it went round the redirection to the agent, by a prepared or invalid connection, a false"
+          + " address or forwarding"),
+  /// A frame that a packet socket sent past all rules.
+  PACKET_SOCKET("packet_socket", Side.CLIENT, "a packet socket sent it past the rules of this pod"),
   /// Released to an address that does not belong to the name.
   RELEASED_ADDRESS_MISMATCH(
       "released_address_mismatch", Side.POLICY, "the dialled address does not belong to the name"),

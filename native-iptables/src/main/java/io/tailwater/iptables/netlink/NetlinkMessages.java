@@ -92,6 +92,11 @@ public final class NetlinkMessages {
     return buffer.getInt(at);
   }
 
+  /// 32 bits in the machine's order, so many bytes behind the header; 0 where it is shorter.
+  public int body(int offset) {
+    return length() >= HEADER + offset + 4 ? buffer.getInt(at + HEADER + offset) : 0;
+  }
+
   /// The memory that [Attributes] offsets count in. Not a copy.
   public ByteBuffer memory() {
     return buffer;

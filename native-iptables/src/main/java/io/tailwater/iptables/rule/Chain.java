@@ -13,6 +13,8 @@ public record Chain(String name, String hook, List<Rule> rules) {
 
   public static final String OUTPUT = PREFIX + "OUTPUT";
   public static final String PREROUTING = PREFIX + "PRERT";
+  public static final String FORWARD = PREFIX + "FORWARD";
+  public static final String POSTROUTING = PREFIX + "POSTRT";
 
   public Chain {
     Names.checkChain(name);

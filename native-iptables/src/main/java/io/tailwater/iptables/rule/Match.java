@@ -324,6 +324,19 @@ public sealed interface Match {
     }
   }
 
+  /// `-m addrtype --src-type LOCAL`: sent from one of this namespace's own addresses.
+  record SourceLocal() implements Match {
+    @Override
+    public List<String> arguments() {
+      return List.of("-m", "addrtype", "--src-type", "LOCAL");
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare("fib saddr type", negated, "local");
+    }
+  }
+
   /// `-m set --match-set NAME dst`. The first direction is of the address, a second one of the
   /// port. The set must exist before the rule does: an ipset for iptables, a set of our own table
   /// for nf_tables.

@@ -146,6 +146,7 @@ class RuleTypesInTheKernelTest {
             new Match.ConnectionState(State.NEW),
             new Match.ConnectionState(State.NEW, State.INVALID),
             new Match.DestinationLocal(),
+            new Match.SourceLocal(),
             new Match.InSet("some", "dst"),
             new Match.InSet("some", "src"),
             new Match.OwnerUser(1337))) {

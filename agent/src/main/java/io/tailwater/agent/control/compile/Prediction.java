@@ -328,7 +328,12 @@ public record Prediction(
             HELLO_TIMEOUT,
             DIRECT_HIT,
             UDP,
-            IPV6 ->
+            IPV6,
+            MARK,
+            ICMP,
+            PROTOCOL,
+            UNCAPTURED,
+            PACKET_SOCKET ->
             Action.BLOCK;
         case CLUSTER_NOT_FOUND,
             NO_HEALTHY_UPSTREAM,

@@ -35,6 +35,11 @@ record LocalAnswer(int status, String text) {
           DIRECT_HIT,
           UDP,
           IPV6,
+          MARK,
+          ICMP,
+          PROTOCOL,
+          UNCAPTURED,
+          PACKET_SOCKET,
           RELEASED_ADDRESS_MISMATCH ->
           502;
     };

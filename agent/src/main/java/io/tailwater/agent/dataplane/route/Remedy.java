@@ -39,7 +39,12 @@ public sealed interface Remedy {
           HELLO_TIMEOUT,
           DIRECT_HIT,
           UDP,
-          IPV6 ->
+          IPV6,
+          MARK,
+          ICMP,
+          PROTOCOL,
+          UNCAPTURED,
+          PACKET_SOCKET ->
           false;
     };
   }
