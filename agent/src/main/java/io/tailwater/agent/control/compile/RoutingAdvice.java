@@ -82,8 +82,7 @@ final class RoutingAdvice {
   }
 
   private boolean unknowable(HostScope host) {
-    return (!kubernetesKnown && host.overlaps(CLUSTER))
-        || broken.stream().anyMatch(host::overlaps);
+    return (!kubernetesKnown && host.overlaps(CLUSTER)) || broken.stream().anyMatch(host::overlaps);
   }
 
   private List<Service> services(Predicate<HostScope> which) {
