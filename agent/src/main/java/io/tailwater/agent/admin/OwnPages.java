@@ -139,7 +139,6 @@ final class OwnPages {
                 json.writeStringField("netns", s.netns());
                 json.writeStringField("backend", s.backend());
                 json.writeStringField("ipv6", s.ipv6());
-                json.writeStringField("drift", s.drift());
                 json.writeNumberField("connections", s.connections());
                 json.writeStringField("since", s.since().toString());
                 json.writeArrayFieldStart("ips");
@@ -151,7 +150,7 @@ final class OwnPages {
     }
     TextTable table =
         new TextTable(
-            "POD", "STATE", "CONNECTIONS", "BACKEND", "IPV6", "DRIFT", "NETNS", "SINCE", "PROBLEM");
+            "POD", "STATE", "CONNECTIONS", "BACKEND", "IPV6", "NETNS", "SINCE", "PROBLEM");
     for (CapturedPods.Status s : all) {
       table.row(
           s.pod().ref(),
@@ -159,7 +158,6 @@ final class OwnPages {
           s.connections(),
           s.backend(),
           s.ipv6(),
-          s.drift(),
           s.netns(),
           time(s.since()),
           s.problem());

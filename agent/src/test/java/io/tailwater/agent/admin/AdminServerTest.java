@@ -122,7 +122,6 @@ class AdminServerTest {
                     "",
                     "iptables-nft",
                     "captured",
-                    "notified, swept every 60 s",
                     2,
                     Instant.EPOCH)),
         accounts,

@@ -327,13 +327,9 @@ public record Prediction(
             MALFORMED_HELLO,
             HELLO_TIMEOUT,
             DIRECT_HIT,
+            UNKNOWN_SOURCE,
             UDP,
-            IPV6,
-            MARK,
-            ICMP,
-            PROTOCOL,
-            UNCAPTURED,
-            PACKET_SOCKET ->
+            IPV6 ->
             Action.BLOCK;
         case CLUSTER_NOT_FOUND,
             NO_HEALTHY_UPSTREAM,

@@ -33,13 +33,9 @@ record LocalAnswer(int status, String text) {
           NO_SNI,
           HELLO_TIMEOUT,
           DIRECT_HIT,
+          UNKNOWN_SOURCE,
           UDP,
           IPV6,
-          MARK,
-          ICMP,
-          PROTOCOL,
-          UNCAPTURED,
-          PACKET_SOCKET,
           RELEASED_ADDRESS_MISMATCH ->
           502;
     };

@@ -38,13 +38,9 @@ public sealed interface Remedy {
           MALFORMED_HELLO,
           HELLO_TIMEOUT,
           DIRECT_HIT,
+          UNKNOWN_SOURCE,
           UDP,
-          IPV6,
-          MARK,
-          ICMP,
-          PROTOCOL,
-          UNCAPTURED,
-          PACKET_SOCKET ->
+          IPV6 ->
           false;
     };
   }
