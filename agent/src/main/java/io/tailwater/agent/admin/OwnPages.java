@@ -139,6 +139,7 @@ final class OwnPages {
                 json.writeStringField("netns", s.netns());
                 json.writeStringField("backend", s.backend());
                 json.writeStringField("ipv6", s.ipv6());
+                json.writeStringField("drift", s.drift());
                 json.writeNumberField("connections", s.connections());
                 json.writeStringField("since", s.since().toString());
                 json.writeArrayFieldStart("ips");
@@ -150,7 +151,7 @@ final class OwnPages {
     }
     TextTable table =
         new TextTable(
-            "POD", "STATE", "CONNECTIONS", "BACKEND", "IPV6", "NETNS", "SINCE", "PROBLEM");
+            "POD", "STATE", "CONNECTIONS", "BACKEND", "IPV6", "DRIFT", "NETNS", "SINCE", "PROBLEM");
     for (CapturedPods.Status s : all) {
       table.row(
           s.pod().ref(),
@@ -158,6 +159,7 @@ final class OwnPages {
           s.connections(),
           s.backend(),
           s.ipv6(),
+          s.drift(),
           s.netns(),
           time(s.since()),
           s.problem());

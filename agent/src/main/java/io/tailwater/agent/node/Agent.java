@@ -54,6 +54,7 @@ import io.tailwater.iptables.apply.Preflight;
 import io.tailwater.iptables.apply.Processes;
 import io.tailwater.iptables.apply.RulesException;
 import io.tailwater.iptables.apply.TrafficRules;
+import io.tailwater.iptables.netlink.NetlinkPoller;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -98,6 +99,7 @@ public final class Agent implements AutoCloseable {
   private final CurrentRoutes routes;
   private final PolicyFeed policy;
   private final Workers workers;
+  private final NetlinkPoller netlink;
   private final CaptureLoop capture;
   private final PodSource pods;
   private final Thread housekeeper;
@@ -137,13 +139,22 @@ public final class Agent implements AutoCloseable {
             accounts,
             highestGrade(config, transport));
     this.workers = workers(stages);
+    this.netlink = new NetlinkPoller("tailwater-netlink").start();
     this.capture =
         new CaptureLoop(
             config.capture(),
             new TrafficRules(tools(config), new Processes()),
             transport,
             workers,
-            routes);
+            routes,
+            netlink);
+    accounts
+        .metrics()
+        .counters(
+            "tailwater_rule_repairs",
+            "How often rules that somebody had changed or removed were put back.",
+            "noticed",
+            capture::repairs);
     policyStats.register(accounts.metrics());
     this.policy = new PolicyFeed(sources(config), compiler, routes, secrets, this::published);
     this.pods = new ListedPods(config.pods());
@@ -391,6 +402,7 @@ public final class Agent implements AutoCloseable {
     housekeeper.interrupt();
     pods.close();
     capture.leave(how);
+    netlink.close();
     admin.close();
     workers.endAll();
     policy.close();

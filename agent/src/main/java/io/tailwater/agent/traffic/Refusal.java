@@ -40,12 +40,25 @@ public enum Refusal {
   LIMIT("limit", Side.AGENT, "a limit of the agent is reached"),
   /// The pod dialled a capture port itself.
   DIRECT_HIT("direct_hit", Side.CLIENT, "a capture port was dialled directly"),
-  /// It came from an address of no captured pod.
-  UNKNOWN_SOURCE("unknown_source", Side.CLIENT, "the source address belongs to no captured pod"),
   /// UDP that is not let out.
   UDP("udp", Side.POLICY, "UDP is refused for this pod"),
   /// IPv6 that cannot be captured.
   IPV6("ipv6", Side.POLICY, "IPv6 is refused for this pod because it cannot be captured"),
+  /// A packet or connection with a mark that is not the agent's.
+  MARK("mark", Side.CLIENT, "it carries a packet mark, and only the agent's own may"),
+  /// ICMP that is not let out.
+  ICMP("icmp", Side.POLICY, "ICMP other than errors and answers is refused for this pod"),
+  /// Another protocol than TCP, UDP and ICMP.
+  PROTOCOL(
+      "protocol", Side.POLICY, "protocols other than TCP, UDP and ICMP are refused for this pod"),
+  /// TCP that got past the redirection.
+  UNCAPTURED(
+      "uncaptured",
+      Side.CLIENT,
+      "it went round the redirection to the agent, by a prepared or invalid connection, a false"
+          + " address or forwarding"),
+  /// A frame that a packet socket sent past all rules.
+  PACKET_SOCKET("packet_socket", Side.CLIENT, "a packet socket sent it past the rules of this pod"),
   /// Released to an address that does not belong to the name.
   RELEASED_ADDRESS_MISMATCH(
       "released_address_mismatch", Side.POLICY, "the dialled address does not belong to the name"),

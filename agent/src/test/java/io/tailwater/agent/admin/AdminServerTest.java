@@ -122,6 +122,7 @@ class AdminServerTest {
                     "",
                     "iptables-nft",
                     "captured",
+                    "notified, swept every 60 s",
                     2,
                     Instant.EPOCH)),
         accounts,

@@ -3,7 +3,12 @@ package io.tailwater.iptables.netns;
 import io.tailwater.iptables.libc.Errno;
 import io.tailwater.iptables.libc.SyscallException;
 import io.tailwater.iptables.libc.Syscalls;
+import java.io.IOException;
+import java.nio.file.FileSystemException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
+import java.util.Map;
 
 /// A network namespace held open by a descriptor, so that it stays enterable (and its [NetnsId]
 /// unique) after its path is gone.
@@ -100,6 +105,22 @@ public final class NetworkNamespace implements AutoCloseable {
   /// The path it was opened by; it may lead elsewhere by now.
   public Path path() {
     return path;
+  }
+
+  /// Whether a path still leads here: false when nothing, or something else, is found there. An
+  /// open namespace's number is not given to another, so one look is enough.
+  public boolean isStillAt(String path) {
+    try {
+      Map<String, Object> file = Files.readAttributes(Path.of(path), "unix:dev,ino");
+      return id.equals(new NetnsId((Long) file.get("dev"), (Long) file.get("ino")));
+    } catch (NoSuchFileException e) {
+      return false;
+    } catch (FileSystemException e) {
+      // Only what is not there is gone: out of memory or without a permission, nothing is known.
+      return !String.valueOf(e.getReason()).contains("Not a directory");
+    } catch (IOException e) {
+      return true;
+    }
   }
 
   /// Where a foreign program finds exactly this namespace while it is open here, even if its path

@@ -11,6 +11,7 @@ import java.util.Optional;
 /// @param dnsPort where DNS is redirected to, if it is captured
 /// @param inbound where inbound TCP is redirected to, if it is captured
 /// @param earlier what becomes of connections from before
+/// @param strictness how the agent is known, and what pretends to be it or goes round it
 public record CapturePlan(
     Mark agent,
     int outboundPort,
@@ -18,7 +19,8 @@ public record CapturePlan(
     UdpPolicy udp,
     Optional<Integer> dnsPort,
     Optional<Inbound> inbound,
-    EarlierConnections earlier) {
+    EarlierConnections earlier,
+    Strictness strictness) {
   /// Port of outbound capture, Istio's.
   public static final int OUTBOUND_PORT = 15001;
 
@@ -84,6 +86,10 @@ public record CapturePlan(
     return toBuilder().earlier(connections).build();
   }
 
+  public CapturePlan withStrictness(Strictness how) {
+    return toBuilder().strictness(how).build();
+  }
+
   /// A plan in the making. A new part of the plan has its default here, and a line each in the copy
   /// and in [#build]. One thread.
   public static final class Builder {
@@ -94,6 +100,7 @@ public record CapturePlan(
     private Optional<Integer> dnsPort = Optional.empty();
     private Optional<Inbound> inbound = Optional.empty();
     private EarlierConnections earlier = EarlierConnections.SPARED;
+    private Strictness strictness = Strictness.NONE;
 
     private Builder() {}
 
@@ -105,6 +112,7 @@ public record CapturePlan(
       dnsPort = plan.dnsPort;
       inbound = plan.inbound;
       earlier = plan.earlier;
+      strictness = plan.strictness;
     }
 
     public Builder agent(Mark mark) {
@@ -142,6 +150,11 @@ public record CapturePlan(
       return this;
     }
 
+    public Builder strictness(Strictness how) {
+      strictness = how;
+      return this;
+    }
+
     /// @throws IllegalArgumentException for a plan that would capture nothing or cannot be said
     public CapturePlan build() {
       return new CapturePlan(
@@ -151,7 +164,8 @@ public record CapturePlan(
           udp,
           dnsPort,
           inbound,
-          earlier);
+          earlier,
+          strictness);
     }
   }
 }

@@ -21,10 +21,12 @@ public final class CaptureRules {
 
   private final CapturePlan plan;
   private final IpFamily family;
+  private final EscapeRules escapes;
 
   private CaptureRules(CapturePlan plan, IpFamily family) {
     this.plan = plan;
     this.family = family;
+    this.escapes = new EscapeRules(plan, family);
   }
 
   /// The chains of one family. Empty for IPv6 that is left untouched.
@@ -48,12 +50,15 @@ public final class CaptureRules {
     plan.inbound()
         .ifPresent(ports -> nat.add(new Chain(Chain.PREROUTING, "PREROUTING", inbound(ports))));
     tables.put(Table.NAT, nat);
-    List<Rule> refusals = refusedUdp();
-    if (!refusals.isEmpty()) {
-      List<Rule> filter = new ArrayList<>(untouched());
-      filter.add(reply());
-      filter.addAll(refusals);
-      tables.put(Table.FILTER, List.of(new Chain(Chain.OUTPUT, "OUTPUT", filter)));
+    List<Chain> filter = new ArrayList<>();
+    filter.add(new Chain(Chain.OUTPUT, "OUTPUT", passedOn()));
+    if (plan.strictness().closed()) {
+      filter.add(new Chain(Chain.FORWARD, "FORWARD", escapes.forwarded()));
+    }
+    tables.put(Table.FILTER, filter);
+    List<Rule> veil = escapes.veil();
+    if (!veil.isEmpty()) {
+      tables.put(Table.MANGLE, List.of(new Chain(Chain.POSTROUTING, "POSTROUTING", veil)));
     }
     return new RuleSet(family, tables);
   }
@@ -61,7 +66,12 @@ public final class CaptureRules {
   /// Istio has the same rules with the conditions spread over each line; here what is left alone
   /// comes first.
   private List<Rule> outbound() {
-    List<Rule> rules = new ArrayList<>(untouched());
+    List<Rule> rules = new ArrayList<>(escapes.agentsConnections());
+    rules.addAll(escapes.falseSource());
+    rules.add(loopback());
+    rules.addAll(escapes.falseDestination());
+    rules.add(ownAddress());
+    rules.addAll(escapes.wrongMarks());
     if (plan.earlier() == EarlierConnections.SPARED) {
       // -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN
       rules.add(
@@ -101,7 +111,10 @@ public final class CaptureRules {
   private List<Rule> inbound(CapturePlan.Inbound ports) {
     return List.of(
         // -m mark --mark 0x539/0xfff -j RETURN
-        agentsOwn(),
+        Rule.of(
+            "packets of the agent's own sockets pass",
+            new Target.Return(),
+            new Match.PacketMark(plan.agent())),
         // -d 127.0.0.1/32 -j RETURN
         Rule.of(
             "the pod's own loopback is left alone",
@@ -120,18 +133,35 @@ public final class CaptureRules {
             new Match.Protocol(IpProtocol.TCP)));
   }
 
+  /// filter sees every packet, and after nat: what was redirected goes to loopback by now.
+  private List<Rule> passedOn() {
+    List<Rule> rules = new ArrayList<>(escapes.agentsPackets());
+    rules.addAll(escapes.deniedConnections());
+    rules.add(loopback());
+    rules.add(ownAddress());
+    rules.add(reply());
+    rules.addAll(escapes.uncaptured());
+    rules.addAll(refusedUdp());
+    if (plan.udp() == UdpPolicy.ALL) {
+      rules.addAll(refusedIcmp());
+    }
+    if (plan.udp() == UdpPolicy.ALL || plan.strictness().knownProtocolsOnly()) {
+      rules.addAll(refusedProtocols());
+    }
+    return rules;
+  }
+
   private List<Rule> refusedUdp() {
     return switch (plan.udp()) {
       case OFF -> List.of();
       case QUIC ->
-          List.of(
-              // -p udp -m udp --dport 443 -j REJECT --reject-with icmp-port-unreachable
-              Rule.of(
-                  "QUIC is refused at once, so that clients fall back to TCP, where a name can be"
-                      + " seen",
-                  Target.Reject.unreachable(family),
-                  new Match.Protocol(IpProtocol.UDP),
-                  new Match.DestinationPort(IpProtocol.UDP, QUIC)));
+          // -p udp -m udp --dport 443 -j REJECT --reject-with icmp-port-unreachable
+          escapes.refused(
+              Logged.UDP,
+              "QUIC is refused at once, so that clients fall back to TCP, where a name can be seen",
+              Target.Reject.unreachable(family),
+              new Match.Protocol(IpProtocol.UDP),
+              new Match.DestinationPort(IpProtocol.UDP, QUIC));
       case ALL -> {
         List<Rule> rules = new ArrayList<>();
         if (plan.dnsPort().isEmpty()) {
@@ -144,8 +174,9 @@ public final class CaptureRules {
                   new Match.DestinationPort(IpProtocol.UDP, DNS)));
         }
         // -p udp -j REJECT --reject-with icmp-port-unreachable
-        rules.add(
-            Rule.of(
+        rules.addAll(
+            escapes.refused(
+                Logged.UDP,
                 "no other UDP leaves the pod",
                 Target.Reject.unreachable(family),
                 new Match.Protocol(IpProtocol.UDP)));
@@ -154,53 +185,106 @@ public final class CaptureRules {
     };
   }
 
-  private RuleSet refuse() {
-    List<Rule> rules = new ArrayList<>(untouched());
-    rules.add(reply());
-    // -d ff02::/16 -j RETURN
+  /// Answers have passed by now; errors belong to a connection that was let through.
+  private List<Rule> refusedIcmp() {
+    List<Rule> rules = new ArrayList<>();
+    if (family == IpFamily.V6) {
+      rules.addAll(linkLocal());
+    }
+    // -p icmp -m conntrack --ctstate RELATED -j RETURN
     rules.add(
         Rule.of(
-            "multicast on the link: neighbour discovery, group membership",
+            "errors about what passed, without which path MTU discovery fails",
             new Target.Return(),
-            new Match.Destination(LINK_LOCAL_MULTICAST)));
-    // -p ipv6-icmp -m icmp6 --icmpv6-type 135 -j RETURN
-    rules.add(neighbourDiscovery("neighbour solicitation", NEIGHBOUR_SOLICITATION));
-    // -p ipv6-icmp -m icmp6 --icmpv6-type 136 -j RETURN
-    rules.add(neighbourDiscovery("neighbour advertisement", NEIGHBOUR_ADVERTISEMENT));
-    // -p tcp -j REJECT --reject-with tcp-reset
+            icmp(),
+            new Match.ConnectionState(Match.ConnectionState.State.RELATED)));
+    // -p icmp -j REJECT --reject-with icmp-port-unreachable
+    rules.addAll(
+        escapes.refused(
+            Logged.ICMP,
+            "no other ICMP leaves the pod",
+            Target.Reject.unreachable(family),
+            icmp()));
+    return rules;
+  }
+
+  private List<Rule> refusedProtocols() {
+    List<Rule> rules = new ArrayList<>();
+    // -p udp -j RETURN
     rules.add(
         Rule.of(
+            "UDP that is not refused above",
+            new Target.Return(),
+            new Match.Protocol(IpProtocol.UDP)));
+    // -p icmp -j RETURN
+    rules.add(Rule.of("ICMP likewise", new Target.Return(), icmp()));
+    // -j REJECT --reject-with icmp-port-unreachable
+    rules.addAll(
+        escapes.refused(
+            Logged.PROTOCOL,
+            "no protocol but TCP, UDP and ICMP leaves the pod",
+            Target.Reject.unreachable(family)));
+    return rules;
+  }
+
+  private Match icmp() {
+    return new Match.Protocol(
+        switch (family) {
+          case V4 -> IpProtocol.ICMP;
+          case V6 -> IpProtocol.ICMP6;
+        });
+  }
+
+  private RuleSet refuse() {
+    List<Rule> rules = new ArrayList<>(escapes.agentsPackets());
+    rules.addAll(escapes.falseSourceWithoutNat());
+    rules.add(loopback());
+    rules.add(ownAddress());
+    rules.add(reply());
+    rules.addAll(linkLocal());
+    // -p tcp -j REJECT --reject-with tcp-reset
+    rules.addAll(
+        escapes.refused(
+            Logged.IPV6,
             "IPv6 is not captured here: clients learn at once that they have to use IPv4",
             new Target.Reject(Target.Reject.With.TCP_RESET),
             new Match.Protocol(IpProtocol.TCP)));
     // -j REJECT --reject-with icmp6-port-unreachable
-    rules.add(
-        Rule.of("nor does any other protocol pass over IPv6", Target.Reject.unreachable(family)));
+    rules.addAll(
+        escapes.refused(
+            Logged.IPV6,
+            "nor does any other protocol pass over IPv6",
+            Target.Reject.unreachable(family)));
     return new RuleSet(
         family, Map.of(Table.FILTER, List.of(new Chain(Chain.OUTPUT, "OUTPUT", rules))));
   }
 
-  private List<Rule> untouched() {
-    return List.of(
-        // -m mark --mark 0x539/0xfff -j RETURN
-        agentsOwn(),
-        // -d 127.0.0.0/8 -j RETURN
-        Rule.of(
-            "loopback is left alone",
-            new Target.Return(),
-            new Match.Destination(family.loopback())),
-        // -o lo -j RETURN
-        Rule.of(
-            "so is what the pod sends to its own address",
-            new Target.Return(),
-            new Match.OutInterface("lo")));
+  /// -d 127.0.0.0/8 -j RETURN
+  private Rule loopback() {
+    return Rule.of(
+        "loopback is left alone", new Target.Return(), new Match.Destination(family.loopback()));
   }
 
-  private Rule agentsOwn() {
+  /// -o lo -j RETURN
+  private static Rule ownAddress() {
     return Rule.of(
-        "packets of the agent's own sockets pass: redirected, they would come back to it for ever",
+        "so is what the pod sends to its own address",
         new Target.Return(),
-        new Match.PacketMark(plan.agent()));
+        new Match.OutInterface("lo"));
+  }
+
+  /// Without these no neighbour is ever found.
+  private static List<Rule> linkLocal() {
+    return List.of(
+        // -d ff02::/16 -j RETURN
+        Rule.of(
+            "multicast on the link: neighbour discovery, group membership",
+            new Target.Return(),
+            new Match.Destination(LINK_LOCAL_MULTICAST)),
+        // -p ipv6-icmp -m icmp6 --icmpv6-type 135 -j RETURN
+        neighbourDiscovery("neighbour solicitation", NEIGHBOUR_SOLICITATION),
+        // -p ipv6-icmp -m icmp6 --icmpv6-type 136 -j RETURN
+        neighbourDiscovery("neighbour advertisement", NEIGHBOUR_ADVERTISEMENT));
   }
 
   /// Filter sees every packet, also the answers of a server in the pod; a connection that the other

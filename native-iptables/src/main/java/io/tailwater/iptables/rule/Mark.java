@@ -5,6 +5,12 @@ public record Mark(int value, int mask) {
   /// The mark of the agent's own sockets: 1337, in the low twelve bits as Istio compares it.
   public static final Mark AGENT = new Mark(0x539, 0xfff);
 
+  /// No mark at all, which is what programs' packets have that set none.
+  public static final Mark NONE = new Mark(0, -1);
+
+  /// Of a connection: refused, whatever comes in it.
+  public static final Mark DENIED = new Mark(0x20, 0x20);
+
   public Mark {
     if ((value & ~mask) != 0) {
       throw new IllegalArgumentException(

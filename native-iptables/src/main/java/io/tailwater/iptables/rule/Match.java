@@ -34,10 +34,7 @@ public sealed interface Match {
       if (match instanceof Not) {
         throw new IllegalArgumentException("A negation is not negated again");
       }
-      if (match instanceof RateLimit
-          || match instanceof Reply
-          || match instanceof Original
-          || match instanceof TransparentSocket) {
+      if (match instanceof RateLimit || match instanceof Reply) {
         throw new IllegalArgumentException("iptables cannot negate " + match);
       }
     }
@@ -327,6 +324,19 @@ public sealed interface Match {
     }
   }
 
+  /// `-m addrtype --src-type LOCAL`: sent from one of this namespace's own addresses.
+  record SourceLocal() implements Match {
+    @Override
+    public List<String> arguments() {
+      return List.of("-m", "addrtype", "--src-type", "LOCAL");
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare("fib saddr type", negated, "local");
+    }
+  }
+
   /// `-m set --match-set NAME dst`. The first direction is of the address, a second one of the
   /// port. The set must exist before the rule does: an ipset for iptables, a set of our own table
   /// for nf_tables.
@@ -426,34 +436,6 @@ public sealed interface Match {
     @Override
     public String nft(NftPlace place, boolean negated) {
       return "limit rate " + perSecond + "/second burst " + burst + " packets";
-    }
-  }
-
-  /// `-m conntrack --ctdir ORIGINAL`: packets of the side that began the connection.
-  record Original() implements Match {
-    @Override
-    public List<String> arguments() {
-      return List.of("-m", "conntrack", "--ctdir", "ORIGINAL");
-    }
-
-    @Override
-    public String nft(NftPlace place, boolean negated) {
-      return compare("ct direction", negated, "original");
-    }
-  }
-
-  /// `-m socket --transparent`: a connection of a socket of this namespace that may stand at
-  /// addresses of others (IP_TRANSPARENT), handshake and TIME_WAIT included. Only in PREROUTING and
-  /// INPUT; a packet without such a socket never matches, not even negated.
-  record TransparentSocket() implements Match {
-    @Override
-    public List<String> arguments() {
-      return List.of("-m", "socket", "--transparent");
-    }
-
-    @Override
-    public String nft(NftPlace place, boolean negated) {
-      return compare("socket transparent", negated, "1");
     }
   }
 

@@ -65,7 +65,6 @@ class RuleTypesInTheKernelTest {
             add chain inet test out { type route hook output priority -150 ; }
             add chain inet test in { type filter hook prerouting priority -150 ; }
             add chain inet test filter { type filter hook output priority 0 ; }
-            add chain inet test natin { type nat hook prerouting priority -105 ; }
             add chain inet test src { type nat hook postrouting priority 100 ; }
             """
                 .formatted(version(family), version(family)));
@@ -147,6 +146,7 @@ class RuleTypesInTheKernelTest {
             new Match.ConnectionState(State.NEW),
             new Match.ConnectionState(State.NEW, State.INVALID),
             new Match.DestinationLocal(),
+            new Match.SourceLocal(),
             new Match.InSet("some", "dst"),
             new Match.InSet("some", "src"),
             new Match.OwnerUser(1337))) {
@@ -186,17 +186,6 @@ class RuleTypesInTheKernelTest {
               new Match.InInterface("veth+")));
     }
     lines.add(line(Table.RAW, "OUTPUT", "raw", new Target.ConntrackZone(1)));
-    lines.add(line(Table.RAW, "OUTPUT", "raw", new Target.OriginalZone(133)));
-    lines.add(filter(new Match.Original()));
-    lines.add(
-        line(
-            Table.MANGLE,
-            "PREROUTING",
-            "in",
-            new Target.Return(),
-            TCP,
-            new Match.TransparentSocket()));
-    lines.add(line(Table.NAT, "PREROUTING", "natin", new Target.KeepDestination()));
     lines.add(line(Table.NAT, "OUTPUT", "nat", new Target.Redirect(15001), TCP));
     lines.add(line(Table.NAT, "POSTROUTING", "src", new Target.SourceNat(range.address()), TCP));
     return lines;

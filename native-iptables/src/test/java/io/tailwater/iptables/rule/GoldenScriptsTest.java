@@ -5,7 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
@@ -22,6 +24,19 @@ class GoldenScriptsTest {
   private static final Map<String, CapturePlan> PLANS =
       new TreeMap<>(
           Map.of(
+              "closed",
+              EGRESS
+                  .withAgent(new Mark(0x1a2b3c4d, -1))
+                  .withEarlier(EarlierConnections.CUT)
+                  .withUdp(UdpPolicy.QUIC)
+                  .withStrictness(
+                      Strictness.NONE
+                          .withJoining(new Mark(0x5e6f7081, -1))
+                          .withFormer(List.of(new Mark(0x92a3b4c5, -1)))
+                          .withCgroup(Optional.of("system.slice/tailwater.service"))
+                          .withClosed(true)
+                          .withKnownProtocolsOnly(true)
+                          .withLog(1501)),
               "egress-earlier-cut",
               EGRESS.withEarlier(EarlierConnections.CUT),
               "egress",

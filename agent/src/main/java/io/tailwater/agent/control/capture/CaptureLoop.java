@@ -1,34 +1,16 @@
 package io.tailwater.agent.control.capture;
 
-import io.tailwater.agent.dataplane.accept.InterceptListener;
 import io.tailwater.agent.dataplane.accept.InterceptListener.ListenException;
 import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.agent.dataplane.flow.Workers;
-import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.CurrentRoutes;
-import io.tailwater.agent.dataplane.transport.InPodSockets;
 import io.tailwater.agent.dataplane.transport.Transport;
-import io.tailwater.agent.traffic.EgressMode;
-import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.PodRef;
-import io.tailwater.iptables.apply.InstallReport;
-import io.tailwater.iptables.apply.RulesException;
 import io.tailwater.iptables.apply.TrafficRules;
-import io.tailwater.iptables.libc.Errno;
-import io.tailwater.iptables.libc.SyscallException;
-import io.tailwater.iptables.libc.Syscalls;
-import io.tailwater.iptables.netns.NamespaceAddresses;
+import io.tailwater.iptables.netlink.NetlinkPoller;
 import io.tailwater.iptables.netns.NetnsException;
 import io.tailwater.iptables.netns.NetworkNamespace;
-import io.tailwater.iptables.rule.CapturePlan;
-import io.tailwater.iptables.rule.Drift;
-import io.tailwater.iptables.rule.EarlierConnections;
-import io.tailwater.iptables.rule.IpFamily;
-import io.tailwater.iptables.rule.Ipv6;
-import io.tailwater.iptables.rule.UdpPolicy;
-import java.io.IOException;
-import java.net.InetAddress;
-import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -36,41 +18,26 @@ import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
-import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /// Brings what is captured to what is wanted, and keeps it there: desired against actual, from
 /// facts.
 ///
-/// Order: listeners first, then rules, so that a pod never meets rules without a listener; reverse
-/// on removal. A pod that fails is tried again, and harms no other. All state belongs to the one
-/// platform thread; [#status] reads a published snapshot.
+/// Order: listeners first ([Enrolment]), then rules ([RuleKeeper]), so that a pod never meets rules
+/// without a listener; reverse on removal. A pod that fails is tried again, and harms no other. All
+/// state belongs to the one platform thread; [#status] reads a published snapshot.
 public final class CaptureLoop implements CapturedPods, AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(CaptureLoop.class);
 
-  /// How often something is done.
-  ///
-  /// @param lookNanos namespaces are looked at: gone, or replaced under the same path
-  /// @param verifyNanos the rules of a pod are read back
-  /// @param longestRetryNanos the longest wait before a pod that fails is tried again
-  record Pace(long lookNanos, long verifyNanos, long longestRetryNanos) {
-    static final Pace USUAL =
-        new Pace(
-            TimeUnit.SECONDS.toNanos(2),
-            TimeUnit.SECONDS.toNanos(30),
-            TimeUnit.SECONDS.toNanos(30));
-  }
-
-  private final Pace pace;
-  private final CaptureConfig config;
-  private final TrafficRules rules;
-  private final Transport transport;
-  private final Workers workers;
-  private final CurrentRoutes routes;
+  private final CapturePace pace;
+  private final Enrolment enrolment;
+  private final RuleKeeper keeper;
+  private final RuleCrew crew = new RuleCrew(Runtime.getRuntime().availableProcessors());
   private final Thread thread;
   private final BlockingQueue<Runnable> tasks = new LinkedBlockingQueue<>();
   private final Map<PodRef, CapturedPod> pods = new TreeMap<>();
+  private long nextLookNanos = System.nanoTime();
   private volatile List<CapturedPods.Status> published = List.of();
   private volatile boolean closed;
 
@@ -79,8 +46,9 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       TrafficRules rules,
       Transport transport,
       Workers workers,
-      CurrentRoutes routes) {
-    this(config, rules, transport, workers, routes, Pace.USUAL);
+      CurrentRoutes routes,
+      NetlinkPoller poller) {
+    this(config, rules, transport, workers, routes, poller, CapturePace.USUAL);
   }
 
   CaptureLoop(
@@ -89,13 +57,11 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       Transport transport,
       Workers workers,
       CurrentRoutes routes,
-      Pace pace) {
+      NetlinkPoller poller,
+      CapturePace pace) {
     this.pace = pace;
-    this.config = config;
-    this.rules = rules;
-    this.transport = transport;
-    this.workers = workers;
-    this.routes = routes;
+    this.enrolment = new Enrolment(transport, workers, routes);
+    this.keeper = new RuleKeeper(config, rules, routes, poller, pace);
     this.thread = Thread.ofPlatform().name("tailwater-capture").daemon(true).unstarted(this::run);
   }
 
@@ -124,7 +90,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     CompletableFuture<Void> done = new CompletableFuture<>();
     tasks.add(() -> {
       try {
-        sweep(System.nanoTime());
+        work(System.nanoTime());
       } finally {
         done.complete(null);
       }
@@ -137,17 +103,23 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     return published;
   }
 
+  /// How often rules that had been changed were put back, by how that was noticed: `notified` or
+  /// `swept`. Any thread.
+  public Map<String, Long> repairs() {
+    return Map.of("notified", keeper.notifiedRepairs(), "swept", keeper.sweptRepairs());
+  }
+
   // ---- the thread
 
   private void run() {
     while (!closed) {
       try {
-        Runnable task = tasks.poll(pace.lookNanos(), TimeUnit.NANOSECONDS);
+        Runnable task = tasks.poll(untilNext(System.nanoTime()), TimeUnit.NANOSECONDS);
         while (task != null) {
           task.run();
           task = tasks.poll();
         }
-        sweep(System.nanoTime());
+        work(System.nanoTime());
       } catch (InterruptedException _) {
         return; // nobody does: leave() ends it by a task
       } catch (Throwable e) {
@@ -157,8 +129,16 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     }
   }
 
+  private long untilNext(long now) {
+    long next = nextLookNanos;
+    for (CapturedPod pod : pods.values()) {
+      next = Math.min(next - now, pod.dueNanos(pace) - now) + now;
+    }
+    return Math.max(next - now, 0);
+  }
+
   private void publish() {
-    published = pods.values().stream().map(CapturedPod::status).toList();
+    published = pods.values().stream().map(pod -> pod.status(keeper.noticed(pod))).toList();
   }
 
   private void wanted(PodSpec spec) {
@@ -182,73 +162,97 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     }
   }
 
-  private void sweep(long now) {
+  /// Somebody has changed rules in the pod's namespace. On the poller's thread.
+  private void changed(CapturedPod pod) {
+    tasks.add(() -> pod.changed = true);
+  }
+
+  /// Everything that is due.
+  private void work(long now) {
+    if (now - nextLookNanos >= 0) {
+      nextLookNanos = now + pace.lookNanos();
+      look(now);
+    }
+    List<CapturedPod> due = new ArrayList<>();
     for (CapturedPod pod : pods.values()) {
-      try {
-        if (pod.namespace != null && !stillThere(pod)) {
-          LOG.warn(
-              "pod {}: the namespace at {} is gone; waiting for it",
-              pod.spec.ref(),
-              pod.spec.netns());
-          release(pod, false, true);
-          pod.nextTryNanos = now;
-          pod.become(
-              CapturedPod.State.PENDING, "the namespace at " + pod.spec.netns() + " is gone");
-        }
-        if (now - pod.nextTryNanos >= 0) {
-          bring(pod, now);
-        }
-      } catch (Exception e) { // Netty throws I/O failures undeclared
-        failed(pod, now, e);
+      if (now - pod.dueNanos(pace) >= 0 && prepare(pod, now)) {
+        due.add(pod);
       }
     }
+    crew.each(due, pod -> bringRules(pod, now));
+    due.forEach(pod -> finish(pod, now));
     publish();
   }
 
-  private static boolean stillThere(CapturedPod pod) {
-    NetworkNamespace held = pod.namespace;
-    try (NetworkNamespace found = NetworkNamespace.open(Path.of(pod.spec.netns()))) {
-      return held != null && held.id().equals(found.id());
-    } catch (NetnsException e) {
-      // Only what is not there is gone: out of descriptors or memory, nothing is known.
-      return e.getCause() instanceof SyscallException call
-          && call.errno() != Errno.ENOENT
-          && call.errno() != Errno.ENOTDIR;
+  /// Finds namespaces that are gone.
+  private void look(long now) {
+    for (CapturedPod pod : pods.values()) {
+      NetworkNamespace namespace = pod.namespace;
+      if (namespace != null && !namespace.isStillAt(pod.spec.netns())) {
+        LOG.warn(
+            "pod {}: the namespace at {} is gone; waiting for it",
+            pod.spec.ref(),
+            pod.spec.netns());
+        release(pod, false, true);
+        pod.nextTryNanos = now;
+        pod.become(CapturedPod.State.PENDING, "the namespace at " + pod.spec.netns() + " is gone");
+      }
     }
   }
 
-  /// One step from whatever is to what is wanted.
-  private void bring(CapturedPod pod, long now) {
-    if (pod.namespace == null) {
+  /// Brings all but the rules in place; false when there is nothing to be done about those.
+  private boolean prepare(CapturedPod pod, long now) {
+    pod.failure = null;
+    try {
+      NetworkNamespace namespace;
       try {
-        pod.namespace = NetworkNamespace.open(Path.of(pod.spec.netns()));
+        namespace = enrolment.enter(pod);
       } catch (NetnsException e) {
         notThere(pod, now, e);
-        return;
+        return false;
       }
-    }
-    NetworkNamespace namespace = pod.namespace;
-    if (pod.served == null) {
-      pod.served = serve(pod, namespace);
-    }
-    ServedPod served = pod.served;
-    if (pod.listener == null && pod.place != null) {
+      keeper.watch(pod, namespace, this::changed);
+      ServedPod served = enrolment.serve(pod, namespace);
       try {
-        pod.listener =
-            InterceptListener.open(
-                pod.place,
-                CapturePlan.OUTBOUND_PORT,
-                workers.all().stream().map(worker -> worker.lineFor(served)).toList());
+        enrolment.listen(pod, served);
       } catch (ListenException e) {
-        if (isClosed(served)) {
-          bringRules(pod, namespace, served, now); // without a listener they refuse
+        if (!keeper.isClosed(served)) {
+          throw e;
         }
-        throw e;
+        pod.failure = e; // without a listener the rules refuse
       }
+      return true;
+    } catch (Exception e) { // Netty throws I/O failures undeclared
+      failed(pod, now, e);
+      return false;
     }
-    bringRules(pod, namespace, served, now);
+  }
+
+  /// The part that takes long; perhaps on a thread of the crew.
+  private void bringRules(CapturedPod pod, long now) {
+    NetworkNamespace namespace = pod.namespace;
+    ServedPod served = pod.served;
+    if (namespace == null || served == null) {
+      return;
+    }
+    try {
+      if (keeper.isDue(pod, served, now)) {
+        keeper.bring(pod, namespace, served, now);
+      }
+    } catch (RuntimeException e) {
+      pod.failure = e;
+    }
+  }
+
+  private void finish(CapturedPod pod, long now) {
+    Exception failure = pod.failure;
+    if (failure != null) {
+      failed(pod, now, failure);
+      return;
+    }
     pod.failures = 0;
-    pod.nextTryNanos = now + pace.verifyNanos();
+    pod.lastLookNanos = System.nanoTime();
+    pod.nextTryNanos = pod.nextVerifyNanos;
     if (pod.state != CapturedPod.State.CAPTURED) {
       pod.become(CapturedPod.State.CAPTURED, "");
       LOG.info(
@@ -257,117 +261,6 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
           pod.spec.netns(),
           pod.backend,
           pod.ipv6);
-    }
-  }
-
-  private void bringRules(CapturedPod pod, NetworkNamespace namespace, ServedPod served, long now) {
-    CapturePlan plan = plan(pod, served);
-    boolean verify = now - pod.nextVerifyNanos >= 0;
-    if (plan.equals(pod.installed) && !verify) {
-      return;
-    }
-    if (plan.equals(pod.installed)) {
-      Drift drift = rules.verify(namespace, plan);
-      if (drift instanceof Drift.None) {
-        pod.nextVerifyNanos = now + pace.verifyNanos();
-        return;
-      }
-      LOG.warn("pod {}: the rules have changed ({}); putting them back", pod.spec.ref(), drift);
-    }
-    pod.installed = install(pod, namespace, plan, served);
-    pod.nextVerifyNanos = now + pace.verifyNanos();
-  }
-
-  /// Where IPv6 cannot be captured, it is refused for pods whose policy is closed, and let alone
-  /// for others.
-  private CapturePlan install(
-      CapturedPod pod, NetworkNamespace namespace, CapturePlan plan, ServedPod served) {
-    try {
-      return report(pod, plan, rules.install(namespace, plan));
-    } catch (RulesException e) {
-      if (plan.ipv6() != Ipv6.CAPTURE || e.family().filter(IpFamily.V6::equals).isEmpty()) {
-        throw e;
-      }
-      pod.ipv6Uncapturable = true; // until the pod is met anew
-      CapturePlan without = plan(pod, served);
-      LOG.warn(
-          "pod {}: IPv6 cannot be captured ({}); {}",
-          pod.spec.ref(),
-          e.getMessage(),
-          without.ipv6());
-      try {
-        return report(pod, without, rules.install(namespace, without));
-      } catch (RulesException again) {
-        if (without.ipv6() == Ipv6.REFUSE) {
-          // Nothing can be said about IPv6 here: at least IPv4 does not pass uncaptured.
-          rules.install(namespace, without.withIpv6(Ipv6.UNTOUCHED));
-        }
-        throw again;
-      }
-    }
-  }
-
-  private static CapturePlan report(CapturedPod pod, CapturePlan plan, InstallReport report) {
-    pod.backend = report.variant().toString();
-    InstallReport.Outcome six = report.outcome(IpFamily.V6);
-    pod.ipv6 =
-        six == null || six.state() == InstallReport.State.SKIPPED
-            ? "absent"
-            : switch (plan.ipv6()) {
-              case CAPTURE -> "captured";
-              case REFUSE -> "refused";
-              case UNTOUCHED -> "uncaptured";
-            };
-    return plan;
-  }
-
-  private CapturePlan plan(CapturedPod pod, ServedPod served) {
-    Ipv6 ipv6 =
-        !pod.ipv6Uncapturable ? Ipv6.CAPTURE : isClosed(served) ? Ipv6.REFUSE : Ipv6.UNTOUCHED;
-    UdpPolicy udp =
-        switch (config.udp()) {
-          case ALL -> UdpPolicy.ALL;
-          case OFF -> UdpPolicy.OFF;
-          case AUTO -> isClosed(served) ? UdpPolicy.QUIC : UdpPolicy.OFF;
-        };
-    EarlierConnections earlier =
-        isClosed(served) ? EarlierConnections.CUT : EarlierConnections.SPARED;
-    return CapturePlan.egress().withIpv6(ipv6).withUdp(udp).withEarlier(earlier);
-  }
-
-  /// Whether the pod may reach only what policy knows.
-  private boolean isClosed(ServedPod served) {
-    ClientView view = served.view(routes.get());
-    return view.registryOnly() && view.mode() == EgressMode.ENFORCE;
-  }
-
-  private ServedPod serve(CapturedPod captured, NetworkNamespace namespace) {
-    PodSpec spec = captured.spec;
-    List<InetAddress> ips = spec.ips();
-    boolean ipv6;
-    try {
-      if (ips.isEmpty()) {
-        ips = NamespaceAddresses.of(namespace);
-      }
-      ipv6 = namespace.call(CaptureLoop::hasIpv6);
-    } catch (IOException e) {
-      throw new NetnsException(
-          "cannot read the addresses in " + spec.netns() + ": " + e.getMessage(), e);
-    }
-    Pod pod = new Pod(spec.ref(), spec.serviceAccount(), spec.labels(), ips);
-    InPodSockets place =
-        new InPodSockets(namespace, transport, CapturePlan.egress().agent().value(), ipv6);
-    captured.place = place;
-    return new ServedPod(pod, place, routes.get());
-  }
-
-  private static boolean hasIpv6() {
-    try {
-      Syscalls.close(
-          Syscalls.socket(Syscalls.AF_INET6, Syscalls.SOCK_STREAM, Syscalls.IPPROTO_TCP));
-      return true;
-    } catch (SyscallException _) {
-      return false;
     }
   }
 
@@ -391,37 +284,14 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   }
 
   /// Lets go of a pod. `removeRules` is false where its namespace is gone or rules shall stay.
-  /// Connections may go on without listener and rules.
   private void release(CapturedPod pod, boolean removeRules, boolean endConnections) {
     NetworkNamespace namespace = pod.namespace;
     if (removeRules && namespace != null) { // also where an agent before us has left some
-      try {
-        rules.remove(namespace);
-      } catch (RuntimeException e) {
-        LOG.error("pod {}: its rules could not be removed: {}", pod.spec.ref(), e.getMessage());
-      }
+      keeper.remove(pod, namespace);
+    } else {
+      keeper.unwatch(pod);
     }
-    letGo(pod, endConnections);
-  }
-
-  private void letGo(CapturedPod pod, boolean endConnections) {
-    pod.installed = null;
-    if (pod.listener != null) {
-      pod.listener.close();
-      pod.listener = null;
-    }
-    ServedPod served = pod.served;
-    if (served != null) {
-      if (endConnections) {
-        workers.endAll(served);
-      }
-      workers.all().forEach(worker -> worker.forget(served));
-      pod.served = null;
-    }
-    if (pod.namespace != null) {
-      pod.namespace.close();
-      pod.namespace = null;
-    }
+    enrolment.letGo(pod, endConnections);
   }
 
   /// What happens to the pods when the agent leaves.
@@ -439,7 +309,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     tasks.add(() -> {
       for (CapturedPod pod : pods.values()) {
         try {
-          release(pod, how == Leave.UNINSTALL || opensOnLeave(pod.served), false);
+          release(pod, how == Leave.UNINSTALL || keeper.opensOnLeave(pod.served), false);
         } catch (Exception e) {
           LOG.error("pod {}: it could not be let go of", pod.spec.ref(), e);
         }
@@ -459,14 +329,6 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     if (interrupted) {
       Thread.currentThread().interrupt();
     }
-  }
-
-  private boolean opensOnLeave(@Nullable ServedPod served) {
-    return switch (config.onFailure()) {
-      case CLOSED -> false;
-      case OPEN -> true;
-      case AUTO -> served != null && !isClosed(served);
-    };
   }
 
   @Override

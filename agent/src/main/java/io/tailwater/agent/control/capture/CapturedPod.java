@@ -2,8 +2,8 @@ package io.tailwater.agent.control.capture;
 
 import io.tailwater.agent.dataplane.accept.InterceptListener;
 import io.tailwater.agent.dataplane.flow.ServedPod;
-import io.tailwater.agent.dataplane.transport.ListeningPlace;
 import io.tailwater.agent.traffic.Pod;
+import io.tailwater.iptables.apply.TranslationHold;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.CapturePlan;
 import java.time.Instant;
@@ -27,18 +27,35 @@ final class CapturedPod {
   Instant since = Instant.now();
   long nextTryNanos = System.nanoTime();
   long nextVerifyNanos = nextTryNanos;
+
+  /// When its rules were looked at last.
+  long lastLookNanos = nextTryNanos;
+
+  /// Somebody has changed rules in its namespace since.
+  boolean changed;
+
+  /// Its rules have been looked at at least once.
+  boolean swept;
+
+  /// The kernel does not tell of changes there.
+  boolean unwatchable;
+
+  /// The kernel has no way to keep redirected connections when rules are flushed.
+  boolean unholdable;
+
   boolean ipv6Uncapturable;
   int failures;
   String backend = "";
   String ipv6 = "";
   @Nullable NetworkNamespace namespace;
-
-  /// Where its listeners are; empty in node mode, where one listens for all.
-  @Nullable ListeningPlace place;
-
   @Nullable ServedPod served;
   @Nullable InterceptListener listener;
   @Nullable CapturePlan installed;
+  @Nullable DriftWatch watch;
+  @Nullable TranslationHold hold;
+
+  /// What went wrong in the round that is under way.
+  @Nullable Exception failure;
 
   CapturedPod(PodSpec spec) {
     this.spec = spec;
@@ -52,7 +69,17 @@ final class CapturedPod {
     problem = why;
   }
 
-  CapturedPods.Status status() {
+  /// When something is to be done about it. Rules that keep changing are let settle between two
+  /// looks, so that one pod cannot keep the thread busy.
+  long dueNanos(CapturePace pace) {
+    long settled = lastLookNanos + pace.settleNanos();
+    return changed && state == State.CAPTURED && settled - nextTryNanos < 0
+        ? settled
+        : nextTryNanos;
+  }
+
+  /// @param drift how changes of its rules are noticed
+  CapturedPods.Status status(String drift) {
     ServedPod now = served;
     Pod pod =
         now != null
@@ -65,6 +92,7 @@ final class CapturedPod {
         problem,
         backend,
         ipv6,
+        drift,
         now == null ? 0 : now.connections().get(),
         since);
   }

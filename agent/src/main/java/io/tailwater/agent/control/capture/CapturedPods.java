@@ -11,7 +11,7 @@ public interface CapturedPods {
 
   /// One pod. `state` is one of pending, captured, failing, removed; `problem` tells why it is not
   /// captured, or is empty; `ipv6` is captured, refused or absent; `backend` the kind of rules in
-  /// force.
+  /// force; `drift` how changes of the rules are noticed, empty while there are none.
   record Status(
       Pod pod,
       String netns,
@@ -19,6 +19,7 @@ public interface CapturedPods {
       String problem,
       String backend,
       String ipv6,
+      String drift,
       int connections,
       Instant since) {}
 }

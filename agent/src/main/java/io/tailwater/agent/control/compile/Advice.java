@@ -86,6 +86,11 @@ final class Advice {
     set.ofKind("", "Namespace").forEach(o -> namespaces.add(o.name()));
     set.ofKind("", "Pod").forEach(o -> namespaces.add(o.namespace()));
     if (!namespaces.isEmpty()) {
+      // Where somebody has put a resource there is a namespace, or will be.
+      set.all().stream()
+          .map(KubeObject::namespace)
+          .filter(n -> !n.isEmpty())
+          .forEach(namespaces::add);
       namespaces.addAll(about.podNamespaces);
     }
   }

@@ -27,6 +27,10 @@ final class ClusterWarnings {
   private final List<Problem> problems;
   private final Map<String, List<Service>> byNamespace = new HashMap<>();
 
+  /// Without any Service among the resources the services of Kubernetes are not known, and
+  /// `istio-system/*`, which is usual, may import them. `./*` is written before there is one.
+  private final boolean kubernetesKnown;
+
   private ClusterWarnings(
       ResourceSet set,
       ClusterResources.Read around,
@@ -36,6 +40,7 @@ final class ClusterWarnings {
     this.around = around;
     this.services = services;
     this.problems = problems;
+    this.kubernetesKnown = !set.ofKind("", "Service").isEmpty();
     for (Service service : services) {
       byNamespace.computeIfAbsent(service.namespace(), _ -> new ArrayList<>()).add(service);
     }
@@ -131,7 +136,12 @@ final class ClusterWarnings {
               + Problem.show(wider.get().ref())
               + "; a service is imported whole, so write that host");
     }
-    return around.virtualServices().stream().anyMatch(r -> importsRoutes(r, item, names, client))
+    boolean unknowable =
+        names.overlaps(RoutingAdvice.CLUSTER)
+            && (!kubernetesKnown || (item.host().isEmpty() && item.namespace().equals(".")));
+    return unknowable
+            || around.virtualServices().stream()
+                .anyMatch(r -> importsRoutes(r, item, names, client))
         ? Optional.empty()
         : Optional.of("imports nothing: there is no such service");
   }

@@ -327,9 +327,13 @@ public record Prediction(
             MALFORMED_HELLO,
             HELLO_TIMEOUT,
             DIRECT_HIT,
-            UNKNOWN_SOURCE,
             UDP,
-            IPV6 ->
+            IPV6,
+            MARK,
+            ICMP,
+            PROTOCOL,
+            UNCAPTURED,
+            PACKET_SOCKET ->
             Action.BLOCK;
         case CLUSTER_NOT_FOUND,
             NO_HEALTHY_UPSTREAM,

@@ -33,9 +33,13 @@ record LocalAnswer(int status, String text) {
           NO_SNI,
           HELLO_TIMEOUT,
           DIRECT_HIT,
-          UNKNOWN_SOURCE,
           UDP,
           IPV6,
+          MARK,
+          ICMP,
+          PROTOCOL,
+          UNCAPTURED,
+          PACKET_SOCKET,
           RELEASED_ADDRESS_MISMATCH ->
           502;
     };

@@ -38,9 +38,13 @@ public sealed interface Remedy {
           MALFORMED_HELLO,
           HELLO_TIMEOUT,
           DIRECT_HIT,
-          UNKNOWN_SOURCE,
           UDP,
-          IPV6 ->
+          IPV6,
+          MARK,
+          ICMP,
+          PROTOCOL,
+          UNCAPTURED,
+          PACKET_SOCKET ->
           false;
     };
   }

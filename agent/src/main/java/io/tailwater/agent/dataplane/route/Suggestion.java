@@ -55,10 +55,13 @@ public sealed interface Suggestion {
       case NOT_SUPPORTED_YET ->
           new Cannot("this version does not honour the resource that governs it");
       case DIRECT_HIT -> new Cannot("dial the destination, not the agent's port");
-      case UNKNOWN_SOURCE ->
-          new Cannot("list the pod that has this address, so that its policy is known");
       case UDP -> new Cannot("UDP carries no name that could be checked; use TCP");
       case IPV6 -> new Cannot("IPv6 cannot be captured in this pod; use IPv4");
+      case MARK -> new Cannot("let the program set no mark; then it is captured as others are");
+      case ICMP -> new Cannot("capture.udp: all lets out no ICMP but errors and answers");
+      case PROTOCOL -> new Cannot("no protocol but TCP carries a name that could be checked");
+      case UNCAPTURED -> new Cannot("connect as other programs do; then it is captured");
+      case PACKET_SOCKET -> new Cannot("use ordinary sockets; then it is captured");
       case CLUSTER_NOT_FOUND,
           NO_HEALTHY_UPSTREAM,
           DNS_FAILURE,

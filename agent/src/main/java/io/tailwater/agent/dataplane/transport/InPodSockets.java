@@ -1,13 +1,12 @@
 package io.tailwater.agent.dataplane.transport;
 
 import io.tailwater.iptables.netns.NetworkNamespace;
-import java.net.InetAddress;
 import java.net.StandardProtocolFamily;
 import java.util.List;
 
 /// Sockets born inside the pod's network namespace: they have the pod's addresses and routes, and
 /// the agent's mark, which the capture rules let pass.
-public final class InPodSockets implements SocketPlace, ListeningPlace {
+public final class InPodSockets implements SocketPlace {
   private final NetworkNamespace namespace;
   private final Transport transport;
   private final int mark;
@@ -20,19 +19,8 @@ public final class InPodSockets implements SocketPlace, ListeningPlace {
     this.ipv6 = ipv6;
   }
 
-  /// All of the pod's addresses; for both families at once where the pod has IPv6.
   @Override
-  public List<InetAddress> addresses() {
-    return List.of(InetAddress.ofLiteral(ipv6 ? "::" : "0.0.0.0"));
-  }
-
-  @Override
-  public boolean isTransparent() {
-    return false;
-  }
-
-  @Override
-  public ListeningSocket listener(InetAddress at) {
+  public ListeningSocket listener() {
     return namespace.call(() ->
         transport.listener(
             ipv6 ? StandardProtocolFamily.INET6 : StandardProtocolFamily.INET, mark));

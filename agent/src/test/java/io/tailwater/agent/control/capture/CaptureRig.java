@@ -34,8 +34,10 @@ import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.iptables.apply.CommandRunner;
 import io.tailwater.iptables.apply.IptablesTools;
+import io.tailwater.iptables.apply.IptablesVariant;
 import io.tailwater.iptables.apply.Processes;
 import io.tailwater.iptables.apply.TrafficRules;
+import io.tailwater.iptables.netlink.NetlinkPoller;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.lab.NetLab;
 import io.tailwater.lab.Place;
@@ -56,10 +58,12 @@ import org.jspecify.annotations.Nullable;
 /// The capture loop over real namespaces and rules, with a policy that lets everything pass.
 final class CaptureRig implements AutoCloseable {
   /// Quick, so that a test need not wait half a minute for a repair.
-  private static final CaptureLoop.Pace QUICK =
-      new CaptureLoop.Pace(
+  private static final CapturePace QUICK =
+      new CapturePace(
           TimeUnit.MILLISECONDS.toNanos(100),
           TimeUnit.MILLISECONDS.toNanos(300),
+          TimeUnit.MILLISECONDS.toNanos(300),
+          TimeUnit.MILLISECONDS.toNanos(50),
           TimeUnit.MILLISECONDS.toNanos(400));
 
   private static final long PATIENCE = TimeUnit.SECONDS.toNanos(30);
@@ -73,6 +77,7 @@ final class CaptureRig implements AutoCloseable {
   final TrafficRules rules;
   final IptablesTools tools;
   final CaptureLoop loop;
+  private final NetlinkPoller netlink;
   private final MultiThreadIoEventLoopGroup group;
   private final Worker worker;
   private long generation = 1;
@@ -82,8 +87,17 @@ final class CaptureRig implements AutoCloseable {
   }
 
   CaptureRig(Transport transport, CommandRunner runner) {
+    this(transport, runner, Optional.empty(), QUICK);
+  }
+
+  CaptureRig(
+      Transport transport,
+      CommandRunner runner,
+      Optional<IptablesVariant> variant,
+      CapturePace pace) {
     NetworkNamespace.warmUp();
-    tools = IptablesTools.detect(Optional.empty(), new Processes());
+    netlink = new NetlinkPoller("netlink").start();
+    tools = IptablesTools.detect(variant, new Processes());
     rules = new TrafficRules(tools, runner);
     group = new MultiThreadIoEventLoopGroup(1, transport.ioHandlers());
     EventLoop eventLoop = group.next();
@@ -119,7 +133,8 @@ final class CaptureRig implements AutoCloseable {
             transport,
             new Workers(List.of(worker), admission),
             routes,
-            QUICK);
+            netlink,
+            pace);
     loop.start();
   }
 
@@ -195,6 +210,7 @@ final class CaptureRig implements AutoCloseable {
   public void close() {
     try {
       loop.leave(CaptureLoop.Leave.UNINSTALL);
+      netlink.close();
       worker.close();
       group.shutdownGracefully(0, 5, TimeUnit.SECONDS).syncUninterruptibly();
     } finally {

@@ -239,4 +239,48 @@ class AdviceTest {
                 """)),
         "spec.resolution: STATIC without endpoints");
   }
+
+  private static String resource(String kind, String namespace, String spec) {
+    return "{apiVersion: networking.istio.io/v1, kind: "
+        + kind
+        + ", metadata: {name: r, namespace: "
+        + namespace
+        + "}, spec: "
+        + spec
+        + "}";
+  }
+
+  @Test
+  void whatMayBeKubernetesIsNotMissedWhereNoServiceIsKnown() {
+    assertThat(
+            advice(
+                resource("Sidecar", "shop", "{egress: [{hosts: [\"./*\", \"istio-system/*\"]}]}"),
+                resource(
+                    "DestinationRule",
+                    "istio-system",
+                    "{host: \"*.local\", trafficPolicy: {tls: {mode: DISABLE}}}")))
+        .isEmpty();
+  }
+
+  @Test
+  void aRuleForWhatItsNamespaceDoesNotSeeHasNoEffect() {
+    String entry = entry("wiki", DYNAMIC + "exportTo: [other]\n");
+    String rule = "{host: \"*.wikipedia.org\", trafficPolicy: {connectionPool: {tcp: {}}}}";
+
+    assertOnly(
+        advice(entry, resource("DestinationRule", "third", rule)),
+        "has no effect: pods of third do not see ServiceEntry/shop/wiki");
+    assertThat(advice(entry, resource("DestinationRule", "other", rule))).isEmpty();
+    assertThat(advice(entry, resource("DestinationRule", "shop", rule))).isEmpty();
+  }
+
+  @Test
+  void aNamespaceThatHoldsAResourceIsThere() {
+    assertThat(
+            advice(
+                entry("wiki", DYNAMIC + "exportTo: [other]\n"),
+                "{apiVersion: v1, kind: Namespace, metadata: {name: third}}",
+                resource("Sidecar", "other", "{outboundTrafficPolicy: {}}")))
+        .isEmpty();
+  }
 }

@@ -22,7 +22,6 @@ import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.route.Target;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.dataplane.transport.EpollTransport;
-import io.tailwater.agent.dataplane.transport.ListeningPlace;
 import io.tailwater.agent.dataplane.transport.ListeningSocket;
 import io.tailwater.agent.dataplane.transport.NioTransport;
 import io.tailwater.agent.dataplane.transport.SocketMaker;
@@ -132,16 +131,15 @@ final class FlowRig implements AutoCloseable {
             way == Way.EPOLL ? Grade.SPLICE : Grade.COPY);
     worker = new Worker(1, loop, maker, stages);
     workers = new Workers(List.of(worker), admission);
-    Loopback place = new Loopback(transport);
     pod =
         new ServedPod(
             new Pod(new PodRef("default", "ratings"), "default", Map.of(), List.of()),
-            place,
+            new Loopback(transport),
             first);
     try (ServerSocket free = new ServerSocket(0)) {
       port = free.getLocalPort();
     }
-    listener = InterceptListener.open(place, port, List.of(worker.lineFor(pod)));
+    listener = InterceptListener.open(pod.place(), port, List.of(worker.lineFor(pod)));
   }
 
   static FlowRig of(Way way, RouteTable table) throws IOException {
@@ -445,19 +443,9 @@ final class FlowRig implements AutoCloseable {
     }
   }
 
-  private record Loopback(Transport transport) implements SocketPlace, ListeningPlace {
+  private record Loopback(Transport transport) implements SocketPlace {
     @Override
-    public List<InetAddress> addresses() {
-      return List.of(InetAddress.ofLiteral("0.0.0.0"));
-    }
-
-    @Override
-    public boolean isTransparent() {
-      return false;
-    }
-
-    @Override
-    public ListeningSocket listener(InetAddress at) {
+    public ListeningSocket listener() {
       return transport.listener(StandardProtocolFamily.INET, 0);
     }
 
@@ -517,16 +505,6 @@ final class FlowRig implements AutoCloseable {
           listener.close();
         }
       };
-    }
-
-    @Override
-    public ListeningSocket transparentListener(StandardProtocolFamily family, int mark) {
-      throw new UnsupportedOperationException("this rig redirects");
-    }
-
-    @Override
-    public StreamSocket socketAt(InetAddress source, int mark) {
-      throw new UnsupportedOperationException("this rig redirects");
     }
 
     private ListeningSocket.Intake redirecting(ListeningSocket.Intake intake) {

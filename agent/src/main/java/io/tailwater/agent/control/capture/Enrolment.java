@@ -1,0 +1,113 @@
+package io.tailwater.agent.control.capture;
+
+import io.tailwater.agent.dataplane.accept.InterceptListener;
+import io.tailwater.agent.dataplane.flow.ServedPod;
+import io.tailwater.agent.dataplane.flow.Workers;
+import io.tailwater.agent.dataplane.route.CurrentRoutes;
+import io.tailwater.agent.dataplane.transport.InPodSockets;
+import io.tailwater.agent.dataplane.transport.Transport;
+import io.tailwater.agent.traffic.Pod;
+import io.tailwater.iptables.libc.SyscallException;
+import io.tailwater.iptables.libc.Syscalls;
+import io.tailwater.iptables.netns.NamespaceAddresses;
+import io.tailwater.iptables.netns.NetnsException;
+import io.tailwater.iptables.netns.NetworkNamespace;
+import io.tailwater.iptables.rule.CapturePlan;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.nio.file.Path;
+import java.util.List;
+
+/// Everything of a pod's capture but its rules: its namespace, who it is, its listeners. Step by
+/// step, each done once; what was reached stays. Capture thread only.
+final class Enrolment {
+  private final Transport transport;
+  private final Workers workers;
+  private final CurrentRoutes routes;
+
+  Enrolment(Transport transport, Workers workers, CurrentRoutes routes) {
+    this.transport = transport;
+    this.workers = workers;
+    this.routes = routes;
+  }
+
+  /// Opens the namespace.
+  ///
+  /// @throws NetnsException when there is none
+  NetworkNamespace enter(CapturedPod pod) {
+    if (pod.namespace == null) {
+      pod.namespace = NetworkNamespace.open(Path.of(pod.spec.netns()));
+    }
+    return pod.namespace;
+  }
+
+  /// Finds out who the pod is and where its sockets are born.
+  ServedPod serve(CapturedPod pod, NetworkNamespace namespace) {
+    if (pod.served == null) {
+      pod.served = served(pod.spec, namespace);
+    }
+    return pod.served;
+  }
+
+  /// Opens the pod's listeners.
+  ///
+  /// @throws InterceptListener.ListenException when a port cannot be had
+  void listen(CapturedPod pod, ServedPod served) {
+    if (pod.listener == null) {
+      pod.listener =
+          InterceptListener.open(
+              served.place(),
+              CapturePlan.OUTBOUND_PORT,
+              workers.all().stream().map(worker -> worker.lineFor(served)).toList());
+    }
+  }
+
+  /// Lets go of all of it. Connections may go on without a listener.
+  void letGo(CapturedPod pod, boolean endConnections) {
+    if (pod.listener != null) {
+      pod.listener.close();
+      pod.listener = null;
+    }
+    ServedPod served = pod.served;
+    if (served != null) {
+      if (endConnections) {
+        workers.endAll(served);
+      }
+      workers.all().forEach(worker -> worker.forget(served));
+      pod.served = null;
+    }
+    if (pod.namespace != null) {
+      pod.namespace.close();
+      pod.namespace = null;
+    }
+  }
+
+  private ServedPod served(PodSpec spec, NetworkNamespace namespace) {
+    List<InetAddress> ips = spec.ips();
+    boolean ipv6;
+    try {
+      if (ips.isEmpty()) {
+        ips = NamespaceAddresses.of(namespace);
+      }
+      ipv6 = namespace.call(Enrolment::hasIpv6);
+    } catch (IOException e) {
+      throw new NetnsException(
+          "cannot read the addresses in " + spec.netns() + ": " + e.getMessage(), e);
+    }
+    Pod pod = new Pod(spec.ref(), spec.serviceAccount(), spec.labels(), ips);
+    return new ServedPod(
+        pod,
+        new InPodSockets(namespace, transport, CapturePlan.egress().agent().value(), ipv6),
+        routes.get());
+  }
+
+  private static boolean hasIpv6() {
+    try {
+      Syscalls.close(
+          Syscalls.socket(Syscalls.AF_INET6, Syscalls.SOCK_STREAM, Syscalls.IPPROTO_TCP));
+      return true;
+    } catch (SyscallException _) {
+      return false;
+    }
+  }
+}

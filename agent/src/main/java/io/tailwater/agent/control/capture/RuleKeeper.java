@@ -1,0 +1,264 @@
+package io.tailwater.agent.control.capture;
+
+import io.tailwater.agent.dataplane.flow.ServedPod;
+import io.tailwater.agent.dataplane.route.ClientView;
+import io.tailwater.agent.dataplane.route.CurrentRoutes;
+import io.tailwater.agent.traffic.EgressMode;
+import io.tailwater.iptables.apply.InstallReport;
+import io.tailwater.iptables.apply.IptablesVariant;
+import io.tailwater.iptables.apply.RulesException;
+import io.tailwater.iptables.apply.TrafficRules;
+import io.tailwater.iptables.apply.TranslationHold;
+import io.tailwater.iptables.libc.SyscallException;
+import io.tailwater.iptables.netlink.NetlinkPoller;
+import io.tailwater.iptables.netns.NetworkNamespace;
+import io.tailwater.iptables.rule.CapturePlan;
+import io.tailwater.iptables.rule.Drift;
+import io.tailwater.iptables.rule.EarlierConnections;
+import io.tailwater.iptables.rule.IpFamily;
+import io.tailwater.iptables.rule.Ipv6;
+import io.tailwater.iptables.rule.UdpPolicy;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.LongAdder;
+import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/// Keeps the rules of each pod as policy wants them: installs them, learns when somebody has
+/// changed them, puts them back. A repair is one transaction, so that nothing passes unseen
+/// meanwhile and no live connection is lost.
+///
+/// One thread at a time for each pod: the capture thread, or one that it waits for.
+final class RuleKeeper {
+  private static final Logger LOG = LoggerFactory.getLogger(RuleKeeper.class);
+
+  private final CaptureConfig config;
+  private final TrafficRules rules;
+  private final CurrentRoutes routes;
+  private final NetlinkPoller poller;
+  private final CapturePace pace;
+  private final LongAdder notified = new LongAdder();
+  private final LongAdder swept = new LongAdder();
+
+  RuleKeeper(
+      CaptureConfig config,
+      TrafficRules rules,
+      CurrentRoutes routes,
+      NetlinkPoller poller,
+      CapturePace pace) {
+    this.config = config;
+    this.rules = rules;
+    this.routes = routes;
+    this.poller = poller;
+    this.pace = pace;
+  }
+
+  /// Repairs that a notification has led to. Any thread.
+  long notifiedRepairs() {
+    return notified.sum();
+  }
+
+  /// Repairs that a sweep has led to. Any thread.
+  long sweptRepairs() {
+    return swept.sum();
+  }
+
+  /// Listens for changes in the pod's namespace, where the kernel tells of them.
+  void watch(CapturedPod pod, NetworkNamespace namespace, Consumer<CapturedPod> changed) {
+    if (pod.watch != null || pod.unwatchable) {
+      return;
+    }
+    if (rules.tools().variant() == IptablesVariant.LEGACY) {
+      pod.unwatchable = true;
+      return;
+    }
+    try {
+      pod.watch = DriftWatch.open(namespace, poller, () -> changed.accept(pod));
+    } catch (SyscallException e) {
+      pod.unwatchable = true;
+      LOG.warn(
+          "pod {}: changes of its rules are not notified ({}); looking every {} s",
+          pod.spec.ref(),
+          e.getMessage(),
+          TimeUnit.NANOSECONDS.toSeconds(pace.unnotifiedNanos()));
+    }
+  }
+
+  /// How changes of rules are noticed, for people.
+  String noticed(CapturedPod pod) {
+    if (pod.installed == null) {
+      return "";
+    }
+    long every = pod.watch != null ? pace.sweepNanos() : pace.unnotifiedNanos();
+    String interval =
+        every % 1_000_000_000 == 0
+            ? TimeUnit.NANOSECONDS.toSeconds(every) + " s"
+            : TimeUnit.NANOSECONDS.toMillis(every) + " ms";
+    return (pod.watch != null ? "notified, swept every " : "swept every ") + interval;
+  }
+
+  /// Whether there is something to do about the pod's rules now.
+  boolean isDue(CapturedPod pod, ServedPod served, long now) {
+    return pod.changed
+        || now - pod.nextVerifyNanos >= 0
+        || !plan(pod, served).equals(pod.installed);
+  }
+
+  /// Brings the rules to what is wanted, from whatever is there.
+  void bring(CapturedPod pod, NetworkNamespace namespace, ServedPod served, long now) {
+    CapturePlan plan = plan(pod, served);
+    boolean told = pod.changed;
+    pod.changed = false;
+    if (plan.equals(pod.installed)) {
+      Drift drift = rules.verify(namespace, plan);
+      if (drift instanceof Drift.None) {
+        verified(pod, now);
+        return;
+      }
+      LOG.warn(
+          "pod {}: the rules have changed ({}, {}); putting them back",
+          pod.spec.ref(),
+          told ? "notified" : "found by a sweep",
+          drift);
+      (told ? notified : swept).increment();
+    }
+    // Of a repair the agent hears itself and looks once more, which is right: somebody may flush
+    // again meanwhile. Many new pods would make many such looks; theirs come later, and spread.
+    DriftWatch watch = pod.swept ? null : pod.watch;
+    if (watch != null) {
+      watch.pause();
+    }
+    try {
+      pod.installed = install(pod, namespace, plan, served);
+      hold(pod, namespace);
+    } finally {
+      if (watch != null) {
+        watch.resume();
+      }
+    }
+    verified(pod, now);
+  }
+
+  /// Live connections shall outlast rules that somebody flushes, and rules that are removed.
+  private static void hold(CapturedPod pod, NetworkNamespace namespace) {
+    if (pod.hold != null || pod.unholdable) {
+      return;
+    }
+    try {
+      pod.hold = TranslationHold.open(namespace);
+    } catch (SyscallException e) {
+      pod.unholdable = true;
+      LOG.info(
+          "pod {}: connections through the agent end when somebody flushes its rules ({})",
+          pod.spec.ref(),
+          e.getMessage());
+    }
+  }
+
+  /// Sweeps of many pods are spread, also where the pods came all at once. The first comes early.
+  private void verified(CapturedPod pod, long now) {
+    long every = pod.watch != null ? pace.sweepNanos() : pace.unnotifiedNanos();
+    pod.nextVerifyNanos = now + (pod.swept ? every : firstSweep(every));
+    pod.swept = true;
+  }
+
+  private static long firstSweep(long every) {
+    return ThreadLocalRandom.current().nextLong(every / 20, every / 4 + 1);
+  }
+
+  /// Where IPv6 cannot be captured, it is refused for pods whose policy is closed, and let alone
+  /// for others.
+  private CapturePlan install(
+      CapturedPod pod, NetworkNamespace namespace, CapturePlan plan, ServedPod served) {
+    try {
+      return report(pod, plan, rules.install(namespace, plan));
+    } catch (RulesException e) {
+      if (plan.ipv6() != Ipv6.CAPTURE || e.family().filter(IpFamily.V6::equals).isEmpty()) {
+        throw e;
+      }
+      pod.ipv6Uncapturable = true; // until the pod is met anew
+      CapturePlan without = plan(pod, served);
+      LOG.warn(
+          "pod {}: IPv6 cannot be captured ({}); {}",
+          pod.spec.ref(),
+          e.getMessage(),
+          without.ipv6());
+      try {
+        return report(pod, without, rules.install(namespace, without));
+      } catch (RulesException again) {
+        if (without.ipv6() == Ipv6.REFUSE) {
+          // Nothing can be said about IPv6 here: at least IPv4 does not pass uncaptured.
+          rules.install(namespace, without.withIpv6(Ipv6.UNTOUCHED));
+        }
+        throw again;
+      }
+    }
+  }
+
+  private static CapturePlan report(CapturedPod pod, CapturePlan plan, InstallReport report) {
+    pod.backend = report.variant().toString();
+    InstallReport.Outcome six = report.outcome(IpFamily.V6);
+    pod.ipv6 =
+        six == null || six.state() == InstallReport.State.SKIPPED
+            ? "absent"
+            : switch (plan.ipv6()) {
+              case CAPTURE -> "captured";
+              case REFUSE -> "refused";
+              case UNTOUCHED -> "uncaptured";
+            };
+    return plan;
+  }
+
+  private CapturePlan plan(CapturedPod pod, ServedPod served) {
+    boolean closed = isClosed(served);
+    Ipv6 ipv6 = !pod.ipv6Uncapturable ? Ipv6.CAPTURE : closed ? Ipv6.REFUSE : Ipv6.UNTOUCHED;
+    UdpPolicy udp =
+        switch (config.udp()) {
+          case ALL -> UdpPolicy.ALL;
+          case OFF -> UdpPolicy.OFF;
+          case AUTO -> closed ? UdpPolicy.QUIC : UdpPolicy.OFF;
+        };
+    EarlierConnections earlier = closed ? EarlierConnections.CUT : EarlierConnections.SPARED;
+    return CapturePlan.egress().withIpv6(ipv6).withUdp(udp).withEarlier(earlier);
+  }
+
+  /// Whether the pod may reach only what policy knows.
+  boolean isClosed(ServedPod served) {
+    ClientView view = served.view(routes.get());
+    return view.registryOnly() && view.mode() == EgressMode.ENFORCE;
+  }
+
+  /// Whether what the pod sends passes while no agent runs.
+  boolean opensOnLeave(@Nullable ServedPod served) {
+    return switch (config.onFailure()) {
+      case CLOSED -> false;
+      case OPEN -> true;
+      case AUTO -> served != null && !isClosed(served);
+    };
+  }
+
+  /// Takes the pod's rules away, also those that an agent before has left.
+  void remove(CapturedPod pod, NetworkNamespace namespace) {
+    unwatch(pod);
+    try {
+      rules.remove(namespace);
+    } catch (RuntimeException e) {
+      LOG.error("pod {}: its rules could not be removed: {}", pod.spec.ref(), e.getMessage());
+    }
+  }
+
+  /// Stops looking after the pod's rules, and leaves them.
+  void unwatch(CapturedPod pod) {
+    if (pod.watch != null) {
+      pod.watch.close();
+      pod.watch = null;
+    }
+    if (pod.hold != null) {
+      pod.hold.close();
+      pod.hold = null;
+    }
+    pod.installed = null;
+  }
+}

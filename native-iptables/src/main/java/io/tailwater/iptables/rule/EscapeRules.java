@@ -1,0 +1,211 @@
+package io.tailwater.iptables.rule;
+
+import io.tailwater.iptables.rule.Match.ConnectionState.State;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+
+/// The rules against what pretends to be the agent and what goes round the redirection, of one
+/// family. Pure.
+///
+/// nat sees the first packet of a connection only, so that is where a connection is judged; nat may
+/// not drop, so it marks the connection DENIED, and filter refuses all that carries this.
+final class EscapeRules {
+  /// Lines in the log per rule: more than a thousand a minute, so that a guesser shows.
+  private static final Match LIMIT = new Match.RateLimit(50, 100);
+
+  /// Enough for all headers.
+  private static final int LOGGED_BYTES = 256;
+
+  private static final Match TCP = new Match.Protocol(IpProtocol.TCP);
+  private static final Match LOOPBACK = new Match.OutInterface("lo");
+  private static final Match MARKED = new Match.PacketMark(Mark.NONE).not();
+  private static final Match DENIED = new Match.ConnectionMark(Mark.DENIED);
+
+  private final CapturePlan plan;
+  private final IpFamily family;
+
+  EscapeRules(CapturePlan plan, IpFamily family) {
+    this.plan = plan;
+    this.family = family;
+  }
+
+  /// For nat: new connections of the agent's own sockets pass.
+  List<Rule> agentsConnections() {
+    return Stream.concat(Stream.of(plan.agent()), plan.strictness().joining().stream())
+        .map(mark ->
+            // -m mark --mark 0x539/0xfff -j RETURN, and perhaps -m cgroup --path ...
+            new Rule(
+                both(new Match.PacketMark(mark), plan.strictness().cgroup()),
+                new Target.Return(),
+                "packets of the agent's own sockets pass: redirected, they would come back to"
+                    + " it for ever"))
+        .toList();
+  }
+
+  private static List<Match> both(Match mark, Optional<String> cgroup) {
+    return cgroup
+        .<List<Match>>map(path -> List.of(mark, new Match.Cgroup(path)))
+        .orElse(List.of(mark));
+  }
+
+  /// For filter: packets of the agent's own sockets pass.
+  List<Rule> agentsPackets() {
+    return ownMarks()
+        .map(mark ->
+            // -m mark --mark 0x539/0xfff -j RETURN
+            Rule.of(
+                "packets of the agent's own sockets pass",
+                new Target.Return(),
+                new Match.PacketMark(mark)))
+        .toList();
+  }
+
+  private Stream<Mark> ownMarks() {
+    return Stream.of(
+            Stream.of(plan.agent()),
+            plan.strictness().joining().stream(),
+            plan.strictness().former().stream())
+        .flatMap(marks -> marks)
+        .distinct();
+  }
+
+  /// For mangle POSTROUTING: a filter on any socket can read the mark of a packet that reaches it,
+  /// and packet sockets are reached by all.
+  List<Rule> veil() {
+    return ownMarks()
+        .filter(Mark::isWhole)
+        .map(mark ->
+            // -m mark --mark 0x1a2b3c4d -j MARK --set-xmark 0x0/0xffffffff
+            Rule.of(
+                "the secret mark has done its work, and nobody is to read it from a packet",
+                new Target.SetPacketMark(Mark.NONE),
+                new Match.PacketMark(mark)))
+        .toList();
+  }
+
+  /// For nat, ahead of what leaves loopback alone: a false source there would make an entry by
+  /// which a connection of the pod's own looks like an answer.
+  List<Rule> falseSource() {
+    return denied(
+        Logged.UNCAPTURED,
+        "nobody in this namespace has that address: a connection to it is being prepared",
+        LOOPBACK,
+        new Match.SourceLocal().not());
+  }
+
+  /// For nat, likewise: with SO_BINDTODEVICE lo any program can send there what is meant for
+  /// outside, and the entry that this makes would let its next connection past the redirection.
+  List<Rule> falseDestination() {
+    return denied(
+        Logged.UNCAPTURED,
+        "not meant for loopback: a connection that is not redirected is being prepared",
+        LOOPBACK,
+        new Match.Destination(multicast()).not(),
+        new Match.DestinationLocal().not());
+  }
+
+  private Cidr multicast() {
+    return switch (family) {
+      case V4 -> Cidr.of("224.0.0.0/4");
+      case V6 -> Cidr.of("ff00::/8");
+    };
+  }
+
+  /// For nat: marks that are not the agent's.
+  List<Rule> wrongMarks() {
+    if (plan.strictness().closed()) {
+      return denied(Logged.MARK, "somebody else's mark: it pretends to be the agent", MARKED);
+    }
+    return log(Logged.MARK_CAPTURED, "somebody else's mark: captured all the same", MARKED)
+        .map(List::of)
+        .orElse(List.of());
+  }
+
+  private List<Rule> denied(Logged reason, String why, Match... matches) {
+    List<Rule> rules = new ArrayList<>();
+    log(reason, why, matches).ifPresent(rules::add);
+    // ... -j CONNMARK --set-xmark 0x20/0x20
+    rules.add(new Rule(List.of(matches), new Target.SetConnectionMark(Mark.DENIED), why));
+    return rules;
+  }
+
+  /// For filter, ahead of what leaves loopback alone: a redirected connection goes there.
+  List<Rule> deniedConnections() {
+    String why = "nat has found that this connection pretends to be something else";
+    return List.of(
+        // -p tcp -m connmark --mark 0x20/0x20 -j REJECT --reject-with tcp-reset
+        Rule.of(why, new Target.Reject(Target.Reject.With.TCP_RESET), TCP, DENIED),
+        // -m connmark --mark 0x20/0x20 -j REJECT --reject-with icmp-port-unreachable
+        Rule.of(why, Target.Reject.unreachable(family), DENIED));
+  }
+
+  /// For filter, behind the agent's packets, loopback and answers: no other TCP can be here but
+  /// what was connected before the rules came.
+  List<Rule> uncaptured() {
+    Target.Reject reset = new Target.Reject(Target.Reject.With.TCP_RESET);
+    String why = "TCP that nobody redirected: by an entry made before, or by forged packets";
+    if (plan.earlier() == EarlierConnections.CUT) {
+      // -p tcp -j REJECT --reject-with tcp-reset
+      return refused(Logged.UNCAPTURED, why, reset, TCP);
+    }
+    List<Rule> rules = new ArrayList<>();
+    // -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j REJECT --reject-with tcp-reset
+    rules.addAll(refused(Logged.UNCAPTURED, why, reset, TCP, new Match.Syn()));
+    // -p tcp -m conntrack --ctstate INVALID -j DROP
+    rules.addAll(
+        refused(
+            Logged.UNCAPTURED,
+            "flags or fragments that make no connection: nat does not look at them",
+            new Target.Drop(),
+            TCP,
+            new Match.ConnectionState(State.INVALID)));
+    return rules;
+  }
+
+  /// For filter of a family that is refused, where nat does not judge first packets.
+  List<Rule> falseSourceWithoutNat() {
+    return refused(
+        Logged.UNCAPTURED,
+        "nobody in this namespace has that address: a connection to it is being prepared",
+        new Target.Drop(),
+        LOOPBACK,
+        new Match.ConnectionState(State.NEW),
+        new Match.SourceLocal().not());
+  }
+
+  /// For filter FORWARD: what others let this pod send for them would leave uncaptured.
+  List<Rule> forwarded() {
+    List<Rule> rules = new ArrayList<>();
+    // -m conntrack --ctdir REPLY -j RETURN
+    rules.add(
+        Rule.of("answers of what is behind this pod", new Target.Return(), new Match.Reply()));
+    // -j REJECT --reject-with icmp-port-unreachable
+    rules.addAll(
+        refused(
+            Logged.UNCAPTURED,
+            "forwarded packets are not captured",
+            Target.Reject.unreachable(family)));
+    return rules;
+  }
+
+  /// A refusal with its line in the log.
+  List<Rule> refused(Logged reason, String why, Target target, Match... matches) {
+    List<Rule> rules = new ArrayList<>();
+    log(reason, why, matches).ifPresent(rules::add);
+    rules.add(new Rule(List.of(matches), target, why));
+    return rules;
+  }
+
+  /// `... -m limit --limit 50/sec --limit-burst 100 -j NFLOG --nflog-prefix tailwater:udp`
+  private Optional<Rule> log(Logged reason, String why, Match... matches) {
+    return plan.strictness()
+        .log()
+        .map(group ->
+            new Rule(
+                Stream.concat(Stream.of(matches), Stream.of(LIMIT)).toList(),
+                new Target.Log(reason.prefix(), group, LOGGED_BYTES),
+                "told: " + why));
+  }
+}

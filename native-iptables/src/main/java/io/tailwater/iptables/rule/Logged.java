@@ -1,0 +1,43 @@
+package io.tailwater.iptables.rule;
+
+import java.util.Optional;
+
+/// What rules say in the log (NFLOG) of a packet: why it was refused. The words after the prefix
+/// are the agent's reasons.
+public enum Logged {
+  UDP("udp"),
+  IPV6("ipv6"),
+  /// With a mark that is not the agent's, and refused.
+  MARK("mark"),
+  /// With such a mark, and captured as everything else is.
+  MARK_CAPTURED("mark-captured"),
+  ICMP("icmp"),
+  PROTOCOL("protocol"),
+  /// TCP that went round the redirection.
+  UNCAPTURED("uncaptured"),
+  /// A frame that a packet socket sent past all rules.
+  PACKET_SOCKET("packet_socket");
+
+  private static final String PREFIX = "tailwater:";
+
+  private final String word;
+
+  Logged(String word) {
+    this.word = word;
+  }
+
+  /// As the rule carries it: `tailwater:udp`.
+  public String prefix() {
+    return PREFIX + word;
+  }
+
+  /// What a prefix says; empty where it is not one of ours.
+  public static Optional<Logged> of(String prefix) {
+    for (Logged one : values()) {
+      if (prefix.equals(one.prefix())) {
+        return Optional.of(one);
+      }
+    }
+    return Optional.empty();
+  }
+}
