@@ -214,7 +214,10 @@ final class CheckCommand implements Callable<Integer> {
       EgressSettings egress = one ? configs.getFirst().egress() : EgressSettings.DEFAULTS;
       ResourceSet set = ResourceSet.of(List.of(new SourceSnapshot("files", objects, problems)));
       Set<String> pods = new HashSet<>();
-      configs.forEach(c -> c.pods().forEach(p -> pods.add(p.ref().namespace())));
+      for (AgentConfig config : configs) {
+        config.pods().forEach(p -> pods.add(p.ref().namespace()));
+        config.podFolders().forEach(f -> pods.add(f.namespace()));
+      }
       return new PolicyCompiler(mesh, egress).check(set, pods).problems();
     }
   }

@@ -1,6 +1,8 @@
 package io.tailwater.agent.config;
 
 import io.tailwater.agent.control.capture.CaptureConfig;
+import io.tailwater.agent.control.capture.PodEntry;
+import io.tailwater.agent.control.capture.PodFolder;
 import io.tailwater.agent.control.capture.PodSpec;
 import io.tailwater.agent.control.istio.EgressSettings;
 import io.tailwater.agent.control.istio.MeshSettings;
@@ -25,7 +27,7 @@ public record AgentConfig(
     MeshSettings mesh,
     EgressSettings egress,
     List<Source> sources,
-    List<PodSpec> pods,
+    List<PodEntry> podEntries,
     CaptureConfig capture,
     ResolveConfig dns,
     Transport transport,
@@ -55,7 +57,20 @@ public record AgentConfig(
 
   public AgentConfig {
     sources = List.copyOf(sources);
-    pods = List.copyOf(pods);
+    podEntries = List.copyOf(podEntries);
+  }
+
+  /// The pods that are listed one by one.
+  public List<PodSpec> pods() {
+    return podEntries.stream().filter(PodSpec.class::isInstance).map(PodSpec.class::cast).toList();
+  }
+
+  /// The folders whose namespaces are pods.
+  public List<PodFolder> podFolders() {
+    return podEntries.stream()
+        .filter(PodFolder.class::isInstance)
+        .map(PodFolder.class::cast)
+        .toList();
   }
 
   /// Every key with its value as it would be written, in the order of the reference, for

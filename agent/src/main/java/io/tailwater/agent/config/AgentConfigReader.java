@@ -1,6 +1,8 @@
 package io.tailwater.agent.config;
 
 import io.tailwater.agent.control.capture.CaptureConfig;
+import io.tailwater.agent.control.capture.PodEntry;
+import io.tailwater.agent.control.capture.PodFolder;
 import io.tailwater.agent.control.capture.PodSpec;
 import io.tailwater.agent.control.istio.EgressSettings;
 import io.tailwater.agent.control.istio.MeshSettings;
@@ -294,12 +296,21 @@ public final class AgentConfigReader {
     samePorts(file);
     Set<PodRef> seen = new HashSet<>();
     Set<String> namespaces = new HashSet<>();
-    for (PodSpec pod : get(ConfigKeys.PODS)) {
-      if (!seen.add(pod.ref())) {
-        error(ConfigKeys.PODS, file, "the pod " + pod.ref() + " is listed twice");
-      }
-      if (!namespaces.add(pod.netns())) {
-        error(ConfigKeys.PODS, file, "the namespace " + pod.netns() + " is listed twice");
+    for (PodEntry entry : get(ConfigKeys.PODS)) {
+      switch (entry) {
+        case PodSpec pod -> {
+          if (!seen.add(pod.ref())) {
+            error(ConfigKeys.PODS, file, "the pod " + pod.ref() + " is listed twice");
+          }
+          if (!namespaces.add(pod.netns())) {
+            error(ConfigKeys.PODS, file, "the namespace " + pod.netns() + " is listed twice");
+          }
+        }
+        case PodFolder(Path folder, _) -> {
+          if (!namespaces.add(folder.toString())) {
+            error(ConfigKeys.PODS, file, "the folder " + folder + " is watched twice");
+          }
+        }
       }
     }
   }

@@ -1,7 +1,7 @@
 package io.tailwater.agent.config;
 
 import io.tailwater.agent.control.capture.CaptureConfig;
-import io.tailwater.agent.control.capture.PodSpec;
+import io.tailwater.agent.control.capture.PodEntry;
 import io.tailwater.agent.control.istio.DestinationRule;
 import io.tailwater.agent.control.istio.MeshSettings.OutboundTrafficPolicy;
 import io.tailwater.agent.control.istio.ServiceEntryVisibility;
@@ -165,13 +165,14 @@ final class ConfigKeys {
           "Where policy comes from. The same kind, namespace and name in two of them: the later one"
               + " wins whole.",
           AgentConfig::sources);
-  static final ConfigKey<List<PodSpec>> PODS =
+  static final ConfigKey<List<PodEntry>> PODS =
       key(
           "pods",
           Shape.listOf(new PodShape()),
           "",
-          "Which pods to capture. `ips` are found out where the namespace can be entered.",
-          AgentConfig::pods);
+          "Which pods to capture. `ips` are found out where the namespace can be entered. With"
+              + " `watch` every network namespace in a folder is a pod, named as its file.",
+          AgentConfig::podEntries);
   static final ConfigKey<CaptureConfig.Mode> CAPTURE_MODE =
       key(
           "capture.mode",

@@ -1,5 +1,7 @@
 package io.tailwater.agent.config;
 
+import io.tailwater.agent.control.capture.PodEntry;
+import io.tailwater.agent.control.capture.PodFolder;
 import io.tailwater.agent.control.capture.PodSpec;
 import io.tailwater.agent.control.source.Nearest;
 import io.tailwater.agent.control.source.YamlValue;
@@ -14,9 +16,11 @@ import java.util.Optional;
 import java.util.regex.Pattern;
 
 /// One item of `pods:`.
-final class PodShape implements Shape<PodSpec> {
+final class PodShape implements Shape<PodEntry> {
   private static final List<String> KEYS =
       List.of("namespace", "name", "serviceAccount", "labels", "netns", "ips");
+
+  private static final List<String> FOLDER_KEYS = List.of("watch", "namespace");
 
   /// Kubernetes' names (RFC 1123 subdomain).
   private static final Pattern NAME = Pattern.compile("[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?");
@@ -44,22 +48,15 @@ final class PodShape implements Shape<PodSpec> {
               "text", t -> t.equals(At.shown(t)) ? Optional.of(t) : Optional.empty(), t -> t));
 
   @Override
-  public Optional<PodSpec> read(YamlValue value, At at) {
+  public Optional<PodEntry> read(YamlValue value, At at) {
     if (!(value instanceof YamlValue.Mapping map)) {
       at.error(value.line(), "must be a mapping with namespace, name and netns");
       return Optional.empty();
     }
     if (map.fields().containsKey("watch")) {
-      at.below("watch")
-          .notBuilt(map.fields().get("watch").line(), "is not built yet; list the pods one by one");
-      return Optional.empty();
+      return folder(map, at);
     }
-    for (YamlValue.Field field : map.fields().values()) {
-      if (!KEYS.contains(field.key())) {
-        at.below(At.shown(field.key()))
-            .error(field.line(), "unknown key" + Nearest.hint(field.key(), KEYS));
-      }
-    }
+    unknown(map, KEYS, at);
     Optional<String> namespace = required(map, "namespace", NAMES, at);
     Optional<String> name = required(map, "name", NAMES, at);
     Optional<Path> netns = required(map, "netns", NETNS, at);
@@ -71,6 +68,22 @@ final class PodShape implements Shape<PodSpec> {
     }
     PodRef ref = new PodRef(namespace.get(), name.get());
     return Optional.of(new PodSpec(ref, account, labels, netns.get().toString(), ips));
+  }
+
+  private static Optional<PodEntry> folder(YamlValue.Mapping map, At at) {
+    unknown(map, FOLDER_KEYS, at);
+    Optional<Path> folder = required(map, "watch", NETNS, at);
+    Optional<String> namespace = required(map, "namespace", NAMES, at);
+    return folder.flatMap(path -> namespace.map(name -> new PodFolder(path.normalize(), name)));
+  }
+
+  private static void unknown(YamlValue.Mapping map, List<String> keys, At at) {
+    for (YamlValue.Field field : map.fields().values()) {
+      if (!keys.contains(field.key())) {
+        at.below(At.shown(field.key()))
+            .error(field.line(), "unknown key" + Nearest.hint(field.key(), keys));
+      }
+    }
   }
 
   private static <T> Optional<T> required(
@@ -88,7 +101,15 @@ final class PodShape implements Shape<PodSpec> {
   }
 
   @Override
-  public String show(PodSpec pod) {
+  public String show(PodEntry entry) {
+    return switch (entry) {
+      case PodFolder(Path folder, String namespace) ->
+          "{watch: " + folder + ", namespace: " + namespace + "}";
+      case PodSpec pod -> show(pod);
+    };
+  }
+
+  private static String show(PodSpec pod) {
     return "{namespace: "
         + pod.ref().namespace()
         + ", name: "
@@ -106,6 +127,7 @@ final class PodShape implements Shape<PodSpec> {
 
   @Override
   public String syntax() {
-    return "`{namespace, name, serviceAccount, labels, netns, ips}`; not built yet: `watch`";
+    return "`{namespace, name, serviceAccount, labels, netns, ips}` or `{watch: FOLDER,"
+               + " namespace}`";
   }
 }

@@ -14,6 +14,7 @@ import io.tailwater.agent.control.capture.CaptureConfig;
 import io.tailwater.agent.control.capture.CaptureLoop;
 import io.tailwater.agent.control.capture.ListedPods;
 import io.tailwater.agent.control.capture.PodSource;
+import io.tailwater.agent.control.capture.WatchedPods;
 import io.tailwater.agent.control.compile.DnsAnswers;
 import io.tailwater.agent.control.compile.PolicyCompiler;
 import io.tailwater.agent.control.compile.PolicyFeed;
@@ -101,7 +102,7 @@ public final class Agent implements AutoCloseable {
   private final Workers workers;
   private final NetlinkPoller netlink;
   private final CaptureLoop capture;
-  private final PodSource pods;
+  private final List<PodSource> pods;
   private final Thread housekeeper;
   private final AdminServer admin;
   private final PolicyStats policyStats = new PolicyStats();
@@ -157,7 +158,7 @@ public final class Agent implements AutoCloseable {
             capture::repairs);
     policyStats.register(accounts.metrics());
     this.policy = new PolicyFeed(sources(config), compiler, routes, secrets, this::published);
-    this.pods = new ListedPods(config.pods());
+    this.pods = podSources(config);
     this.housekeeper = Thread.ofVirtual().name("tailwater-housekeeping").unstarted(this::keepHouse);
     this.admin =
         listen(
@@ -197,14 +198,14 @@ public final class Agent implements AutoCloseable {
     sayWhatIsNotCaptured(config);
     policy.start();
     capture.start();
-    pods.start(capture::accept);
+    pods.forEach(source -> source.start(capture::accept));
     capture.settled().join();
     capturing.close();
     housekeeper.start();
   }
 
   private static void sayWhatIsNotCaptured(AgentConfig config) {
-    if (config.pods().isEmpty()) {
+    if (config.podEntries().isEmpty()) {
       LOG.warn("no pods are listed: nothing is captured; list them under pods:");
     }
     if (config.sources().isEmpty()) {
@@ -217,7 +218,7 @@ public final class Agent implements AutoCloseable {
 
   /// Without these no pod could be captured, and each would fail with an error of its own.
   private static void requireEssentials(AgentConfig config) {
-    if (config.pods().isEmpty()) {
+    if (config.podEntries().isEmpty()) {
       return;
     }
     List<String> missing =
@@ -237,6 +238,13 @@ public final class Agent implements AutoCloseable {
     } catch (RulesException e) {
       throw new StartException(StartException.Kind.MISSING, String.valueOf(e.getMessage()));
     }
+  }
+
+  private static List<PodSource> podSources(AgentConfig config) {
+    List<PodSource> sources = new ArrayList<>();
+    sources.add(new ListedPods(config.pods()));
+    config.podFolders().forEach(folder -> sources.add(new WatchedPods(folder, config.pods())));
+    return sources;
   }
 
   private static DnsAnswers dnsAnswers(AgentConfig config) {
@@ -400,7 +408,7 @@ public final class Agent implements AutoCloseable {
       closed = true;
     }
     housekeeper.interrupt();
-    pods.close();
+    pods.forEach(PodSource::close);
     capture.leave(how);
     netlink.close();
     admin.close();
@@ -431,7 +439,7 @@ public final class Agent implements AutoCloseable {
       Thread.ofVirtual()
           .name("tailwater-drain")
           .start(() -> {
-            pods.close();
+            pods.forEach(PodSource::close);
             capture.leave(
                 uninstall ? CaptureLoop.Leave.UNINSTALL : CaptureLoop.Leave.AS_CONFIGURED);
           });

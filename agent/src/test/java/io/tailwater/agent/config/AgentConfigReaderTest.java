@@ -3,6 +3,7 @@ package io.tailwater.agent.config;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.tailwater.agent.control.capture.CaptureConfig;
+import io.tailwater.agent.control.capture.PodFolder;
 import io.tailwater.agent.control.capture.PodSpec;
 import io.tailwater.agent.control.istio.MeshSettings.OutboundTrafficPolicy;
 import io.tailwater.agent.control.istio.ServiceEntryVisibility;
@@ -263,8 +264,7 @@ class AgentConfigReaderTest {
         "relay: kernel; relay",
         "limits: {dnsQueriesPerPodPerSecond: 7}; limits.dnsQueriesPerPodPerSecond",
         "sources: [{kubernetes: {}}]; sources[0].kubernetes",
-        "sources: [{istiod: {address: istiod:15012}}]; sources[0].istiod",
-        "pods: [{watch: /run/netns, namespace: default}]; pods[0].watch"
+        "sources: [{istiod: {address: istiod:15012}}]; sources[0].istiod"
       })
   void whatIsNotBuiltYetStopsTheAgentAndSaysSo(String yaml, String key) {
     AgentConfigReader.Loaded loaded = load(yaml);
@@ -284,6 +284,23 @@ class AgentConfigReaderTest {
         dns: {answers: auto, unknownNames: forward}
         limits: {dnsQueriesPerPodPerSecond: 100}
         """);
+  }
+
+  @Test
+  void everyNamespaceOfAFolderCanBeAPod() {
+    AgentConfig config = good("pods: [{watch: /run/netns/, namespace: default}]");
+    assertThat(config.podFolders())
+        .containsExactly(new PodFolder(Path.of("/run/netns"), "default"));
+    assertThat(config.pods()).isEmpty();
+    assertThat(config.effective())
+        .containsEntry("pods", "[{watch: /run/netns, namespace: default}]");
+
+    assertThat(problems("pods: [{watch: /run/netns}]"))
+        .containsExactly("tailwater.yaml:1: pods[0].namespace: is missing");
+    assertThat(problems("pods: [{watch: /a, namespace: b, name: c}, {watch: /a, namespace: b}]"))
+        .containsExactly("tailwater.yaml:1: pods[0].name: unknown key");
+    assertThat(problems("pods: [{watch: /a, namespace: b}, {watch: /a, namespace: c}]"))
+        .containsExactly("tailwater.yaml:1: pods: the folder /a is watched twice");
   }
 
   @Test

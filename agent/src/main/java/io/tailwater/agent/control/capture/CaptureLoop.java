@@ -157,7 +157,10 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   private void unwanted(PodRef ref) {
     CapturedPod known = pods.remove(ref);
     if (known != null) {
-      release(known, true, true);
+      // Behind a path that is gone the pod's last processes may still run: what they send is not
+      // let out by taking the rules away.
+      NetworkNamespace namespace = known.namespace;
+      release(known, namespace == null || namespace.isStillAt(known.spec.netns()), true);
       publish();
     }
   }

@@ -12,7 +12,8 @@ public record PodSpec(
     String serviceAccount,
     Map<String, String> labels,
     String netns,
-    List<InetAddress> ips) {
+    List<InetAddress> ips)
+    implements PodEntry {
   public PodSpec {
     labels = Map.copyOf(labels);
     ips = List.copyOf(ips);
