@@ -6,6 +6,9 @@ import io.netty.channel.ServerChannel;
 import io.netty.channel.socket.ServerSocketChannelConfig;
 import io.netty.channel.socket.SocketChannel;
 import io.netty.channel.socket.SocketProtocolFamily;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.InetSocketAddress;
 import java.net.SocketAddress;
 import java.nio.ByteBuffer;
 
@@ -32,6 +35,15 @@ public final class TailwaterIoUring {
     return six == io.netty.channel.unix.Socket.isIPv6Preferred()
         ? new IoUringServerSocketChannel()
         : new Listener(LinuxSocket.newSocketStream(six));
+  }
+
+  /// Binds a client socket that is on no loop yet.
+  public static void bind(SocketChannel channel, InetSocketAddress address) {
+    try {
+      ((IoUringSocketChannel) channel).socket.bind(address);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   /// Makes a channel that waits for POLLOUT try to write again. On the channel's loop.

@@ -40,6 +40,8 @@ public enum Refusal {
   LIMIT("limit", Side.AGENT, "a limit of the agent is reached"),
   /// The pod dialled a capture port itself.
   DIRECT_HIT("direct_hit", Side.CLIENT, "a capture port was dialled directly"),
+  /// It came from an address of no captured pod.
+  UNKNOWN_SOURCE("unknown_source", Side.CLIENT, "the source address belongs to no captured pod"),
   /// UDP that is not let out.
   UDP("udp", Side.POLICY, "UDP is refused for this pod"),
   /// IPv6 that cannot be captured.

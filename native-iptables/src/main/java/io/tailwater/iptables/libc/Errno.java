@@ -8,6 +8,7 @@ import java.util.Map;
 public final class Errno {
   public static final int EPERM = 1;
   public static final int ENOENT = 2;
+  public static final int ESRCH = 3;
   public static final int EINTR = 4;
   public static final int EIO = 5;
   public static final int EBADF = 9;
@@ -58,6 +59,7 @@ public final class Errno {
     Map<Integer, String> names = new HashMap<>();
     names.put(EPERM, "EPERM (operation not permitted)");
     names.put(ENOENT, "ENOENT (no such file or entry)");
+    names.put(ESRCH, "ESRCH (no such thing)");
     names.put(EINTR, "EINTR (interrupted)");
     names.put(EIO, "EIO (input/output error)");
     names.put(EBADF, "EBADF (bad descriptor)");

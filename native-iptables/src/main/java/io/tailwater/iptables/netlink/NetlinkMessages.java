@@ -87,6 +87,16 @@ public final class NetlinkMessages {
         : 0;
   }
 
+  /// A byte of the header that a protocol has of its own, such as `struct rtmsg`.
+  public int ownHeader8(int offset) {
+    return length() > HEADER + offset ? buffer.get(at + HEADER + offset) & 0xff : 0;
+  }
+
+  /// 32 bits of that header, in the machine's order.
+  public int ownHeader32(int offset) {
+    return length() >= HEADER + offset + 4 ? buffer.getInt(at + HEADER + offset) : 0;
+  }
+
   /// Bytes of the message with its header.
   public int length() {
     return buffer.getInt(at);

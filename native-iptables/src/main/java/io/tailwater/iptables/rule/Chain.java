@@ -6,7 +6,7 @@ import java.util.List;
 /// ahead of it could let packets past.
 ///
 /// @param name begins with `TAILWATER_`
-/// @param hook the built-in chain, such as `OUTPUT`
+/// @param hook the built-in chain, such as `OUTPUT`; empty for one that only our own rules jump to
 public record Chain(String name, String hook, List<Rule> rules) {
   /// All our chains and nobody else's begin like this.
   public static final String PREFIX = "TAILWATER_";
@@ -18,11 +18,23 @@ public record Chain(String name, String hook, List<Rule> rules) {
 
   public Chain {
     Names.checkChain(name);
-    Names.checkChain(hook);
+    if (!hook.isEmpty()) {
+      Names.checkChain(hook);
+    }
     if (!isOurs(name)) {
       throw new IllegalArgumentException("Chain " + name + " does not begin with " + PREFIX);
     }
     rules = List.copyOf(rules);
+  }
+
+  /// A chain that only our own rules jump to.
+  public static Chain called(String name, List<Rule> rules) {
+    return new Chain(name, "", rules);
+  }
+
+  /// Whether a built-in chain jumps to it.
+  public boolean isHooked() {
+    return !hook.isEmpty();
   }
 
   public static boolean isOurs(String chain) {

@@ -15,6 +15,8 @@ public enum Logged {
   PROTOCOL("protocol"),
   /// TCP that went round the redirection.
   UNCAPTURED("uncaptured"),
+  /// From an address that is not the pod's, or from the interface of no known pod.
+  UNKNOWN_SOURCE("unknown_source"),
   /// A frame that a packet socket sent past all rules.
   PACKET_SOCKET("packet_socket");
 

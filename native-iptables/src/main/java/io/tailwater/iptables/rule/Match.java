@@ -34,7 +34,10 @@ public sealed interface Match {
       if (match instanceof Not) {
         throw new IllegalArgumentException("A negation is not negated again");
       }
-      if (match instanceof RateLimit || match instanceof Reply) {
+      if (match instanceof RateLimit
+          || match instanceof Reply
+          || match instanceof Original
+          || match instanceof TransparentSocket) {
         throw new IllegalArgumentException("iptables cannot negate " + match);
       }
     }
@@ -436,6 +439,34 @@ public sealed interface Match {
     @Override
     public String nft(NftPlace place, boolean negated) {
       return "limit rate " + perSecond + "/second burst " + burst + " packets";
+    }
+  }
+
+  /// `-m conntrack --ctdir ORIGINAL`: packets of the side that began the connection.
+  record Original() implements Match {
+    @Override
+    public List<String> arguments() {
+      return List.of("-m", "conntrack", "--ctdir", "ORIGINAL");
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare("ct direction", negated, "original");
+    }
+  }
+
+  /// `-m socket --transparent`: a connection of a socket of this namespace that may stand at
+  /// addresses of others (IP_TRANSPARENT), handshake and TIME_WAIT included. Only in PREROUTING and
+  /// INPUT; a packet without such a socket never matches, not even negated.
+  record TransparentSocket() implements Match {
+    @Override
+    public List<String> arguments() {
+      return List.of("-m", "socket", "--transparent");
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare("socket transparent", negated, "1");
     }
   }
 

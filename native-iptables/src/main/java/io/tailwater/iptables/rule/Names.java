@@ -5,7 +5,10 @@ import java.util.regex.Pattern;
 /// Names that are pasted into a script which a privileged program reads: nothing but what the
 /// kernel itself allows in a name, so that no name can carry a rule of its own.
 final class Names {
-  private static final Pattern INTERFACE = Pattern.compile("[A-Za-z0-9_.:@-]{1,14}\\+?");
+  /// IFNAMSIZ is 16 with the final zero; a final `+` stands for any end.
+  private static final Pattern INTERFACE =
+      Pattern.compile("[A-Za-z0-9_.:@-]{1,15}|[A-Za-z0-9_.:@-]{1,14}\\+");
+
   private static final Pattern SET = Pattern.compile("[A-Za-z0-9_.:-]{1,31}");
 
   /// XT_EXTENSION_MAXNAMELEN is 29 with the final zero.

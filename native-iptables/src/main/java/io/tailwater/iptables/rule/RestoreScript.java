@@ -5,7 +5,7 @@ import java.util.Collections;
 import java.util.List;
 
 /// The input of `iptables-restore --noflush` that leads from what is there to what shall be there,
-/// in one transaction per table.
+/// in one transaction per table. What is as wanted already is left alone.
 ///
 /// Applying it twice is the same as once: a line `:CHAIN - [0:0]` makes our chain or empties it,
 /// jumps that are there are deleted in the same transaction in which ours is put first. Rules of
@@ -24,21 +24,26 @@ public record RestoreScript(IpFamily family, String text) {
     StringBuilder text = new StringBuilder();
     for (Table table : Table.values()) {
       List<String> lines = new ArrayList<>();
-      List<Chain> chains = wanted.chains(table);
       SavedRules.SavedTable saved = current.table(table);
+      List<Chain> chains =
+          wanted.chains(table).stream().filter(chain -> !Drift.isAsWanted(chain, saved)).toList();
       for (Chain chain : chains) {
         lines.add(":" + chain.name() + " - [0:0]");
       }
-      lines.addAll(deletedJumps(saved));
+      List<Chain> right = new ArrayList<>(wanted.chains(table));
+      right.removeAll(chains);
+      lines.addAll(deletedJumps(saved, right));
       for (Chain chain : chains) {
-        lines.add("-I " + chain.hook() + " 1 " + chain.jump());
+        if (chain.isHooked()) {
+          lines.add("-I " + chain.hook() + " 1 " + chain.jump());
+        }
         for (Rule rule : chain.rules()) {
           lines.add("# " + rule.why());
           lines.add("-A " + chain.name() + " " + rule.text());
         }
       }
       List<String> unwanted = new ArrayList<>(saved.ours());
-      unwanted.removeAll(chains.stream().map(Chain::name).toList());
+      unwanted.removeAll(wanted.chains(table).stream().map(Chain::name).toList());
       lines.addAll(deletedChains(unwanted));
       append(text, table, lines);
     }
@@ -60,7 +65,7 @@ public record RestoreScript(IpFamily family, String text) {
     Collections.reverse(backwards);
     for (Table table : backwards) {
       SavedRules.SavedTable saved = current.table(table);
-      List<String> lines = new ArrayList<>(deletedJumps(saved));
+      List<String> lines = new ArrayList<>(deletedJumps(saved, List.of()));
       lines.addAll(deletedChains(saved.ours()));
       if (emptyHooks && !lines.isEmpty()) {
         saved
@@ -78,7 +83,8 @@ public record RestoreScript(IpFamily family, String text) {
     return new RestoreScript(family, text.toString());
   }
 
-  private static List<String> deletedJumps(SavedRules.SavedTable saved) {
+  /// Every jump from a built-in chain to one of ours, but those to chains that are `right`.
+  private static List<String> deletedJumps(SavedRules.SavedTable saved, List<Chain> right) {
     List<String> lines = new ArrayList<>();
     saved
         .chains()
@@ -86,6 +92,10 @@ public record RestoreScript(IpFamily family, String text) {
           if (!Chain.isOurs(chain)) {
             rules.stream()
                 .filter(RestoreScript::goesToOurs)
+                .filter(rule ->
+                    right.stream()
+                        .noneMatch(
+                            ours -> ours.hook().equals(chain) && RuleText.same(rule, ours.jump())))
                 .forEach(rule -> lines.add("-D " + chain + " " + rule));
           }
         });

@@ -193,6 +193,36 @@ public sealed interface Target {
     }
   }
 
+  /// `-j CT --zone-orig 133`; only in raw. The packet's connection is looked for in the zone as one
+  /// that this side began, and among the others as an answer.
+  record OriginalZone(int zone) implements Target {
+    @Override
+    public List<String> arguments() {
+      return List.of("-j", "CT", "--zone-orig", Integer.toString(zone));
+    }
+
+    @Override
+    public String nft(NftPlace place) {
+      return "ct original zone set " + zone;
+    }
+  }
+
+  /// The destination stays what it is, whatever others would translate it to; only in nat
+  /// PREROUTING. For iptables that is `-j ACCEPT`, which ends this table; nf_tables has no last
+  /// word there, so the address is translated to itself, and nat happens once.
+  record KeepDestination() implements Target {
+    @Override
+    public List<String> arguments() {
+      return List.of("-j", "ACCEPT");
+    }
+
+    @Override
+    public String nft(NftPlace place) {
+      String family = place.family().nft();
+      return "dnat " + family + " to " + family + " daddr";
+    }
+  }
+
   /// `-j SNAT --to-source 169.254.7.127`; only in nat POSTROUTING and INPUT.
   record SourceNat(InetAddress address) implements Target {
     @Override

@@ -65,6 +65,7 @@ class RuleTypesInTheKernelTest {
             add chain inet test out { type route hook output priority -150 ; }
             add chain inet test in { type filter hook prerouting priority -150 ; }
             add chain inet test filter { type filter hook output priority 0 ; }
+            add chain inet test natin { type nat hook prerouting priority -105 ; }
             add chain inet test src { type nat hook postrouting priority 100 ; }
             """
                 .formatted(version(family), version(family)));
@@ -186,6 +187,17 @@ class RuleTypesInTheKernelTest {
               new Match.InInterface("veth+")));
     }
     lines.add(line(Table.RAW, "OUTPUT", "raw", new Target.ConntrackZone(1)));
+    lines.add(line(Table.RAW, "OUTPUT", "raw", new Target.OriginalZone(133)));
+    lines.add(filter(new Match.Original()));
+    lines.add(
+        line(
+            Table.MANGLE,
+            "PREROUTING",
+            "in",
+            new Target.Return(),
+            TCP,
+            new Match.TransparentSocket()));
+    lines.add(line(Table.NAT, "PREROUTING", "natin", new Target.KeepDestination()));
     lines.add(line(Table.NAT, "OUTPUT", "nat", new Target.Redirect(15001), TCP));
     lines.add(line(Table.NAT, "POSTROUTING", "src", new Target.SourceNat(range.address()), TCP));
     return lines;

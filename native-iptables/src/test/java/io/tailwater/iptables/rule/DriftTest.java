@@ -156,8 +156,10 @@ class DriftTest {
   }
 
   @Test
-  void scriptFromACompleteStateReplacesInOneTransactionPerTable() {
-    assertThat(RestoreScript.install(WANTED, SavedRules.parse(NAT)).text())
+  void scriptReplacesAChainInOneTransactionOfItsTable() {
+    String other = NAT.replace("-d 127.0.0.0/8", "-d 128.0.0.0/8");
+
+    assertThat(RestoreScript.install(WANTED, SavedRules.parse(other)).text())
         .contains(
             """
             *nat
@@ -165,6 +167,21 @@ class DriftTest {
             -D OUTPUT -j TAILWATER_OUTPUT
             -I OUTPUT 1 -j TAILWATER_OUTPUT
             """);
+  }
+
+  @Test
+  void scriptLeavesAloneWhatIsAsWanted() {
+    assertThat(RestoreScript.install(WANTED, SavedRules.parse(NAT)).text()).doesNotContain("*nat");
+    assertThat(RestoreScript.install(WANTED, SavedRules.parse(NAT + FILTER)).isEmpty()).isTrue();
+    assertThat(
+            RestoreScript.install(
+                    WANTED,
+                    SavedRules.parse(
+                        NAT.replace(
+                            "-A OUTPUT -j TAILWATER_OUTPUT",
+                            "-A OUTPUT -j OTHERS\n-A OUTPUT -j TAILWATER_OUTPUT")))
+                .text())
+        .contains("-D OUTPUT -j TAILWATER_OUTPUT\n-I OUTPUT 1 -j TAILWATER_OUTPUT");
   }
 
   @Test
@@ -179,7 +196,6 @@ class DriftTest {
             -F TAILWATER_OUTPUT
             -X TAILWATER_OUTPUT
             COMMIT
-            *nat
             """);
   }
 

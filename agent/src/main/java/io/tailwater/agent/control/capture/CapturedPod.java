@@ -2,6 +2,7 @@ package io.tailwater.agent.control.capture;
 
 import io.tailwater.agent.dataplane.accept.InterceptListener;
 import io.tailwater.agent.dataplane.flow.ServedPod;
+import io.tailwater.agent.dataplane.transport.ListeningPlace;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.iptables.apply.TranslationHold;
 import io.tailwater.iptables.netns.NetworkNamespace;
@@ -48,6 +49,10 @@ final class CapturedPod {
   String backend = "";
   String ipv6 = "";
   @Nullable NetworkNamespace namespace;
+
+  /// Where its listeners are; empty in node mode, where one listens for all.
+  @Nullable ListeningPlace place;
+
   @Nullable ServedPod served;
   @Nullable InterceptListener listener;
   @Nullable CapturePlan installed;

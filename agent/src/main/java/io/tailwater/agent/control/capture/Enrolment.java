@@ -44,7 +44,7 @@ final class Enrolment {
   /// Finds out who the pod is and where its sockets are born.
   ServedPod serve(CapturedPod pod, NetworkNamespace namespace) {
     if (pod.served == null) {
-      pod.served = served(pod.spec, namespace);
+      pod.served = served(pod, namespace);
     }
     return pod.served;
   }
@@ -53,10 +53,10 @@ final class Enrolment {
   ///
   /// @throws InterceptListener.ListenException when a port cannot be had
   void listen(CapturedPod pod, ServedPod served) {
-    if (pod.listener == null) {
+    if (pod.listener == null && pod.place != null) {
       pod.listener =
           InterceptListener.open(
-              served.place(),
+              pod.place,
               CapturePlan.OUTBOUND_PORT,
               workers.all().stream().map(worker -> worker.lineFor(served)).toList());
     }
@@ -82,7 +82,8 @@ final class Enrolment {
     }
   }
 
-  private ServedPod served(PodSpec spec, NetworkNamespace namespace) {
+  private ServedPod served(CapturedPod captured, NetworkNamespace namespace) {
+    PodSpec spec = captured.spec;
     List<InetAddress> ips = spec.ips();
     boolean ipv6;
     try {
@@ -95,10 +96,10 @@ final class Enrolment {
           "cannot read the addresses in " + spec.netns() + ": " + e.getMessage(), e);
     }
     Pod pod = new Pod(spec.ref(), spec.serviceAccount(), spec.labels(), ips);
-    return new ServedPod(
-        pod,
-        new InPodSockets(namespace, transport, CapturePlan.egress().agent().value(), ipv6),
-        routes.get());
+    InPodSockets place =
+        new InPodSockets(namespace, transport, CapturePlan.egress().agent().value(), ipv6);
+    captured.place = place;
+    return new ServedPod(pod, place, routes.get());
   }
 
   private static boolean hasIpv6() {

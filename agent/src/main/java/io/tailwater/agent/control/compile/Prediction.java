@@ -327,6 +327,7 @@ public record Prediction(
             MALFORMED_HELLO,
             HELLO_TIMEOUT,
             DIRECT_HIT,
+            UNKNOWN_SOURCE,
             UDP,
             IPV6,
             MARK,

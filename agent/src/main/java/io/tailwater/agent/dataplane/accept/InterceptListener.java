@@ -1,8 +1,8 @@
 package io.tailwater.agent.dataplane.accept;
 
 import io.netty.channel.EventLoop;
+import io.tailwater.agent.dataplane.transport.ListeningPlace;
 import io.tailwater.agent.dataplane.transport.ListeningSocket;
-import io.tailwater.agent.dataplane.transport.SocketPlace;
 import io.tailwater.agent.dataplane.transport.StreamSocket;
 import io.tailwater.agent.traffic.ClientAddress;
 import io.tailwater.agent.traffic.OriginalDst;
@@ -15,7 +15,8 @@ import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/// The capture port of one pod: a listening socket per loop on the same port.
+/// The capture port of one pod, or of all pods of the node: a listening socket per loop and address
+/// on the same port.
 public final class InterceptListener implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(InterceptListener.class);
 
@@ -38,26 +39,31 @@ public final class InterceptListener implements AutoCloseable {
   /// One loop and what takes its connections.
   public record Line(EventLoop loop, Intake intake) {}
 
-  /// Opens the port in the pod. On the capture thread; blocks until the sockets listen.
+  /// Opens the port. On the capture thread; blocks until the sockets listen.
   ///
   /// @throws ListenException when the port cannot be had; nothing stays open then
-  public static InterceptListener open(SocketPlace place, int port, List<Line> lines) {
+  public static InterceptListener open(ListeningPlace place, int port, List<Line> lines) {
     InterceptListener listener = new InterceptListener();
     try {
-      String any = place.hasIpv6() ? "::" : "0.0.0.0";
       for (Line line : lines) {
-        ListeningSocket socket = place.listener();
-        listener.sockets.add(socket);
-        socket.open(
-            line.loop(),
-            new InetSocketAddress(any, port),
-            BACKLOG,
-            new Acceptor(socket, line, port));
+        for (InetAddress address : place.addresses()) {
+          ListeningSocket socket = place.listener(address);
+          listener.sockets.add(socket);
+          socket.open(
+              line.loop(),
+              new InetSocketAddress(address, port),
+              BACKLOG,
+              new Acceptor(socket, line, port, place.isTransparent()));
+        }
       }
     } catch (Exception e) {
       listener.close();
       throw new ListenException(
-          "cannot listen on port " + port + " in the pod: " + e.getMessage(), e);
+          "cannot listen on port "
+              + port
+              + (place.isTransparent() ? " of the node: " : " in the pod: ")
+              + e.getMessage(),
+          e);
     }
     return listener;
   }
@@ -73,11 +79,13 @@ public final class InterceptListener implements AutoCloseable {
     private final ListeningSocket listener;
     private final Line line;
     private final int port;
+    private final boolean transparent;
 
-    Acceptor(ListeningSocket listener, Line line, int port) {
+    Acceptor(ListeningSocket listener, Line line, int port, boolean transparent) {
       this.listener = listener;
       this.line = line;
       this.port = port;
+      this.transparent = transparent;
     }
 
     @Override
@@ -96,7 +104,8 @@ public final class InterceptListener implements AutoCloseable {
         }
         OriginalDst own = new OriginalDst(local.getAddress(), local.getPort());
         dst = redirected.orElse(own);
-        direct = dst.equals(own) || isUnspecific(dst.address());
+        // TPROXY brings no packet to the address where the listener itself is.
+        direct = (!transparent && dst.equals(own)) || isUnspecific(dst.address());
       }
       line.intake()
           .accepted(

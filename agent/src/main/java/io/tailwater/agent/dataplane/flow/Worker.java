@@ -2,14 +2,20 @@ package io.tailwater.agent.dataplane.flow;
 
 import io.netty.channel.EventLoop;
 import io.tailwater.agent.dataplane.accept.InterceptListener;
+import io.tailwater.agent.dataplane.accept.Intercepted;
 import io.tailwater.agent.dataplane.account.ConnectionRecord;
+import io.tailwater.agent.dataplane.account.Outcome;
 import io.tailwater.agent.dataplane.relay.PipePool;
 import io.tailwater.agent.dataplane.transport.SocketMaker;
+import io.tailwater.agent.traffic.Pod;
+import io.tailwater.agent.traffic.PodRef;
+import io.tailwater.agent.traffic.Refusal;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
@@ -21,6 +27,10 @@ public final class Worker {
   /// How often live connections are looked at for idleness and byte counts. Only while there are
   /// any.
   private static final long TICK_SECONDS = 2;
+
+  /// Who dials from an address of no pod that is captured.
+  private static final Pod STRANGER =
+      new Pod(new PodRef("unknown", "unknown"), "", Map.of(), List.of());
 
   private final int number;
   private final EventLoop loop;
@@ -57,21 +67,36 @@ public final class Worker {
 
   /// What a pod's listener on this loop hands its connections to. Any thread.
   public InterceptListener.Line lineFor(ServedPod pod) {
+    return new InterceptListener.Line(loop, accepted -> begin(pod, accepted));
+  }
+
+  /// What the listener of the whole node on this loop hands its connections to. Any thread.
+  public InterceptListener.Line lineFor(PodsByAddress pods) {
     return new InterceptListener.Line(
         loop,
-        accepted -> {
-          // Ids are unique over loops: the loop's number is in the low bits.
-          long id = ++lastId << 8 | number;
-          ConnectionRecord record =
-              new ConnectionRecord(
-                  id,
-                  pod.pod(),
-                  accepted.client(),
-                  accepted.dst(),
-                  Instant.now(),
-                  System.nanoTime());
-          new ConnectionFlow(this, pod, accepted, record).begin();
-        });
+        accepted ->
+            pods.at(accepted.client().address())
+                .ifPresentOrElse(pod -> begin(pod, accepted), () -> refuseStranger(accepted)));
+  }
+
+  private void begin(ServedPod pod, Intercepted accepted) {
+    new ConnectionFlow(this, pod, accepted, record(pod.pod(), accepted)).begin();
+  }
+
+  /// Whose policy would apply is not known, so that none lets it pass.
+  private void refuseStranger(Intercepted accepted) {
+    ConnectionRecord record = record(STRANGER, accepted);
+    stages.observer().accepted(record);
+    accepted.socket().reset();
+    record.stage("closed");
+    stages.observer().ended(record, new Outcome.Refused(Refusal.UNKNOWN_SOURCE, ""));
+  }
+
+  private ConnectionRecord record(Pod pod, Intercepted accepted) {
+    // Ids are unique over loops: the loop's number is in the low bits.
+    long id = ++lastId << 8 | number;
+    return new ConnectionRecord(
+        id, pod, accepted.client(), accepted.dst(), Instant.now(), System.nanoTime());
   }
 
   void add(ConnectionFlow flow) {

@@ -33,6 +33,7 @@ record LocalAnswer(int status, String text) {
           NO_SNI,
           HELLO_TIMEOUT,
           DIRECT_HIT,
+          UNKNOWN_SOURCE,
           UDP,
           IPV6,
           MARK,

@@ -38,6 +38,7 @@ public sealed interface Remedy {
           MALFORMED_HELLO,
           HELLO_TIMEOUT,
           DIRECT_HIT,
+          UNKNOWN_SOURCE,
           UDP,
           IPV6,
           MARK,

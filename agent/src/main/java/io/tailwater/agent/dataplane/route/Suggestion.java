@@ -55,6 +55,8 @@ public sealed interface Suggestion {
       case NOT_SUPPORTED_YET ->
           new Cannot("this version does not honour the resource that governs it");
       case DIRECT_HIT -> new Cannot("dial the destination, not the agent's port");
+      case UNKNOWN_SOURCE ->
+          new Cannot("list the pod that has this address, so that its policy is known");
       case UDP -> new Cannot("UDP carries no name that could be checked; use TCP");
       case IPV6 -> new Cannot("IPv6 cannot be captured in this pod; use IPv4");
       case MARK -> new Cannot("let the program set no mark; then it is captured as others are");

@@ -6,8 +6,12 @@ import io.netty.channel.ServerChannel;
 import io.netty.channel.socket.SocketChannel;
 import io.netty.channel.unix.UnixChannelOption;
 import io.tailwater.agent.traffic.OriginalDst;
+import java.net.Inet4Address;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.net.StandardProtocolFamily;
 import java.util.Optional;
+import java.util.function.Consumer;
 
 /// A transport whose sockets are Netty's channels.
 abstract class ChannelTransport implements Transport {
@@ -16,6 +20,9 @@ abstract class ChannelTransport implements Transport {
 
   /// A bare channel to connect.
   abstract SocketChannel newSocket(StandardProtocolFamily family);
+
+  /// Binds a channel that is on no loop yet.
+  abstract void bind(SocketChannel channel, InetSocketAddress address);
 
   /// What the peer of an accepted channel dialled before it was redirected.
   abstract Optional<OriginalDst> originalDst(SocketChannel accepted);
@@ -32,18 +39,46 @@ abstract class ChannelTransport implements Transport {
 
   @Override
   public final ListeningSocket listener(StandardProtocolFamily family, int mark) {
-    return new ChannelListener(withOptions(newListener(family), mark, true), this::originalDst);
+    return new ChannelListener(
+        with(newListener(family), channel -> options(channel, mark, true)), this::originalDst);
+  }
+
+  @Override
+  public final ListeningSocket transparentListener(StandardProtocolFamily family, int mark) {
+    return new ChannelListener(
+        with(
+            newListener(family),
+            channel -> {
+              options(channel, mark, true);
+              UnixSocketOptions.transparent(channel, family);
+            }),
+        _ -> Optional.empty());
+  }
+
+  @Override
+  public final StreamSocket socketAt(InetAddress source, int mark) {
+    StandardProtocolFamily family =
+        source instanceof Inet4Address ? StandardProtocolFamily.INET : StandardProtocolFamily.INET6;
+    return new ChannelSocket(
+        with(
+            newSocket(family),
+            channel -> {
+              options(channel, mark, false);
+              UnixSocketOptions.transparent(channel, family);
+              UnixSocketOptions.portAtConnect(channel);
+              bind(channel, new InetSocketAddress(source, 0));
+            }));
   }
 
   @Override
   public final StreamSocket socket(StandardProtocolFamily family, int mark) {
-    return new ChannelSocket(withOptions(newSocket(family), mark, false));
+    return new ChannelSocket(with(newSocket(family), channel -> options(channel, mark, false)));
   }
 
-  private <C extends Channel> C withOptions(C channel, int mark, boolean listens) {
+  private static <C extends Channel> C with(C channel, Consumer<C> options) {
     boolean done = false;
     try {
-      options(channel, mark, listens);
+      options.accept(channel);
       done = true;
       return channel;
     } finally {

@@ -34,13 +34,16 @@ final class EpollListener implements ListeningSocket, EpollIoHandle {
 
   private final ByteBuffer answer = ByteBuffer.allocateDirect(28);
   private final Socket socket;
+  private final boolean redirects;
   private volatile IoEventLoop loop;
   private volatile IoRegistration registration;
   private Intake intake;
 
+  /// @param redirects whether to ask the kernel what was dialled before it was redirected
   @SuppressWarnings("NullAway.Init") // before #open nobody asks
-  EpollListener(Socket socket) {
+  EpollListener(Socket socket, boolean redirects) {
     this.socket = socket;
+    this.redirects = redirects;
   }
 
   @Override
@@ -103,6 +106,9 @@ final class EpollListener implements ListeningSocket, EpollIoHandle {
   }
 
   private Optional<OriginalDst> redirected(EpollSocket accepted, boolean four) {
+    if (!redirects) {
+      return Optional.empty();
+    }
     try {
       ((Socket) accepted.fd())
           .getRawOpt(

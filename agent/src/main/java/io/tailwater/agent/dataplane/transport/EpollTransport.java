@@ -5,6 +5,9 @@ import io.netty.channel.unix.Socket;
 import io.tailwater.iptables.libc.Syscalls;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.net.Inet4Address;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.net.StandardProtocolFamily;
 
 /// epoll: works everywhere, and the only one whose sockets can be spliced.
@@ -33,12 +36,54 @@ public final class EpollTransport implements Transport {
             family,
             mark,
             socket -> {
-              socket.setReuseAddress(true);
-              socket.setReusePort(true);
+              shared(socket);
               if (family == StandardProtocolFamily.INET6) {
                 socket.setIntOpt(Syscalls.IPPROTO_IPV6, Syscalls.IPV6_V6ONLY, 0);
               }
+            }),
+        true);
+  }
+
+  @Override
+  public ListeningSocket transparentListener(StandardProtocolFamily family, int mark) {
+    return new EpollListener(
+        make(
+            family,
+            mark,
+            socket -> {
+              shared(socket);
+              transparent(socket, family);
+            }),
+        false);
+  }
+
+  @Override
+  public StreamSocket socketAt(InetAddress source, int mark) {
+    StandardProtocolFamily family =
+        source instanceof Inet4Address ? StandardProtocolFamily.INET : StandardProtocolFamily.INET6;
+    return new EpollSocket(
+        make(
+            family,
+            mark,
+            socket -> {
+              transparent(socket, family);
+              socket.setIntOpt(
+                  UnixSocketOptions.SOL_IP, UnixSocketOptions.IP_BIND_ADDRESS_NO_PORT, 1);
+              socket.bind(new InetSocketAddress(source, 0));
             }));
+  }
+
+  private static void shared(Socket socket) throws IOException {
+    socket.setReuseAddress(true);
+    socket.setReusePort(true);
+  }
+
+  private static void transparent(Socket socket, StandardProtocolFamily family) throws IOException {
+    if (family == StandardProtocolFamily.INET6) {
+      socket.setIntOpt(Syscalls.IPPROTO_IPV6, Syscalls.IPV6_TRANSPARENT, 1);
+    } else {
+      socket.setIntOpt(Syscalls.IPPROTO_IP, Syscalls.IP_TRANSPARENT, 1);
+    }
   }
 
   @Override

@@ -1,12 +1,13 @@
 package io.tailwater.agent.dataplane.transport;
 
 import io.tailwater.iptables.netns.NetworkNamespace;
+import java.net.InetAddress;
 import java.net.StandardProtocolFamily;
 import java.util.List;
 
 /// Sockets born inside the pod's network namespace: they have the pod's addresses and routes, and
 /// the agent's mark, which the capture rules let pass.
-public final class InPodSockets implements SocketPlace {
+public final class InPodSockets implements SocketPlace, ListeningPlace {
   private final NetworkNamespace namespace;
   private final Transport transport;
   private final int mark;
@@ -19,8 +20,19 @@ public final class InPodSockets implements SocketPlace {
     this.ipv6 = ipv6;
   }
 
+  /// All of the pod's addresses; for both families at once where the pod has IPv6.
   @Override
-  public ListeningSocket listener() {
+  public List<InetAddress> addresses() {
+    return List.of(InetAddress.ofLiteral(ipv6 ? "::" : "0.0.0.0"));
+  }
+
+  @Override
+  public boolean isTransparent() {
+    return false;
+  }
+
+  @Override
+  public ListeningSocket listener(InetAddress at) {
     return namespace.call(() ->
         transport.listener(
             ipv6 ? StandardProtocolFamily.INET6 : StandardProtocolFamily.INET, mark));

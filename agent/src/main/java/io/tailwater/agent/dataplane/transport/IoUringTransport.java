@@ -8,6 +8,7 @@ import io.netty.channel.uring.IoUring;
 import io.netty.channel.uring.IoUringIoHandler;
 import io.netty.channel.uring.TailwaterIoUring;
 import io.tailwater.agent.traffic.OriginalDst;
+import java.net.InetSocketAddress;
 import java.net.StandardProtocolFamily;
 import java.util.Optional;
 
@@ -56,6 +57,11 @@ public final class IoUringTransport extends ChannelTransport {
   @Override
   SocketChannel newSocket(StandardProtocolFamily family) {
     return TailwaterIoUring.socket(netty(family));
+  }
+
+  @Override
+  void bind(SocketChannel channel, InetSocketAddress address) {
+    TailwaterIoUring.bind(channel, address);
   }
 
   @Override

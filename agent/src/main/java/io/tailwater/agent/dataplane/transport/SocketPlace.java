@@ -7,9 +7,6 @@ import java.util.List;
 /// capture modes on the data path. Called on platform threads that are neither loops nor virtual:
 /// the capture thread and the socket makers.
 public interface SocketPlace {
-  /// A listening socket of the pod, not bound yet.
-  ListeningSocket listener();
-
   /// Makes sockets to dial from, not connected yet, with keep-alive, and adds them to `made` one by
   /// one: when it throws, those in the list are good. Several at once, because entering a namespace
   /// costs more than a socket.

@@ -1,6 +1,7 @@
 package io.tailwater.agent.dataplane.transport;
 
 import io.netty.channel.IoHandlerFactory;
+import java.net.InetAddress;
 import java.net.StandardProtocolFamily;
 
 /// One way to do socket I/O. Stateless; any thread. Implementations: [EpollTransport],
@@ -19,6 +20,19 @@ public interface Transport {
   ///
   /// @throws RuntimeException when the kernel refuses; nothing stays open then
   ListeningSocket listener(StandardProtocolFamily family, int mark);
+
+  /// A listening socket for what TPROXY brings to it, whatever the address: accepted sockets stand
+  /// at the address that was dialled (IP_TRANSPARENT). One family; otherwise as [#listener].
+  ///
+  /// @throws RuntimeException when the kernel refuses; nothing stays open then
+  ListeningSocket transparentListener(StandardProtocolFamily family, int mark);
+
+  /// A client socket that stands at an address which may be somebody else's (IP_TRANSPARENT); its
+  /// port is chosen when it connects, so that as many connections as ports are possible to each
+  /// destination and not in all. Otherwise as [#socket].
+  ///
+  /// @throws RuntimeException when the kernel refuses; nothing stays open then
+  StreamSocket socketAt(InetAddress source, int mark);
 
   /// A client socket, not connected yet, born in the namespace of the calling thread, with
   /// keep-alive and the packet mark (SO_MARK) on everything that it sends.

@@ -5,9 +5,11 @@ import io.netty.channel.ChannelException;
 import io.netty.channel.unix.IntegerUnixChannelOption;
 import io.netty.channel.unix.RawUnixChannelOption;
 import io.tailwater.agent.traffic.OriginalDst;
+import io.tailwater.iptables.libc.Syscalls;
 import java.net.Inet4Address;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.StandardProtocolFamily;
 import java.net.UnknownHostException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -25,6 +27,10 @@ final class UnixSocketOptions {
   static final int ORIGINAL_DST = 80;
 
   static final int SO_MARK = 36;
+
+  /// With SOL_IP, also for IPv6: bind(2) takes the address, and connect(2) the port.
+  static final int IP_BIND_ADDRESS_NO_PORT = 24;
+
   static final int IPPROTO_TCP = 6;
   static final int TCP_KEEPIDLE = 4;
   static final int TCP_KEEPINTVL = 5;
@@ -42,7 +48,24 @@ final class UnixSocketOptions {
   private static final IntegerUnixChannelOption KEEPALIVE =
       new IntegerUnixChannelOption("SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE);
 
+  private static final IntegerUnixChannelOption TRANSPARENT =
+      new IntegerUnixChannelOption("IP_TRANSPARENT", SOL_IP, Syscalls.IP_TRANSPARENT);
+  private static final IntegerUnixChannelOption TRANSPARENT6 =
+      new IntegerUnixChannelOption("IPV6_TRANSPARENT", SOL_IPV6, Syscalls.IPV6_TRANSPARENT);
+  private static final IntegerUnixChannelOption NO_PORT =
+      new IntegerUnixChannelOption("IP_BIND_ADDRESS_NO_PORT", SOL_IP, IP_BIND_ADDRESS_NO_PORT);
+
   private UnixSocketOptions() {}
+
+  static void transparent(Channel socket, StandardProtocolFamily family) {
+    socket
+        .config()
+        .setOption(family == StandardProtocolFamily.INET6 ? TRANSPARENT6 : TRANSPARENT, 1);
+  }
+
+  static void portAtConnect(Channel socket) {
+    socket.config().setOption(NO_PORT, 1);
+  }
 
   static void keepAlive(Channel socket) {
     socket.config().setOption(KEEPALIVE, 1);

@@ -22,6 +22,7 @@ import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.route.Target;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.dataplane.transport.EpollTransport;
+import io.tailwater.agent.dataplane.transport.ListeningPlace;
 import io.tailwater.agent.dataplane.transport.ListeningSocket;
 import io.tailwater.agent.dataplane.transport.NioTransport;
 import io.tailwater.agent.dataplane.transport.SocketMaker;
@@ -131,15 +132,16 @@ final class FlowRig implements AutoCloseable {
             way == Way.EPOLL ? Grade.SPLICE : Grade.COPY);
     worker = new Worker(1, loop, maker, stages);
     workers = new Workers(List.of(worker), admission);
+    Loopback place = new Loopback(transport);
     pod =
         new ServedPod(
             new Pod(new PodRef("default", "ratings"), "default", Map.of(), List.of()),
-            new Loopback(transport),
+            place,
             first);
     try (ServerSocket free = new ServerSocket(0)) {
       port = free.getLocalPort();
     }
-    listener = InterceptListener.open(pod.place(), port, List.of(worker.lineFor(pod)));
+    listener = InterceptListener.open(place, port, List.of(worker.lineFor(pod)));
   }
 
   static FlowRig of(Way way, RouteTable table) throws IOException {
@@ -443,9 +445,19 @@ final class FlowRig implements AutoCloseable {
     }
   }
 
-  private record Loopback(Transport transport) implements SocketPlace {
+  private record Loopback(Transport transport) implements SocketPlace, ListeningPlace {
     @Override
-    public ListeningSocket listener() {
+    public List<InetAddress> addresses() {
+      return List.of(InetAddress.ofLiteral("0.0.0.0"));
+    }
+
+    @Override
+    public boolean isTransparent() {
+      return false;
+    }
+
+    @Override
+    public ListeningSocket listener(InetAddress at) {
       return transport.listener(StandardProtocolFamily.INET, 0);
     }
 
@@ -505,6 +517,16 @@ final class FlowRig implements AutoCloseable {
           listener.close();
         }
       };
+    }
+
+    @Override
+    public ListeningSocket transparentListener(StandardProtocolFamily family, int mark) {
+      throw new UnsupportedOperationException("this rig redirects");
+    }
+
+    @Override
+    public StreamSocket socketAt(InetAddress source, int mark) {
+      throw new UnsupportedOperationException("this rig redirects");
     }
 
     private ListeningSocket.Intake redirecting(ListeningSocket.Intake intake) {

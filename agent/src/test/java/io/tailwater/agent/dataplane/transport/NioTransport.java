@@ -43,6 +43,11 @@ public final class NioTransport extends ChannelTransport {
   }
 
   @Override
+  void bind(SocketChannel channel, InetSocketAddress address) {
+    throw new UnsupportedOperationException("NIO has no transparent sockets");
+  }
+
+  @Override
   Optional<OriginalDst> originalDst(SocketChannel accepted) {
     return dialled.apply(accepted.remoteAddress());
   }

@@ -1,0 +1,434 @@
+package io.tailwater.iptables.rule;
+
+import java.util.ArrayList;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.zip.CRC32;
+
+/// The rules that a plan asks for in the node's namespace. Pure.
+///
+/// A pod has a chain in `raw` (is it really the pod's address; which conntrack zone) and one in
+/// `mangle` (what becomes of the packet), so that a pod that comes or goes changes these and the
+/// two lists that lead there. Nothing in them depends on what the pod does in its own namespace:
+/// marks do not cross from there, and packets of raw sockets come by here like all others.
+///
+/// Needs the policy route from [NodePlan#LOCAL] to [NodePlan#ROUTE_TABLE]. Where it is missing the
+/// packets that belong there are dropped.
+public final class NodeRules {
+  private static final int DNS = 53;
+  private static final int QUIC = 443;
+  private static final int NEIGHBOUR_SOLICITATION = 135;
+  private static final int NEIGHBOUR_ADVERTISEMENT = 136;
+  private static final Cidr LINK_LOCAL = Cidr.of("fe80::/10");
+  private static final Cidr UNSPECIFIED = Cidr.of("::/128");
+  private static final Cidr LINK_LOCAL_MULTICAST = Cidr.of("ff02::/16");
+
+  private static final String SENDER = Chain.PREFIX + "FROM_";
+  private static final String POD = Chain.PREFIX + "POD_";
+  private static final String STRANGER = Chain.PREFIX + "STRANGER";
+  private static final String HERE = Chain.PREFIX + "HERE";
+  private static final String INPUT = Chain.PREFIX + "INPUT";
+  private static final String FORWARD = Chain.PREFIX + "FORWARD";
+
+  private final NodePlan plan;
+  private final IpFamily family;
+
+  private NodeRules(NodePlan plan, IpFamily family) {
+    this.plan = plan;
+    this.family = family;
+  }
+
+  /// The chains of one family. Empty where no pod wants anything of it.
+  public static RuleSet of(NodePlan plan, IpFamily family) {
+    return new NodeRules(plan, family).rules();
+  }
+
+  private RuleSet rules() {
+    List<NodePlan.Pod> pods = plan.pods().stream().filter(this::concerned).toList();
+    if (pods.isEmpty() && plan.strangers().isEmpty()) {
+      return RuleSet.none(family);
+    }
+    Map<Table, List<Chain>> tables = new EnumMap<>(Table.class);
+    tables.put(Table.FILTER, filter());
+    tables.put(Table.RAW, raw(pods));
+    tables.put(Table.MANGLE, mangle(pods));
+    tables.put(Table.NAT, List.of(new Chain(Chain.PREROUTING, "PREROUTING", translation())));
+    return new RuleSet(family, tables);
+  }
+
+  private boolean concerned(NodePlan.Pod pod) {
+    return family == IpFamily.V4 || pod.plan().ipv6() != Ipv6.UNTOUCHED;
+  }
+
+  // ---- raw: before connection tracking
+
+  private List<Chain> raw(List<NodePlan.Pod> pods) {
+    List<Chain> chains = new ArrayList<>();
+    List<Rule> list = new ArrayList<>();
+    for (NodePlan.Pod pod : pods) {
+      for (String name : pod.interfaces()) {
+        list.add(fromInterface(name, chain(SENDER, name)));
+        chains.add(Chain.called(chain(SENDER, name), sender(pod)));
+      }
+    }
+    for (String pattern : plan.strangers()) {
+      // -i cali+ -j TAILWATER_STRANGER
+      list.add(fromInterface(pattern, STRANGER));
+    }
+    if (!plan.strangers().isEmpty()) {
+      chains.add(Chain.called(STRANGER, strangers()));
+    }
+    chains.add(new Chain(Chain.PREROUTING, "PREROUTING", list));
+    chains.add(
+        new Chain(
+            Chain.OUTPUT,
+            "OUTPUT",
+            List.of(
+                // -m mark --mark 0x538/0xfff -j CT --zone 133
+                Rule.of(
+                    "what the agent answers a pod is in the zone of what the pod said",
+                    new Target.ConntrackZone(NodePlan.ZONE),
+                    new Match.PacketMark(NodePlan.ACCEPTED)))));
+    return chains;
+  }
+
+  private List<Rule> strangers() {
+    CapturePlan unknown =
+        CapturePlan.egress()
+            .withStrictness(plan.log().map(Strictness.NONE::withLog).orElse(Strictness.NONE));
+    // -j DROP
+    return new EscapeRules(unknown, family)
+        .refused(
+            Logged.UNKNOWN_SOURCE,
+            "the interface of no pod that is known: nothing passes until it is",
+            new Target.Drop());
+  }
+
+  private List<Rule> sender(NodePlan.Pod pod) {
+    List<Rule> rules = new ArrayList<>();
+    for (Cidr address : pod.addresses(family)) {
+      // ! -s 10.244.0.2/32: who is not the pod goes on to the end of the chain, which drops it
+      rules.addAll(zones(address));
+      rules.add(Rule.of("the pod's own address", new Target.Return(), new Match.Source(address)));
+    }
+    if (family == IpFamily.V6) {
+      // -s fe80::/10 -p ipv6-icmp -j RETURN
+      rules.add(neighbours("neighbours are found from link-local addresses", LINK_LOCAL));
+      // -s ::/128 -p ipv6-icmp -j RETURN
+      rules.add(neighbours("an address is asked for before it is one's own", UNSPECIFIED));
+    }
+    // -j DROP
+    rules.addAll(
+        new EscapeRules(pod.plan(), family)
+            .refused(
+                Logged.UNKNOWN_SOURCE,
+                "nobody else's address: answers would not come to the pod, nor would its policy"
+                    + " hold",
+                new Target.Drop()));
+    return rules;
+  }
+
+  private List<Rule> zones(Cidr address) {
+    return List.of(
+        // -s 10.244.0.2/32 -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j CT --zone 133
+        Rule.of(
+            "a connection that the pod begins has a zone of its own: between agent and server the"
+                + " same addresses and ports may occur",
+            new Target.ConntrackZone(NodePlan.ZONE),
+            new Match.Source(address),
+            new Match.Protocol(IpProtocol.TCP),
+            new Match.Syn()),
+        // -s 10.244.0.2/32 -p tcp -m socket --transparent -j CT --zone-orig 133
+        Rule.of(
+            "its further packets are found there, answers of servers in the pod outside",
+            new Target.OriginalZone(NodePlan.ZONE),
+            new Match.Source(address),
+            new Match.Protocol(IpProtocol.TCP),
+            new Match.TransparentSocket()));
+  }
+
+  private static Rule neighbours(String why, Cidr source) {
+    return Rule.of(
+        why, new Target.Return(), new Match.Source(source), new Match.Protocol(IpProtocol.ICMP6));
+  }
+
+  // ---- mangle: who gets the packet
+
+  private List<Chain> mangle(List<NodePlan.Pod> pods) {
+    List<Rule> list = new ArrayList<>();
+    List<Chain> chains = new ArrayList<>();
+    // -m connmark --mark 0x200/0x200 -m conntrack --ctdir REPLY -j TAILWATER_HERE
+    list.add(answered("what servers answer to the agent, which stands at the pod's address"));
+    for (NodePlan.Pod pod : pods) {
+      for (String name : pod.interfaces()) {
+        list.add(fromInterface(name, chain(POD, name)));
+        chains.add(Chain.called(chain(POD, name), pod(pod.plan())));
+      }
+    }
+    chains.add(
+        Chain.called(
+            HERE,
+            List.of(
+                // -j MARK --set-xmark 0x200/0x200
+                Rule.of(
+                    "delivered on the node, whatever the address",
+                    new Target.SetPacketMark(NodePlan.LOCAL)),
+                Rule.of("and nothing else", new Target.Accept()))));
+    chains.add(new Chain(Chain.PREROUTING, "PREROUTING", list));
+    chains.add(
+        new Chain(
+            Chain.OUTPUT,
+            "OUTPUT",
+            List.of(
+                // -m mark --mark 0x539/0xfff -m conntrack --ctdir ORIGINAL -j CONNMARK ...
+                Rule.of(
+                    "connections that the agent begins are known by their mark",
+                    new Target.SetConnectionMark(NodePlan.LOCAL),
+                    new Match.PacketMark(NodePlan.UPSTREAM),
+                    new Match.Original()),
+                answered("the same for servers on the node itself"))));
+    return chains;
+  }
+
+  private static Rule answered(String why) {
+    return Rule.of(
+        why, new Target.Jump(HERE), new Match.ConnectionMark(NodePlan.LOCAL), new Match.Reply());
+  }
+
+  private List<Rule> pod(CapturePlan of) {
+    List<Rule> rules = new ArrayList<>();
+    // -m conntrack --ctdir REPLY -j RETURN
+    rules.add(
+        Rule.of(
+            "answers to connections that came from outside pass",
+            new Target.Return(),
+            new Match.Reply()));
+    if (family == IpFamily.V6 && of.ipv6() == Ipv6.REFUSE) {
+      rules.addAll(refusedIpv6(of));
+      return rules;
+    }
+    of.dnsPort().ifPresent(port -> dns(rules, port));
+    if (of.earlier() == EarlierConnections.SPARED) {
+      // -p tcp -m socket --transparent -j TAILWATER_HERE
+      rules.add(
+          Rule.of(
+              "connections that the agent has taken",
+              new Target.Jump(HERE),
+              new Match.Protocol(IpProtocol.TCP),
+              new Match.TransparentSocket()));
+      // -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN
+      rules.add(
+          Rule.of(
+              "connections from before these rules go on: taken in the middle, they would break",
+              new Target.Return(),
+              new Match.Protocol(IpProtocol.TCP),
+              new Match.Syn().not()));
+    }
+    toAgent(rules, "every other TCP connection that the pod begins goes to the agent", of);
+    rules.addAll(refusedUdp(of));
+    if (of.udp() == UdpPolicy.ALL) {
+      rules.addAll(refusedIcmp(of));
+    }
+    if (of.udp() == UdpPolicy.ALL || of.strictness().knownProtocolsOnly()) {
+      rules.addAll(refusedProtocols(of));
+    }
+    return rules;
+  }
+
+  private void dns(List<Rule> rules, int port) {
+    for (IpProtocol protocol : List.of(IpProtocol.UDP, IpProtocol.TCP)) {
+      Match dns = new Match.DestinationPort(protocol, DNS);
+      // -p udp -m udp --dport 53 -j TPROXY --on-port 15053 --on-ip 127.0.0.1 --tproxy-mark ...
+      rules.add(
+          Rule.of(
+              "DNS over " + protocol + " is answered by the agent, whichever server was asked",
+              tproxy(port),
+              new Match.Protocol(protocol),
+              dns));
+      rules.add(refused("nobody answers", new Match.Protocol(protocol), dns));
+    }
+  }
+
+  private void toAgent(List<Rule> rules, String why, CapturePlan of) {
+    // -p tcp -j TPROXY --on-port 15001 --on-ip 127.0.0.1 --tproxy-mark 0x200/0x200
+    rules.add(Rule.of(why, tproxy(of.outboundPort()), new Match.Protocol(IpProtocol.TCP)));
+    // -p tcp -j MARK --set-xmark 0x800/0x800
+    rules.add(refused("nobody listens", new Match.Protocol(IpProtocol.TCP)));
+  }
+
+  /// On the loopback address nobody else can dial the listener.
+  private Target tproxy(int port) {
+    return new Target.Tproxy(family.localhost().address(), port, NodePlan.LOCAL);
+  }
+
+  private List<Rule> refusedUdp(CapturePlan of) {
+    return switch (of.udp()) {
+      case OFF -> List.of();
+      case QUIC ->
+          // -p udp -m udp --dport 443 -j MARK --set-xmark 0x800/0x800
+          refused(
+              of,
+              Logged.UDP,
+              "QUIC is refused at once, so that clients fall back to TCP, where a name can be seen",
+              new Match.Protocol(IpProtocol.UDP),
+              new Match.DestinationPort(IpProtocol.UDP, QUIC));
+      case ALL -> {
+        List<Rule> rules = new ArrayList<>();
+        if (of.dnsPort().isEmpty()) {
+          // -p udp -m udp --dport 53 -j RETURN
+          rules.add(
+              Rule.of(
+                  "DNS is not captured, so it has to pass",
+                  new Target.Return(),
+                  new Match.Protocol(IpProtocol.UDP),
+                  new Match.DestinationPort(IpProtocol.UDP, DNS)));
+        }
+        // -p udp -j MARK --set-xmark 0x800/0x800
+        rules.addAll(
+            refused(
+                of, Logged.UDP, "no other UDP leaves the pod", new Match.Protocol(IpProtocol.UDP)));
+        yield rules;
+      }
+    };
+  }
+
+  /// Answers have passed by now; errors belong to a connection that was let through.
+  private List<Rule> refusedIcmp(CapturePlan of) {
+    List<Rule> rules = new ArrayList<>();
+    if (family == IpFamily.V6) {
+      rules.addAll(linkLocal());
+    }
+    // -p icmp -m conntrack --ctstate RELATED -j RETURN
+    rules.add(
+        Rule.of(
+            "errors about what passed, without which path MTU discovery fails",
+            new Target.Return(),
+            icmp(),
+            new Match.ConnectionState(Match.ConnectionState.State.RELATED)));
+    rules.addAll(refused(of, Logged.ICMP, "no other ICMP leaves the pod", icmp()));
+    return rules;
+  }
+
+  private List<Rule> refusedProtocols(CapturePlan of) {
+    List<Rule> rules = new ArrayList<>();
+    for (Match known :
+        List.of(new Match.Protocol(IpProtocol.TCP), new Match.Protocol(IpProtocol.UDP), icmp())) {
+      // -p udp -j RETURN
+      rules.add(Rule.of("what is not refused above", new Target.Return(), known));
+    }
+    rules.addAll(refused(of, Logged.PROTOCOL, "no protocol but TCP, UDP and ICMP leaves the pod"));
+    return rules;
+  }
+
+  private Match icmp() {
+    return new Match.Protocol(
+        switch (family) {
+          case V4 -> IpProtocol.ICMP;
+          case V6 -> IpProtocol.ICMP6;
+        });
+  }
+
+  private List<Rule> refusedIpv6(CapturePlan of) {
+    List<Rule> rules = new ArrayList<>(linkLocal());
+    rules.addAll(
+        refused(
+            of,
+            Logged.IPV6,
+            "IPv6 is not captured here: clients learn that they have to use IPv4"));
+    return rules;
+  }
+
+  /// Without these no neighbour is ever found.
+  private static List<Rule> linkLocal() {
+    List<Rule> rules = new ArrayList<>();
+    // -d ff02::/16 -j RETURN
+    rules.add(
+        Rule.of(
+            "multicast on the link: neighbour discovery, group membership",
+            new Target.Return(),
+            new Match.Destination(LINK_LOCAL_MULTICAST)));
+    for (int type : List.of(NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT)) {
+      // -p ipv6-icmp -m icmp6 --icmpv6-type 135 -j RETURN
+      rules.add(
+          Rule.of(
+              "neighbour discovery",
+              new Target.Return(),
+              new Match.Protocol(IpProtocol.ICMP6),
+              new Match.Icmp6Type(type)));
+    }
+    return rules;
+  }
+
+  /// `... -j MARK --set-xmark 0x800/0x800`, with its line in the log.
+  private List<Rule> refused(CapturePlan of, Logged reason, String why, Match... matches) {
+    return new EscapeRules(of, family)
+        .refused(reason, why, new Target.SetPacketMark(NodePlan.REFUSED), matches);
+  }
+
+  private static Rule refused(String why, Match... matches) {
+    return Rule.of(why, new Target.SetPacketMark(NodePlan.REFUSED), matches);
+  }
+
+  // ---- nat and filter
+
+  private List<Rule> translation() {
+    return List.of(
+        // -m mark --mark 0x200/0x200 -j ACCEPT
+        Rule.of(
+            "what the agent takes keeps the address that was dialled, also that of a Service",
+            new Target.KeepDestination(),
+            new Match.PacketMark(NodePlan.LOCAL)));
+  }
+
+  private List<Chain> filter() {
+    List<Rule> input = new ArrayList<>();
+    // -m mark --mark 0x200/0x200 -j ACCEPT
+    input.add(
+        Rule.of(
+            "what is for the agent reaches it, whatever the node's own services may",
+            new Target.Accept(),
+            new Match.PacketMark(NodePlan.LOCAL)));
+    input.addAll(rejected());
+    List<Rule> forward = new ArrayList<>();
+    // -m mark --mark 0x200/0x200 -j DROP
+    forward.add(
+        Rule.of(
+            "what is for the agent does not leave where its route is missing",
+            new Target.Drop(),
+            new Match.PacketMark(NodePlan.LOCAL)));
+    forward.addAll(rejected());
+    return List.of(new Chain(INPUT, "INPUT", input), new Chain(FORWARD, "FORWARD", forward));
+  }
+
+  private List<Rule> rejected() {
+    return List.of(
+        // -p tcp -m mark --mark 0x800/0x800 -j REJECT --reject-with tcp-reset
+        Rule.of(
+            "refused before; the sender learns it at once",
+            new Target.Reject(Target.Reject.With.TCP_RESET),
+            new Match.Protocol(IpProtocol.TCP),
+            new Match.PacketMark(NodePlan.REFUSED)),
+        // -m mark --mark 0x800/0x800 -j REJECT --reject-with icmp-port-unreachable
+        Rule.of(
+            "likewise for all that is not TCP",
+            Target.Reject.unreachable(family),
+            new Match.PacketMark(NodePlan.REFUSED)));
+  }
+
+  private static Rule fromInterface(String name, String chain) {
+    return Rule.of("what comes from " + name, new Target.Jump(chain), new Match.InInterface(name));
+  }
+
+  /// A chain is named by its interface where that is a name for a chain in both languages; else by
+  /// a number made from it.
+  private static String chain(String prefix, String name) {
+    if (name.matches("[a-z0-9]{1,15}")) {
+      return prefix + name;
+    }
+    CRC32 sum = new CRC32();
+    sum.update(name.getBytes(java.nio.charset.StandardCharsets.UTF_8));
+    return prefix + String.format(Locale.ROOT, "0-%08x", sum.getValue());
+  }
+}
