@@ -1,7 +1,8 @@
 package io.tailwater.agent.cli;
 
-import io.tailwater.iptables.apply.IptablesVariant;
+import io.tailwater.iptables.apply.RuleBackend;
 import java.util.Optional;
+import java.util.stream.Stream;
 import picocli.CommandLine;
 import picocli.CommandLine.ParameterException;
 
@@ -11,19 +12,22 @@ final class Backend {
 
   /// Empty is auto.
   ///
-  /// @throws ParameterException when it is none, or not built yet
-  static Optional<IptablesVariant> read(CommandLine line, String text) {
-    return switch (text) {
-      case "auto" -> Optional.empty();
-      case "iptables-nft" -> Optional.of(IptablesVariant.NFT);
-      case "iptables-legacy" -> Optional.of(IptablesVariant.LEGACY);
-      case "nft" ->
-          throw new ParameterException(
-              line, "--backend nft is not built yet; write auto, iptables-nft or iptables-legacy");
-      default ->
-          throw new ParameterException(
-              line,
-              "--backend must be auto, iptables-nft or iptables-legacy, not \"" + text + "\"");
-    };
+  /// @throws ParameterException when it is none
+  static Optional<RuleBackend> read(CommandLine line, String text) {
+    if (text.equals("auto")) {
+      return Optional.empty();
+    }
+    return Optional.of(
+        Stream.of(RuleBackend.values())
+            .filter(backend -> backend.toString().equals(text))
+            .findFirst()
+            .orElseThrow(() ->
+                new ParameterException(
+                    line,
+                    "--backend must be auto, "
+                        + String.join(", ", RuleBackend.names())
+                        + ", not \""
+                        + text
+                        + "\"")));
   }
 }

@@ -28,7 +28,7 @@ final class PreflightCommand implements Callable<Integer> {
       names = "--backend",
       paramLabel = "BACKEND",
       defaultValue = "auto",
-      description = "auto, iptables-nft or iptables-legacy (default: ${DEFAULT-VALUE}).")
+      description = "auto, iptables-nft, iptables-legacy or nft (default: ${DEFAULT-VALUE}).")
   private String backend = "auto";
 
   @Option(

@@ -7,9 +7,9 @@ import io.tailwater.agent.control.capture.CaptureConfig;
 import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.iptables.apply.InstallReport;
-import io.tailwater.iptables.apply.IptablesTools;
-import io.tailwater.iptables.apply.IptablesVariant;
 import io.tailwater.iptables.apply.Processes;
+import io.tailwater.iptables.apply.RuleBackend;
+import io.tailwater.iptables.apply.RulePrograms;
 import io.tailwater.iptables.apply.RulesException;
 import io.tailwater.iptables.apply.TrafficRules;
 import io.tailwater.iptables.libc.Errno;
@@ -78,7 +78,7 @@ final class RulesCommand implements Callable<Integer> {
   @Option(
       names = "--backend",
       paramLabel = "BACKEND",
-      description = "auto, iptables-nft or iptables-legacy (default: as configured).")
+      description = "auto, iptables-nft, iptables-legacy or nft (default: as configured).")
   private String backend = "";
 
   @Option(names = "--mode", paramLabel = "MODE", defaultValue = "in-pod", description = "in-pod.")
@@ -112,7 +112,7 @@ final class RulesCommand implements Callable<Integer> {
     if (inbound && action != Action.show) {
       throw usage("--inbound is not built yet: nothing would listen; only `show` takes it");
     }
-    Optional<IptablesVariant> asked =
+    Optional<RuleBackend> asked =
         Backend.read(command().commandLine(), backend.isEmpty() ? "auto" : backend);
     Optional<AgentConfig> agent = Optional.empty();
     if (config != null) {
@@ -128,7 +128,8 @@ final class RulesCommand implements Callable<Integer> {
     }
     CapturePlan plan = plan(agent);
     if (action == Action.show) {
-      return show(plan);
+      Optional<RuleBackend> shown = backend.isEmpty() ? configured(agent) : asked;
+      return show(plan, shown.orElse(RuleBackend.IPTABLES_NFT));
     }
     if (netns == null) {
       throw usage("--netns is missing: name the namespace, such as /run/netns/ratings");
@@ -156,9 +157,9 @@ final class RulesCommand implements Callable<Integer> {
     return code;
   }
 
-  private int change(CapturePlan plan, Path namespace, Optional<IptablesVariant> forced) {
+  private int change(CapturePlan plan, Path namespace, Optional<RuleBackend> forced) {
     Processes processes = new Processes();
-    TrafficRules rules = new TrafficRules(IptablesTools.detect(forced, processes), processes);
+    TrafficRules rules = new TrafficRules(RulePrograms.detect(forced, processes), processes);
     return switch (action) {
       case apply -> report(rules.install(namespace, plan));
       case remove -> report(rules.remove(namespace));
@@ -166,12 +167,8 @@ final class RulesCommand implements Callable<Integer> {
     };
   }
 
-  private static Optional<IptablesVariant> configured(Optional<AgentConfig> agent) {
-    return switch (agent.map(a -> a.capture().backend()).orElse(CaptureConfig.Backend.AUTO)) {
-      case AUTO, NFT -> Optional.empty();
-      case IPTABLES_NFT -> Optional.of(IptablesVariant.NFT);
-      case IPTABLES_LEGACY -> Optional.of(IptablesVariant.LEGACY);
-    };
+  private static Optional<RuleBackend> configured(Optional<AgentConfig> agent) {
+    return agent.flatMap(a -> a.capture().backend().forced());
   }
 
   /// As the agent would plan it for a pod whose namespace no resource singles out.
@@ -199,8 +196,8 @@ final class RulesCommand implements Callable<Integer> {
     return inbound ? plan.withInbound(CapturePlan.Inbound.STANDARD) : plan;
   }
 
-  private int show(CapturePlan plan) {
-    String text = TrafficRules.show(plan);
+  private int show(CapturePlan plan, RuleBackend backend) {
+    String text = TrafficRules.show(plan, backend);
     if (output == OutputFormat.json) {
       out()
           .println(
@@ -223,7 +220,7 @@ final class RulesCommand implements Callable<Integer> {
               Printed.json(json -> {
                 json.writeStartObject();
                 json.writeStringField("netns", report.netns().toString());
-                json.writeStringField("backend", report.variant().toString());
+                json.writeStringField("backend", report.backend().toString());
                 json.writeArrayFieldStart("families");
                 for (Map.Entry<IpFamily, InstallReport.Outcome> e : report.families().entrySet()) {
                   json.writeStartObject();
@@ -232,6 +229,11 @@ final class RulesCommand implements Callable<Integer> {
                       "state", e.getValue().state().name().toLowerCase(Locale.ROOT));
                   json.writeStringField("detail", e.getValue().detail());
                   json.writeEndObject();
+                }
+                json.writeEndArray();
+                json.writeArrayFieldStart("alsoRemoved");
+                for (RuleBackend other : report.alsoRemoved()) {
+                  json.writeString(other.toString());
                 }
                 json.writeEndArray();
                 json.writeEndObject();

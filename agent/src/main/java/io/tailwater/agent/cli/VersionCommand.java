@@ -3,6 +3,8 @@ package io.tailwater.agent.cli;
 import io.netty.channel.epoll.Epoll;
 import io.tailwater.agent.admin.BuildInfo;
 import io.tailwater.agent.dataplane.transport.IoUringTransport;
+import io.tailwater.iptables.apply.Processes;
+import io.tailwater.iptables.apply.RulePrograms;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -69,6 +71,7 @@ final class VersionCommand implements Callable<Integer> {
     out.put(
         "epoll", Epoll.isAvailable() ? "yes" : "no: " + Epoll.unavailabilityCause().getMessage());
     out.put("io_uring", IoUringTransport.unavailable().map(why -> "no: " + why).orElse("yes"));
+    out.put("rules", RulePrograms.describe(new Processes()));
     out.put("ipv6", Files.exists(Path.of("/proc/net/if_inet6")) ? "yes" : "no");
     return out;
   }

@@ -190,10 +190,12 @@ final class ConfigKeys {
                   "iptables-nft",
                   CaptureConfig.Backend.IPTABLES_NFT,
                   "iptables-legacy",
-                  CaptureConfig.Backend.IPTABLES_LEGACY),
-              "nft"),
+                  CaptureConfig.Backend.IPTABLES_LEGACY,
+                  "nft",
+                  CaptureConfig.Backend.NFT)),
           "auto",
-          "Which program installs the rules.",
+          "Who keeps the rules. `auto`: iptables-legacy where it has rules, else iptables-nft, else"
+              + " nf_tables itself.",
           c -> c.capture().backend());
   static final ConfigKey<List<String>> CAPTURE_INTERFACES =
       key(
@@ -482,6 +484,13 @@ final class ConfigKeys {
       String a, T first, String b, T second, String c, T third) {
     SequencedMap<String, T> out = words(a, first, b, second);
     out.put(c, third);
+    return out;
+  }
+
+  private static <T> SequencedMap<String, T> words(
+      String a, T first, String b, T second, String c, T third, String d, T fourth) {
+    SequencedMap<String, T> out = words(a, first, b, second, c, third);
+    out.put(d, fourth);
     return out;
   }
 }

@@ -10,7 +10,6 @@ import io.tailwater.agent.admin.BuildInfo;
 import io.tailwater.agent.config.AgentConfig;
 import io.tailwater.agent.control.allocate.AddressAllocator;
 import io.tailwater.agent.control.allocate.AllocationFile;
-import io.tailwater.agent.control.capture.CaptureConfig;
 import io.tailwater.agent.control.capture.CaptureLoop;
 import io.tailwater.agent.control.capture.ListedPods;
 import io.tailwater.agent.control.capture.PodSource;
@@ -49,10 +48,9 @@ import io.tailwater.agent.dataplane.upstream.AnyThreadRandom;
 import io.tailwater.agent.dataplane.upstream.Clusters;
 import io.tailwater.agent.dataplane.upstream.EndpointPicker;
 import io.tailwater.agent.traffic.Grade;
-import io.tailwater.iptables.apply.IptablesTools;
-import io.tailwater.iptables.apply.IptablesVariant;
 import io.tailwater.iptables.apply.Preflight;
 import io.tailwater.iptables.apply.Processes;
+import io.tailwater.iptables.apply.RulePrograms;
 import io.tailwater.iptables.apply.RulesException;
 import io.tailwater.iptables.apply.TrafficRules;
 import io.tailwater.iptables.netlink.NetlinkPoller;
@@ -63,7 +61,6 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.concurrent.ExecutorService;
@@ -144,7 +141,7 @@ public final class Agent implements AutoCloseable {
     this.capture =
         new CaptureLoop(
             config.capture(),
-            new TrafficRules(tools(config), new Processes()),
+            new TrafficRules(programs(config), new Processes()),
             transport,
             workers,
             routes,
@@ -222,7 +219,7 @@ public final class Agent implements AutoCloseable {
       return;
     }
     List<String> missing =
-        new Preflight(new Processes(), forced(config.capture()))
+        new Preflight(new Processes(), config.capture().backend().forced())
             .essentials().stream()
                 .filter(finding -> finding.state() == Preflight.Finding.State.MISSING)
                 .map(f -> f.what() + ": " + f.found() + ". " + f.whatToDo())
@@ -232,9 +229,12 @@ public final class Agent implements AutoCloseable {
     }
   }
 
-  private static IptablesTools tools(AgentConfig config) {
+  private static RulePrograms programs(AgentConfig config) {
     try {
-      return IptablesTools.detect(forced(config.capture()), new Processes());
+      RulePrograms programs =
+          RulePrograms.detect(config.capture().backend().forced(), new Processes());
+      LOG.info("rules are kept by {}", programs);
+      return programs;
     } catch (RulesException e) {
       throw new StartException(StartException.Kind.MISSING, String.valueOf(e.getMessage()));
     }
@@ -326,14 +326,6 @@ public final class Agent implements AutoCloseable {
         new EndpointPicker(new AnyThreadRandom()),
         new TlsOrigination(new TlsContexts(secrets, tlsWork, System::nanoTime), tlsWork),
         config.limits().connectTimeout());
-  }
-
-  private static Optional<IptablesVariant> forced(CaptureConfig capture) {
-    return switch (capture.backend()) {
-      case AUTO, NFT -> Optional.empty();
-      case IPTABLES_NFT -> Optional.of(IptablesVariant.NFT);
-      case IPTABLES_LEGACY -> Optional.of(IptablesVariant.LEGACY);
-    };
   }
 
   private static List<ResourceSource> sources(AgentConfig config) {

@@ -145,6 +145,12 @@ class AskCommandsTest {
   }
 
   @Test
+  void rulesAreShownInTheLanguageOfTheBackend() {
+    assertThat(run("rules", "show", "--backend", "nft")).isZero();
+    assertThat(out.toString()).contains("add table inet tailwater").contains("redirect to :15001");
+  }
+
+  @Test
   void refusingIpv6IsShown() {
     assertThat(run("rules", "show", "--no-ipv6", "-o", "json")).isZero();
     assertThat(out.toString()).contains("REJECT");
@@ -154,12 +160,11 @@ class AskCommandsTest {
   @ValueSource(
       strings = {
         "rules show --mode node",
-        "rules show --backend nft",
         "rules show --backend pf",
         "rules apply",
         "rules apply --inbound --netns /run/netns/x",
         "rules paint",
-        "preflight --backend nft"
+        "preflight --backend pf"
       })
   void wrongUsageIsExitCode2(String command) {
     assertThat(run(command.split(" "))).isEqualTo(2);

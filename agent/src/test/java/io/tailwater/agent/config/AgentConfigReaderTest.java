@@ -253,7 +253,6 @@ class AgentConfigReaderTest {
       delimiter = ';',
       value = {
         "capture: {mode: node}; capture.mode",
-        "capture: {backend: nft}; capture.backend",
         "capture: {interfaces: [eth0]}; capture.interfaces",
         "capture: {dns: true}; capture.dns",
         "capture: {inbound: true}; capture.inbound",

@@ -5,13 +5,22 @@ import io.tailwater.iptables.rule.IpFamily;
 import java.nio.file.Path;
 import java.util.Collections;
 import java.util.EnumMap;
+import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
 
 /// What an installation or removal did in one namespace, per family.
+///
+/// @param alsoRemoved from which other backends rules of an earlier agent were taken away
 public record InstallReport(
-    Path netns, NetnsId id, IptablesVariant variant, Map<IpFamily, Outcome> families) {
+    Path netns,
+    NetnsId id,
+    RuleBackend backend,
+    Map<IpFamily, Outcome> families,
+    List<RuleBackend> alsoRemoved) {
   public InstallReport {
+    alsoRemoved = List.copyOf(alsoRemoved);
     families = Collections.unmodifiableMap(new EnumMap<>(families));
   }
 
@@ -41,14 +50,17 @@ public record InstallReport(
   public String toString() {
     return netns
         + " ("
-        + variant
+        + backend
         + "): "
         + families.entrySet().stream()
             .map(entry ->
                 entry.getKey()
                     + " "
-                    + entry.getValue().state().name().toLowerCase(java.util.Locale.ROOT)
+                    + entry.getValue().state().name().toLowerCase(Locale.ROOT)
                     + (entry.getValue().detail().isEmpty() ? "" : ": " + entry.getValue().detail()))
-            .collect(Collectors.joining(", "));
+            .collect(Collectors.joining(", "))
+        + alsoRemoved.stream()
+            .map(other -> "; rules that were kept by " + other + " removed")
+            .collect(Collectors.joining());
   }
 }

@@ -1,15 +1,7 @@
 package io.tailwater.iptables.apply;
 
-import io.tailwater.iptables.apply.CommandRunner.CommandException;
-import io.tailwater.iptables.apply.CommandRunner.Result;
 import io.tailwater.iptables.libc.SyscallException;
 import io.tailwater.iptables.libc.Syscalls;
-import io.tailwater.iptables.rule.CapturePlan;
-import io.tailwater.iptables.rule.CaptureRules;
-import io.tailwater.iptables.rule.IpFamily;
-import io.tailwater.iptables.rule.Ipv6;
-import io.tailwater.iptables.rule.RestoreScript;
-import io.tailwater.iptables.rule.UdpPolicy;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -39,17 +31,17 @@ public final class Preflight {
   private static final int CAP_SYS_ADMIN = 21;
 
   private final CommandRunner runner;
-  private final Optional<IptablesVariant> variant;
+  private final Optional<RuleBackend> backend;
   private final Path proc;
 
-  /// @param variant the variant that is configured, or empty for the one that is found
-  public Preflight(CommandRunner runner, Optional<IptablesVariant> variant) {
-    this(runner, variant, Path.of("/proc"));
+  /// @param backend the one that is configured, or empty for the one that is found
+  public Preflight(CommandRunner runner, Optional<RuleBackend> backend) {
+    this(runner, backend, Path.of("/proc"));
   }
 
-  Preflight(CommandRunner runner, Optional<IptablesVariant> variant, Path proc) {
+  Preflight(CommandRunner runner, Optional<RuleBackend> backend, Path proc) {
     this.runner = runner;
-    this.variant = variant;
+    this.backend = backend;
     this.proc = proc;
   }
 
@@ -147,49 +139,23 @@ public final class Preflight {
   }
 
   private void rules(List<Finding> findings) {
+    findings.add(program("unshare", "util-linux"));
     List<String> reasons = new ArrayList<>();
-    Optional<IptablesTools> found = IptablesTools.find(variant, runner, reasons);
+    Optional<RulePrograms> found = RulePrograms.find(backend, runner, reasons);
     if (found.isEmpty()) {
       findings.add(
-          Finding.missing("iptables", String.join("; ", reasons), IptablesTools.advice(reasons)));
+          Finding.missing(
+              "rules", String.join("; ", reasons), RulePrograms.advice(backend, reasons)));
       return;
     }
-    IptablesTools tools = found.get();
-    findings.add(Finding.ok("iptables", tools.variant() + ": " + tools.version()));
-    CapturePlan plan = CapturePlan.egress().withUdp(UdpPolicy.QUIC);
-    findings.add(tried("capture of IPv4", tools, plan, IpFamily.V4));
-    Finding v6 = tried("capture of IPv6", tools, plan, IpFamily.V6);
-    if (v6.state() == Finding.State.OK) {
-      findings.add(v6);
-    } else {
-      findings.add(
-          Finding.warning(
-              v6.what(), v6.found(), "IPv6 can only be refused, not captured. " + v6.whatToDo()));
-      findings.add(tried("refusal of IPv6", tools, plan.withIpv6(Ipv6.REFUSE), IpFamily.V6));
-    }
-  }
-
-  /// In a namespace of its own, which is gone when the program ends.
-  private Finding tried(String what, IptablesTools tools, CapturePlan plan, IpFamily family) {
-    String script = RestoreScript.fresh(CaptureRules.of(plan, family)).text();
-    try {
-      Result result =
-          runner.run(List.of("unshare", "--net", "--", tools.restore(family), "--noflush"), script);
-      if (result.succeeded()) {
-        return Finding.ok(
-            what, "the rules load in a fresh namespace with " + tools.restore(family));
-      }
-      boolean privilege =
-          result.error().contains("not permitted") || result.error().contains("Permission denied");
-      return Finding.missing(
-          what,
-          result.complaint(),
-          privilege
-              ? "Run as root: trying rules needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
-              : "Load the kernel modules of nat, conntrack, REDIRECT and REJECT for " + family);
-    } catch (CommandException e) {
-      return Finding.missing(what, e.getMessage(), "Install the packages iptables and util-linux");
-    }
+    RulePrograms programs = found.get();
+    findings.add(
+        Finding.ok(
+            "rules",
+            "kept by "
+                + programs
+                + (backend.isPresent() ? ", as configured" : ", found by itself")));
+    findings.addAll(new RuleTrials(runner).run(programs));
   }
 
   private static Finding nativeCalls() {

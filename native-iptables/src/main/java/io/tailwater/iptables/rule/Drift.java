@@ -28,26 +28,63 @@ public sealed interface Drift {
     }
   }
 
-  /// Compares one family.
+  /// Compares one family of iptables.
   static Drift between(RuleSet wanted, SavedRules current) {
-    List<String> missing = new ArrayList<>();
-    List<String> changed = new ArrayList<>();
+    Differences differences = new Differences();
     for (Table table : Table.values()) {
       compare(
           wanted.family() + " " + table + " ",
           wanted.chains(table),
           current.table(table),
-          missing,
-          changed);
+          differences);
     }
-    if (!changed.isEmpty()) {
-      missing.addAll(changed);
-      return new Changed(missing);
+    return differences.drift(current.hasOurs());
+  }
+
+  /// Compares one family of native nf_tables.
+  ///
+  /// @param expected the wanted rules of both families as `nft` tells them back
+  static Drift between(RuleSet wanted, NftTable expected, NftTable current) {
+    Differences differences = new Differences();
+    IpFamily family = wanted.family();
+    for (Table table : Table.values()) {
+      NftPlace place = new NftPlace(table, family);
+      for (Chain chain : wanted.chains(table)) {
+        compare(chain, place, expected, current, differences);
+      }
     }
-    if (missing.isEmpty()) {
-      return new None();
+    current.chains().keySet().stream()
+        .filter(name -> !expected.chains().containsKey(name))
+        .filter(name -> name.endsWith(NftPlace.suffix(family)) || !NftTable.isOfAFamily(name))
+        .forEach(
+            name -> differences.changed(family + " " + name + ": the chain should not be there"));
+    if (!current.flags().isEmpty() && !wanted.isEmpty()) {
+      differences.changed(family + " table " + NftScript.TABLE + ": it is " + current.flags());
     }
-    return current.hasOurs() ? new Missing(missing) : new NotInstalled();
+    return differences.drift(current.has(family));
+  }
+
+  private static void compare(
+      Chain chain, NftPlace place, NftTable expected, NftTable current, Differences differences) {
+    String name = place.chain(chain.name());
+    String where = place.family() + " " + name + ": ";
+    NftTable.NftChain wanted = expected.chains().get(name);
+    NftTable.NftChain present = current.chains().get(name);
+    if (wanted == null) {
+      throw new IllegalStateException("nft did not tell of the chain " + name + " it was given");
+    }
+    if (present == null) {
+      differences.missing(where + "the chain");
+      return;
+    }
+    if (!present.hook().equals(wanted.hook())) {
+      differences.changed(
+          where + "it hangs at " + present.hook().map(Object::toString).orElse("no hook"));
+    }
+    if (!present.rules().equals(wanted.rules())) {
+      differences.rules(
+          where, wanted.rules(), NftScript.said(chain, place), present.rules(), String::equals);
+    }
   }
 
   /// The families of one namespace together: not installed only if no one is.
@@ -88,78 +125,41 @@ public sealed interface Drift {
   }
 
   private static void compare(
-      String where,
-      List<Chain> wanted,
-      SavedRules.SavedTable saved,
-      List<String> missing,
-      List<String> changed) {
+      String where, List<Chain> wanted, SavedRules.SavedTable saved, Differences differences) {
     for (Chain chain : wanted) {
       if (chain.isHooked()) {
-        jump(where, chain, saved, missing, changed);
+        jump(where, chain, saved, differences);
       }
       if (!saved.chains().containsKey(chain.name())) {
-        missing.add(where + chain.name() + ": the chain");
+        differences.missing(where + chain.name() + ": the chain");
         continue;
       }
       List<String> expected = chain.rules().stream().map(Rule::text).toList();
       List<String> present = saved.rules(chain.name());
       if (!sameRules(expected, present)) {
-        rules(where + chain.name() + ": ", expected, present, missing, changed);
+        differences.rules(where + chain.name() + ": ", expected, expected, present, RuleText::same);
       }
     }
     List<String> names = wanted.stream().map(Chain::name).toList();
     for (String chain : saved.ours()) {
       if (!names.contains(chain)) {
-        changed.add(where + chain + ": the chain should not be there");
+        differences.changed(where + chain + ": the chain should not be there");
       }
     }
   }
 
   private static void jump(
-      String where,
-      Chain chain,
-      SavedRules.SavedTable saved,
-      List<String> missing,
-      List<String> changed) {
+      String where, Chain chain, SavedRules.SavedTable saved, Differences differences) {
     List<String> hook = saved.rules(chain.hook());
     long jumps = hook.stream().filter(rule -> RuleText.same(rule, chain.jump())).count();
     if (jumps == 0) {
-      missing.add(where + chain.hook() + ": " + chain.jump());
+      differences.missing(where + chain.hook() + ": " + chain.jump());
     } else if (jumps > 1) {
-      changed.add(where + chain.hook() + ": " + chain.jump() + " is there " + jumps + " times");
+      differences.changed(
+          where + chain.hook() + ": " + chain.jump() + " is there " + jumps + " times");
     } else if (!RuleText.same(hook.get(0), chain.jump())) {
-      changed.add(where + chain.hook() + ": ahead of " + chain.jump() + " is: " + hook.get(0));
-    }
-  }
-
-  private static void rules(
-      String where,
-      List<String> expected,
-      List<String> present,
-      List<String> missing,
-      List<String> changed) {
-    // Which expected rule each present one is, or -1: matched one to one, in order of appearance.
-    List<Integer> found = new ArrayList<>();
-    for (String rule : present) {
-      int at = -1;
-      for (int i = 0; at < 0 && i < expected.size(); i++) {
-        if (!found.contains(i) && RuleText.same(expected.get(i), rule)) {
-          at = i;
-        }
-      }
-      found.add(at);
-      if (at < 0) {
-        changed.add(where + "should not be there: " + rule);
-      }
-    }
-    for (int i = 0; i < expected.size(); i++) {
-      if (!found.contains(i)) {
-        missing.add(where + expected.get(i));
-      }
-    }
-    List<Integer> kept = found.stream().filter(at -> at >= 0).toList();
-    if (!kept.equals(kept.stream().sorted().toList())) {
-      changed.add(where + "the rules are in another order");
+      differences.changed(
+          where + chain.hook() + ": ahead of " + chain.jump() + " is: " + hook.get(0));
     }
   }
 

@@ -7,7 +7,9 @@ import java.util.Map;
 
 /// All our chains of one namespace in one family. Tables without chains are absent: whatever is
 /// ours in them is to go.
-public record RuleSet(IpFamily family, Map<Table, List<Chain>> tables) {
+///
+/// @param sets what the rules ask with [Match.InSet]
+public record RuleSet(IpFamily family, Map<Table, List<Chain>> tables, List<AddressSet> sets) {
   public RuleSet {
     Map<Table, List<Chain>> copy = new EnumMap<>(Table.class);
     tables.forEach((table, chains) -> {
@@ -16,6 +18,12 @@ public record RuleSet(IpFamily family, Map<Table, List<Chain>> tables) {
       }
     });
     tables = Collections.unmodifiableMap(copy);
+    sets = List.copyOf(sets);
+  }
+
+  /// Rules that ask no set.
+  public RuleSet(IpFamily family, Map<Table, List<Chain>> tables) {
+    this(family, tables, List.of());
   }
 
   /// Nothing of ours at all.

@@ -71,8 +71,8 @@ class PreflightTest {
 
     List<Finding> findings = preflight(nothing);
 
-    assertThat(of(findings, "iptables").state()).isEqualTo(State.MISSING);
-    assertThat(of(findings, "iptables").found()).contains("There is no program iptables-nft-save");
+    assertThat(of(findings, "rules").state()).isEqualTo(State.MISSING);
+    assertThat(of(findings, "rules").found()).contains("There is no program iptables-nft-save");
     assertThat(of(findings, "open files").state()).isEqualTo(State.WARNING);
   }
 
@@ -93,8 +93,7 @@ class PreflightTest {
         preflight((command, input, environment) ->
             new Result(4, "", "Permission denied (you must be root)"));
 
-    assertThat(of(findings, "iptables").whatToDo())
-        .isEqualTo("Run as root: rules need CAP_NET_ADMIN");
+    assertThat(of(findings, "rules").whatToDo()).isEqualTo("Run as root: rules need CAP_NET_ADMIN");
   }
 
   @Test
@@ -122,7 +121,7 @@ class PreflightTest {
     List<Finding> findings = new Preflight(new Processes(), Optional.empty()).run();
 
     assertThat(findings).extracting(Finding::state).doesNotContain(State.MISSING);
-    assertThat(of(findings, "capture of IPv6").found()).contains("fresh namespace");
+    assertThat(of(findings, "capture of IPv6").found()).isEqualTo("works");
     assertThat(of(findings, "local ports").found())
         .matches("net.ipv4.ip_local_port_range=\\d+ \\d+.*");
   }

@@ -91,9 +91,11 @@ class RuleTypesInTheKernelTest {
   }
 
   @ParameterizedTest
-  @EnumSource(IptablesVariant.class)
-  void iptablesTakesEveryKindOfRuleAndPrintsItLikeThat(IptablesVariant variant) {
-    String suffix = variant == IptablesVariant.NFT ? "-nft" : "-legacy";
+  @EnumSource(
+      value = RuleBackend.class,
+      names = {"IPTABLES_NFT", "IPTABLES_LEGACY"})
+  void iptablesTakesEveryKindOfRuleAndPrintsItLikeThat(RuleBackend backend) {
+    String suffix = backend == RuleBackend.IPTABLES_NFT ? "-nft" : "-legacy";
     for (IpFamily family : IpFamily.values()) {
       String program = (family == IpFamily.V4 ? "iptables" : "ip6tables") + suffix;
       net.inPod("ipset", "create", "some" + version(family), "hash:ip", "family", inet(family));

@@ -15,6 +15,7 @@ import io.tailwater.iptables.rule.Drift;
 import io.tailwater.iptables.rule.EarlierConnections;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.Ipv6;
+import io.tailwater.iptables.rule.Mark;
 import io.tailwater.iptables.rule.UdpPolicy;
 import io.tailwater.lab.NeedsRoot;
 import java.net.InetAddress;
@@ -24,15 +25,17 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.MethodSource;
 
-/// On the real kernel, with both variants of iptables.
+/// On the real kernel: the same assertions for all backends.
 @NeedsRoot
 class TrafficRulesTest {
   private static final CapturePlan PLAN = CapturePlan.egress().withUdp(UdpPolicy.QUIC);
@@ -58,12 +61,12 @@ class TrafficRulesTest {
   }
 
   @ParameterizedTest
-  @EnumSource(IptablesVariant.class)
-  void installedTwiceIsOnce(IptablesVariant variant) {
-    TrafficRules rules = rules(variant);
+  @EnumSource(RuleBackend.class)
+  void installedTwiceIsOnce(RuleBackend backend) {
+    TrafficRules rules = rules(backend);
 
     InstallReport first = rules.install(net.pod(), PLAN);
-    String once = saved(variant);
+    String once = saved(backend);
     InstallReport second = rules.install(net.pod(), PLAN);
 
     assertThat(first.families().values())
@@ -72,16 +75,18 @@ class TrafficRulesTest {
     assertThat(second.families().values())
         .extracting(InstallReport.Outcome::state)
         .containsOnly(State.UNCHANGED);
-    assertThat(saved(variant)).isEqualTo(once).contains("--to-ports 15001");
+    assertThat(saved(backend))
+        .isEqualTo(once)
+        .contains(isNative(backend) ? ":15001" : "--to-ports 15001");
     assertThat(rules.verify(net.pod(), PLAN)).isEqualTo(new Drift.None());
   }
 
   @ParameterizedTest
-  @EnumSource(IptablesVariant.class)
-  void planCanBeExchangedForAnotherAndBack(IptablesVariant variant) {
-    TrafficRules rules = rules(variant);
+  @EnumSource(RuleBackend.class)
+  void planCanBeExchangedForAnotherAndBack(RuleBackend backend) {
+    TrafficRules rules = rules(backend);
     rules.install(net.pod(), PLAN);
-    String once = saved(variant);
+    String once = saved(backend);
 
     InstallReport other = rules.install(net.pod(), REFUSING);
 
@@ -93,42 +98,40 @@ class TrafficRulesTest {
         net.pod(),
         PLAN.withUdp(UdpPolicy.ALL).withDns(15053).withInbound(CapturePlan.Inbound.STANDARD));
     rules.install(net.pod(), PLAN.withUdp(UdpPolicy.OFF).withIpv6(Ipv6.UNTOUCHED));
-    assertThat(saved(variant)).doesNotContain("-p udp").doesNotContain("TAILWATER_PRERT");
+    assertThat(saved(backend))
+        .doesNotContain("-p udp")
+        .doesNotContain("dport 443")
+        .doesNotContain("TAILWATER_PRERT")
+        .doesNotContain("nat-prert");
     rules.install(net.pod(), PLAN);
-    assertThat(normal(saved(variant))).isEqualTo(normal(once));
+    assertThat(normal(saved(backend))).isEqualTo(normal(once));
   }
 
   @ParameterizedTest
-  @EnumSource(IptablesVariant.class)
-  void driftIsSeenAndRepaired(IptablesVariant variant) {
-    TrafficRules rules = rules(variant);
+  @EnumSource(RuleBackend.class)
+  void driftIsSeenAndRepaired(RuleBackend backend) {
+    TrafficRules rules = rules(backend);
     assertThat(rules.verify(net.pod(), PLAN)).isEqualTo(new Drift.NotInstalled());
     rules.install(net.pod(), PLAN);
-    String whole = saved(variant);
+    String whole = saved(backend);
 
-    net.inPod("iptables-" + suffix(variant), "-t", "nat", "-F", "TAILWATER_OUTPUT");
+    flushNat(backend, IpFamily.V4);
     assertThat(rules.verify(net.pod(), PLAN)).isInstanceOf(Drift.Missing.class);
     rules.install(net.pod(), PLAN);
-    assertThat(saved(variant)).isEqualTo(whole);
+    assertThat(saved(backend)).isEqualTo(whole);
 
-    net.inPod(
-        "ip6tables-" + suffix(variant), "-t", "nat", "-D", "OUTPUT", "-j", "TAILWATER_OUTPUT");
+    unhookNat(backend, IpFamily.V6);
     assertThat(rules.verify(net.pod(), PLAN))
-        .isEqualTo(new Drift.Missing(List.of("IPv6 nat OUTPUT: -j TAILWATER_OUTPUT")));
+        .isEqualTo(
+            new Drift.Missing(
+                List.of(
+                    isNative(backend)
+                        ? "IPv6 nat-output-ipv6: the chain"
+                        : "IPv6 nat OUTPUT: -j TAILWATER_OUTPUT")));
     rules.install(net.pod(), PLAN);
-    assertThat(saved(variant)).isEqualTo(whole);
+    assertThat(normal(saved(backend))).isEqualTo(normal(whole));
 
-    net.inPod(
-        "iptables-" + suffix(variant),
-        "-t",
-        "nat",
-        "-I",
-        "OUTPUT",
-        "1",
-        "-p",
-        "tcp",
-        "-j",
-        "ACCEPT");
+    putAhead(backend);
     assertThat(rules.verify(net.pod(), PLAN)).isInstanceOf(Drift.Changed.class);
     InstallReport repaired = rules.install(net.pod(), PLAN);
     assertThat(repaired.outcome(IpFamily.V4).state()).isEqualTo(State.REPAIRED);
@@ -137,41 +140,16 @@ class TrafficRulesTest {
   }
 
   @ParameterizedTest
-  @EnumSource(IptablesVariant.class)
-  void removalLeavesExactlyWhatWasThere(IptablesVariant variant) {
-    for (String family : FAMILIES) {
-      net.inPod(
-          family + "-" + suffix(variant),
-          "-t",
-          "nat",
-          "-A",
-          "OUTPUT",
-          "-p",
-          "tcp",
-          "--dport",
-          "7",
-          "-j",
-          "ACCEPT");
-      net.inPod(
-          family + "-" + suffix(variant),
-          "-t",
-          "filter",
-          "-A",
-          "INPUT",
-          "-m",
-          "comment",
-          "--comment",
-          "some \"one\" else",
-          "-j",
-          "ACCEPT");
-    }
-    String before = saved(variant);
-    TrafficRules rules = rules(variant);
+  @EnumSource(RuleBackend.class)
+  void removalLeavesExactlyWhatWasThere(RuleBackend backend) {
+    addForeignRules(backend);
+    String before = saved(backend);
+    TrafficRules rules = rules(backend);
 
     rules.install(net.pod(), PLAN.withInbound(CapturePlan.Inbound.STANDARD).withDns(15053));
     InstallReport removed = rules.remove(net.pod());
 
-    assertThat(saved(variant)).isEqualTo(before);
+    assertThat(saved(backend)).isEqualTo(before);
     assertThat(removed.families().values())
         .extracting(InstallReport.Outcome::state)
         .containsOnly(State.REMOVED);
@@ -181,9 +159,10 @@ class TrafficRulesTest {
     assertThat(rules.verify(net.pod(), PLAN)).isEqualTo(new Drift.NotInstalled());
   }
 
-  @Test
-  void removalFromAnOtherwiseEmptyNamespaceLeavesNoChainAtAll() {
-    TrafficRules rules = rules(IptablesVariant.NFT);
+  @ParameterizedTest
+  @EnumSource(RuleBackend.class)
+  void removalFromAnOtherwiseEmptyNamespaceLeavesNoChainAtAll(RuleBackend backend) {
+    TrafficRules rules = rules(backend);
 
     rules.install(net.pod(), REFUSING.withInbound(CapturePlan.Inbound.STANDARD));
     rules.remove(net.pod());
@@ -192,10 +171,9 @@ class TrafficRulesTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"NFT, V4", "NFT, V6", "LEGACY, V4", "LEGACY, V6"})
-  void connectionReachesTheCapturePortAndKeepsItsDestination(
-      IptablesVariant variant, IpFamily family) {
-    rules(variant).install(net.pod(), PLAN);
+  @MethodSource("backendsAndFamilies")
+  void connectionReachesTheCapturePortAndKeepsItsDestination(RuleBackend backend, IpFamily family) {
+    rules(backend).install(net.pod(), PLAN);
     InetSocketAddress dialled = at(server(family), 8443);
     int listener =
         net.pod()
@@ -212,9 +190,9 @@ class TrafficRulesTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"NFT, V4", "NFT, V6", "LEGACY, V4", "LEGACY, V6"})
-  void agentsOwnSocketGoesStraight(IptablesVariant variant, IpFamily family) {
-    rules(variant)
+  @MethodSource("backendsAndFamilies")
+  void agentsOwnSocketGoesStraight(RuleBackend backend, IpFamily family) {
+    rules(backend)
         .install(net.pod(), REFUSING.withIpv6(family == IpFamily.V6 ? Ipv6.REFUSE : Ipv6.CAPTURE));
     InetSocketAddress dialled = at(server(family), 8443);
     int listener = net.server().call(() -> TestSockets.listen(dialled));
@@ -230,9 +208,9 @@ class TrafficRulesTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"NFT, V4", "NFT, V6", "LEGACY, V4", "LEGACY, V6"})
-  void loopbackAndThePodsOwnAddressAreLeftAlone(IptablesVariant variant, IpFamily family) {
-    rules(variant).install(net.pod(), PLAN.withUdp(UdpPolicy.ALL));
+  @MethodSource("backendsAndFamilies")
+  void loopbackAndThePodsOwnAddressAreLeftAlone(RuleBackend backend, IpFamily family) {
+    rules(backend).install(net.pod(), PLAN.withUdp(UdpPolicy.ALL));
     boolean v4 = family == IpFamily.V4;
     int listener = net.pod().call(() -> TestSockets.listen(at(v4 ? "0.0.0.0" : "::", 8080)));
 
@@ -250,9 +228,9 @@ class TrafficRulesTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"NFT, V4", "NFT, V6", "LEGACY, V4", "LEGACY, V6"})
-  void quicIsRefusedAtOnceAndOtherUdpPasses(IptablesVariant variant, IpFamily family) {
-    rules(variant).install(net.pod(), PLAN);
+  @MethodSource("backendsAndFamilies")
+  void quicIsRefusedAtOnceAndOtherUdpPasses(RuleBackend backend, IpFamily family) {
+    rules(backend).install(net.pod(), PLAN);
 
     assertThat(udpError(server(family), 443)).isEqualTo(Errno.ECONNREFUSED);
     assertThat(received(server(family), 443, 1337)).as("the agent's own").isTrue();
@@ -260,9 +238,9 @@ class TrafficRulesTest {
   }
 
   @ParameterizedTest
-  @EnumSource(IptablesVariant.class)
-  void allUdpButDnsIsRefused(IptablesVariant variant) {
-    rules(variant).install(net.pod(), PLAN.withUdp(UdpPolicy.ALL));
+  @EnumSource(RuleBackend.class)
+  void allUdpButDnsIsRefused(RuleBackend backend) {
+    rules(backend).install(net.pod(), PLAN.withUdp(UdpPolicy.ALL));
 
     for (IpFamily family : IpFamily.values()) {
       assertThat(received(server(family), 53, 0)).isTrue();
@@ -271,9 +249,9 @@ class TrafficRulesTest {
   }
 
   @ParameterizedTest
-  @EnumSource(IptablesVariant.class)
-  void ipv6IsRefusedButAnsweredInboundAndNeighbourDiscoveryWork(IptablesVariant variant) {
-    rules(variant).install(net.pod(), REFUSING);
+  @EnumSource(RuleBackend.class)
+  void ipv6IsRefusedButAnsweredInboundAndNeighbourDiscoveryWork(RuleBackend backend) {
+    rules(backend).install(net.pod(), REFUSING);
     InetSocketAddress outside = at(TwoNamespaces.SERVER_V6, 8443);
     int listener = net.server().call(() -> TestSockets.listen(outside));
     int client =
@@ -295,7 +273,7 @@ class TrafficRulesTest {
   @Test
   void namespaceWithoutIpv6IsCapturedWithIpv4AndSaysSo() {
     TrafficRules rules =
-        new TrafficRules(tools(IptablesVariant.NFT), processes, namespace -> false);
+        new TrafficRules(programs(RuleBackend.IPTABLES_NFT), processes, namespace -> false);
 
     InstallReport report = rules.install(net.pod(), PLAN);
 
@@ -311,39 +289,42 @@ class TrafficRulesTest {
   }
 
   @ParameterizedTest
-  @EnumSource(IptablesVariant.class)
-  void failureOfIpv6TakesIpv4BackAndNamesTheTable(IptablesVariant variant) {
-    String before = normal(saved(variant));
-    TrafficRules broken = new TrafficRules(tools(variant), withoutNatForV6());
+  @EnumSource(RuleBackend.class)
+  void failureOfIpv6TakesIpv4BackAndNamesTheTable(RuleBackend backend) {
+    String before = normal(saved(backend));
+    TrafficRules broken = new TrafficRules(programs(backend), withoutNatForV6());
 
     assertThatThrownBy(() -> broken.install(net.pod(), PLAN))
         .isInstanceOfSatisfying(
             RulesException.class, e -> assertThat(e.family()).contains(IpFamily.V6))
         .hasMessageContaining(net.pod().path() + ", IPv6, table nat")
-        .hasMessageContaining("failed at '-A TAILWATER_OUTPUT -p tcp")
+        .hasMessageContaining(
+            isNative(backend)
+                ? "failed at 'add rule inet tailwater nat-output-ipv6 meta l4proto tcp"
+                : "failed at '-A TAILWATER_OUTPUT -p tcp")
         .hasMessageContaining("have IPv6 refused instead")
         .hasMessageContaining("Nothing was left behind");
 
-    assertThat(normal(saved(variant))).isEqualTo(before);
+    assertThat(normal(saved(backend))).isEqualTo(before);
   }
 
-  @Test
-  void failedRepairLeavesWhatWasInForce() {
-    rules(IptablesVariant.NFT).install(net.pod(), PLAN);
-    net.inPod("ip6tables-nft", "-t", "nat", "-D", "OUTPUT", "-j", "TAILWATER_OUTPUT");
-    String before = saved(IptablesVariant.NFT);
+  @ParameterizedTest
+  @EnumSource(RuleBackend.class)
+  void failedRepairLeavesWhatWasInForce(RuleBackend backend) {
+    rules(backend).install(net.pod(), PLAN);
+    unhookNat(backend, IpFamily.V6);
+    String before = saved(backend);
 
-    assertThatThrownBy(() ->
-            new TrafficRules(tools(IptablesVariant.NFT), withoutNatForV6())
-                .install(net.pod(), PLAN))
-        .hasMessageContaining("still in force");
+    assertThatThrownBy(
+            () -> new TrafficRules(programs(backend), withoutNatForV6()).install(net.pod(), PLAN))
+        .hasMessageContaining("in force");
 
-    assertThat(saved(IptablesVariant.NFT)).isEqualTo(before);
+    assertThat(normal(saved(backend))).isEqualTo(normal(before));
   }
 
   @Test
   void jumpThatVanishesBetweenLookAndTransactionIsNoFailure() {
-    rules(IptablesVariant.NFT).install(net.pod(), PLAN);
+    rules(RuleBackend.IPTABLES_NFT).install(net.pod(), PLAN);
     net.inPod("iptables-nft", "-t", "nat", "-F", "TAILWATER_OUTPUT");
     boolean[] meddled = {false};
     CommandRunner meddler =
@@ -355,15 +336,15 @@ class TrafficRulesTest {
           return processes.run(command, input, environment);
         };
 
-    new TrafficRules(tools(IptablesVariant.NFT), meddler).install(net.pod(), PLAN);
+    new TrafficRules(programs(RuleBackend.IPTABLES_NFT), meddler).install(net.pod(), PLAN);
 
     assertThat(meddled[0]).isTrue();
-    assertThat(rules(IptablesVariant.NFT).verify(net.pod(), PLAN)).isEqualTo(new Drift.None());
+    assertThat(rules(RuleBackend.IPTABLES_NFT).verify(net.pod(), PLAN)).isEqualTo(new Drift.None());
   }
 
   @ParameterizedTest
-  @CsvSource({"NFT, V4", "NFT, V6", "LEGACY, V4", "LEGACY, V6"})
-  void connectionsFromBeforeAreSparedOrCutAsPlanned(IptablesVariant variant, IpFamily family) {
+  @MethodSource("backendsAndFamilies")
+  void connectionsFromBeforeAreSparedOrCutAsPlanned(RuleBackend backend, IpFamily family) {
     InetSocketAddress dialled = at(server(family), 8443);
     int listener = net.server().call(() -> TestSockets.listen(dialled));
     int capture =
@@ -374,13 +355,13 @@ class TrafficRulesTest {
     int cut = connected(dialled);
     int accepted = TestSockets.accept(listener);
 
-    rules(variant).install(net.pod(), PLAN);
+    rules(backend).install(net.pod(), PLAN);
     assertThat(TestSockets.write(spared, one)).isEqualTo(1);
     assertThat(TestSockets.read(accepted, one)).isEqualTo(1);
     assertThat(TestSockets.write(accepted, one)).isEqualTo(1);
     assertThat(TestSockets.read(spared, one)).isEqualTo(1);
 
-    rules(variant).install(net.pod(), PLAN.withEarlier(EarlierConnections.CUT));
+    rules(backend).install(net.pod(), PLAN.withEarlier(EarlierConnections.CUT));
     assertThat(TestSockets.write(cut, one)).isEqualTo(1);
     assertThat(TestSockets.read(cut, one)).isEqualTo(-Errno.ECONNRESET);
     assertThat(TestSockets.write(spared, one)).isEqualTo(1);
@@ -390,20 +371,67 @@ class TrafficRulesTest {
     close(spared, cut, accepted, capture, listener);
   }
 
+  /// Whatever the agent before us has used, in whatever order agents came.
+  @ParameterizedTest
+  @MethodSource("twoBackends")
+  void backendCanBeChangedWithoutALeftover(RuleBackend earlier, RuleBackend later) {
+    rules(earlier).install(net.pod(), PLAN.withAgent(new Mark(0x1234, -1)));
+
+    InstallReport report = rules(later).install(net.pod(), PLAN);
+
+    assertThat(report.alsoRemoved()).containsExactly(earlier);
+    assertThat(report.outcome(IpFamily.V4).state()).isEqualTo(State.INSTALLED);
+    assertThat(rules(earlier).verify(net.pod(), PLAN)).isEqualTo(new Drift.NotInstalled());
+    assertThat(rules(later).verify(net.pod(), PLAN)).isEqualTo(new Drift.None());
+    assertThat(rules(later).install(net.pod(), PLAN).alsoRemoved()).isEmpty();
+
+    rules(earlier).remove(net.pod()); // by whichever it is asked
+    assertThat(rules(later).verify(net.pod(), PLAN)).isEqualTo(new Drift.NotInstalled());
+    assertThat(net.inPod("nft", "list", "ruleset")).doesNotContain("TAILWATER", "tailwater");
+  }
+
+  private static Stream<Arguments> twoBackends() {
+    return Stream.of(RuleBackend.values())
+        .flatMap(one ->
+            Stream.of(RuleBackend.values())
+                .filter(two -> two != one)
+                .map(two -> Arguments.of(one, two)));
+  }
+
+  /// nf_tables alone: what others can do to a table besides rules.
+  @Test
+  void tableThatSleepsHangsElsewhereOrHoldsAStrangersChainIsMadeAnew() {
+    TrafficRules rules = rules(RuleBackend.NFT);
+    rules.install(net.pod(), PLAN);
+    String whole = saved(RuleBackend.NFT);
+    for (String change :
+        List.of(
+            "add table inet tailwater { flags dormant ; }",
+            "add chain inet tailwater stranger { type nat hook output priority -150 ; }",
+            "add chain inet tailwater stranger-ipv4",
+            "delete table inet tailwater; add table inet tailwater; add chain inet tailwater"
+                + " nat-output-ipv4 { type nat hook output priority 5 ; }")) {
+      net.inPod("nft", change);
+      assertThat(rules.verify(net.pod(), PLAN)).as(change).isInstanceOf(Drift.Changed.class);
+      rules.install(net.pod(), PLAN);
+      assertThat(saved(RuleBackend.NFT)).as(change).isEqualTo(whole);
+    }
+  }
+
   @Test
   void missingNamespaceIsSaid() {
     assertThatThrownBy(
-            () -> rules(IptablesVariant.NFT).install(Path.of("/run/netns/tw-gone"), PLAN))
+            () -> rules(RuleBackend.IPTABLES_NFT).install(Path.of("/run/netns/tw-gone"), PLAN))
         .isInstanceOf(NetnsException.class)
         .hasMessageContaining("/run/netns/tw-gone");
   }
 
-  private TrafficRules rules(IptablesVariant variant) {
-    return new TrafficRules(tools(variant), processes);
+  private TrafficRules rules(RuleBackend backend) {
+    return new TrafficRules(programs(backend), processes);
   }
 
-  private IptablesTools tools(IptablesVariant variant) {
-    return IptablesTools.detect(Optional.of(variant), processes);
+  private RulePrograms programs(RuleBackend backend) {
+    return RulePrograms.detect(Optional.of(backend), processes);
   }
 
   /// A machine whose IPv6 nat does not know the target: the real program complains, about a real
@@ -414,13 +442,85 @@ class TrafficRulesTest {
             command,
             command.stream().anyMatch(word -> word.startsWith("ip6tables"))
                 ? input.replace("-j REDIRECT", "-j REDIRECTED")
-                : input,
+                : input.replaceAll("(nat-output-ipv6 .*)redirect ", "$1redirected "),
             environment);
   }
 
-  private String saved(IptablesVariant variant) {
+  private void addForeignRules(RuleBackend backend) {
+    if (isNative(backend)) {
+      net.inPod("nft", "add table inet foreign");
+      net.inPod("nft", "add chain inet foreign output { type nat hook output priority -100 ; }");
+      net.inPod("nft", "add rule inet foreign output tcp dport 7 accept comment \"some one else\"");
+    }
+    for (String family : FAMILIES) {
+      String program = family + "-" + suffix(backend);
+      net.inPod((program + " -t nat -A OUTPUT -p tcp --dport 7 -j ACCEPT").split(" "));
+      net.inPod(
+          program,
+          "-t",
+          "filter",
+          "-A",
+          "INPUT",
+          "-m",
+          "comment",
+          "--comment",
+          "some \"one\" else",
+          "-j",
+          "ACCEPT");
+    }
+  }
+
+  private void flushNat(RuleBackend backend, IpFamily family) {
+    if (isNative(backend)) {
+      net.inPod("nft", "flush chain inet tailwater nat-output-" + ip(family));
+    } else {
+      net.inPod(program(backend, family), "-t", "nat", "-F", "TAILWATER_OUTPUT");
+    }
+  }
+
+  private void unhookNat(RuleBackend backend, IpFamily family) {
+    if (isNative(backend)) {
+      net.inPod("nft", "flush chain inet tailwater nat-output-" + ip(family));
+      net.inPod("nft", "delete chain inet tailwater nat-output-" + ip(family));
+    } else {
+      net.inPod(program(backend, family), "-t", "nat", "-D", "OUTPUT", "-j", "TAILWATER_OUTPUT");
+    }
+  }
+
+  /// A rule for IPv4 that would let everything past.
+  private void putAhead(RuleBackend backend) {
+    if (isNative(backend)) {
+      net.inPod("nft", "insert rule inet tailwater nat-output-ipv4 meta l4proto tcp accept");
+    } else {
+      net.inPod(
+          (program(backend, IpFamily.V4) + " -t nat -I OUTPUT 1 -p tcp -j ACCEPT").split(" "));
+    }
+  }
+
+  private static String program(RuleBackend backend, IpFamily family) {
+    return (family == IpFamily.V4 ? "iptables-" : "ip6tables-") + suffix(backend);
+  }
+
+  private static String ip(IpFamily family) {
+    return family == IpFamily.V4 ? "ipv4" : "ipv6";
+  }
+
+  private static boolean isNative(RuleBackend backend) {
+    return backend == RuleBackend.NFT;
+  }
+
+  private static Stream<Arguments> backendsAndFamilies() {
+    return Stream.of(RuleBackend.values())
+        .flatMap(
+            backend -> Stream.of(IpFamily.values()).map(family -> Arguments.of(backend, family)));
+  }
+
+  private String saved(RuleBackend backend) {
+    if (isNative(backend)) {
+      return net.inPod("nft", "-s", "list", "ruleset");
+    }
     return FAMILIES.stream()
-        .map(family -> net.inPod(family + "-" + suffix(variant) + "-save"))
+        .map(family -> net.inPod(family + "-" + suffix(backend) + "-save"))
         .flatMap(String::lines)
         .filter(line -> !line.startsWith("#"))
         .map(line -> line.replaceAll("\\[\\d+:\\d+]", "[counters]"))
@@ -432,7 +532,8 @@ class TrafficRulesTest {
   private static String normal(String saved) {
     return saved
         .lines()
-        .filter(line -> line.startsWith("-A") || line.startsWith(":TAILWATER"))
+        .filter(
+            line -> line.startsWith("-A") || line.startsWith(":TAILWATER") || line.startsWith("\t"))
         .sorted()
         .collect(Collectors.joining("\n"));
   }
@@ -474,8 +575,8 @@ class TrafficRulesTest {
     return fd;
   }
 
-  private static String suffix(IptablesVariant variant) {
-    return variant == IptablesVariant.NFT ? "nft" : "legacy";
+  private static String suffix(RuleBackend backend) {
+    return backend == RuleBackend.IPTABLES_LEGACY ? "legacy" : "nft";
   }
 
   private static String server(IpFamily family) {

@@ -59,12 +59,17 @@ class GoldenScriptsTest {
   @TestFactory
   Stream<DynamicTest> scriptsAreAsRecorded() {
     return PLANS.entrySet().stream()
-        .flatMap(plan ->
-            Stream.of(IpFamily.values())
-                .map(family -> {
-                  String name = plan.getKey() + (family == IpFamily.V4 ? ".v4" : ".v6");
-                  return DynamicTest.dynamicTest(name, () -> check(name, plan.getValue(), family));
-                }));
+        .flatMap(plan -> {
+          NamespaceRules rules = NamespaceRules.of(plan.getValue());
+          return Stream.of(
+              test(plan.getKey() + ".v4.rules", RestoreScript.fresh(rules.v4()).text()),
+              test(plan.getKey() + ".v6.rules", RestoreScript.fresh(rules.v6()).text()),
+              test(plan.getKey() + ".nft", NftScript.fresh(rules).text()));
+        });
+  }
+
+  private static DynamicTest test(String file, String text) {
+    return DynamicTest.dynamicTest(file, () -> check(file, text));
   }
 
   @Test
@@ -73,14 +78,13 @@ class GoldenScriptsTest {
       assertThat(files.map(file -> file.getFileName().toString()))
           .containsExactlyInAnyOrderElementsOf(
               PLANS.keySet().stream()
-                  .flatMap(name -> Stream.of(name + ".v4.rules", name + ".v6.rules"))
+                  .flatMap(name -> Stream.of(name + ".v4.rules", name + ".v6.rules", name + ".nft"))
                   .toList());
     }
   }
 
-  private static void check(String name, CapturePlan plan, IpFamily family) throws IOException {
-    Path golden = FOLDER.resolve(name + ".rules");
-    String text = RestoreScript.fresh(CaptureRules.of(plan, family)).text();
+  private static void check(String file, String text) throws IOException {
+    Path golden = FOLDER.resolve(file);
     if (Boolean.getBoolean("goldens.update")) {
       Files.createDirectories(FOLDER);
       Files.writeString(golden, text);

@@ -1,6 +1,8 @@
 package io.tailwater.agent.control.capture;
 
+import io.tailwater.iptables.apply.RuleBackend;
 import java.util.List;
+import java.util.Optional;
 
 /// The `capture:` section. `interfaces` is empty for `auto` and is read in node mode only.
 public record CaptureConfig(
@@ -25,13 +27,24 @@ public record CaptureConfig(
     NODE
   }
 
-  /// Which program installs the rules.
+  /// Who keeps the rules.
   public enum Backend {
-    /// The one that the namespace already uses, else the best one there is.
-    AUTO,
-    IPTABLES_NFT,
-    IPTABLES_LEGACY,
-    NFT
+    /// iptables-legacy where it has rules, else iptables-nft, else what works.
+    AUTO(Optional.empty()),
+    IPTABLES_NFT(Optional.of(RuleBackend.IPTABLES_NFT)),
+    IPTABLES_LEGACY(Optional.of(RuleBackend.IPTABLES_LEGACY)),
+    NFT(Optional.of(RuleBackend.NFT));
+
+    private final Optional<RuleBackend> forced;
+
+    Backend(Optional<RuleBackend> forced) {
+      this.forced = forced;
+    }
+
+    /// The one that is asked for, or empty where it is to be found.
+    public Optional<RuleBackend> forced() {
+      return forced;
+    }
   }
 
   /// What happens to UDP.

@@ -5,7 +5,7 @@ import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.CurrentRoutes;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.iptables.apply.InstallReport;
-import io.tailwater.iptables.apply.IptablesVariant;
+import io.tailwater.iptables.apply.RuleBackend;
 import io.tailwater.iptables.apply.RulesException;
 import io.tailwater.iptables.apply.TrafficRules;
 import io.tailwater.iptables.apply.TranslationHold;
@@ -70,7 +70,7 @@ final class RuleKeeper {
     if (pod.watch != null || pod.unwatchable) {
       return;
     }
-    if (rules.tools().variant() == IptablesVariant.LEGACY) {
+    if (rules.programs().backend() == RuleBackend.IPTABLES_LEGACY) {
       pod.unwatchable = true;
       return;
     }
@@ -198,7 +198,7 @@ final class RuleKeeper {
   }
 
   private static CapturePlan report(CapturedPod pod, CapturePlan plan, InstallReport report) {
-    pod.backend = report.variant().toString();
+    pod.backend = report.backend().toString();
     InstallReport.Outcome six = report.outcome(IpFamily.V6);
     pod.ipv6 =
         six == null || six.state() == InstallReport.State.SKIPPED

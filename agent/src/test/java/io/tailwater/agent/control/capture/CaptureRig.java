@@ -33,9 +33,9 @@ import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.iptables.apply.CommandRunner;
-import io.tailwater.iptables.apply.IptablesTools;
-import io.tailwater.iptables.apply.IptablesVariant;
 import io.tailwater.iptables.apply.Processes;
+import io.tailwater.iptables.apply.RuleBackend;
+import io.tailwater.iptables.apply.RulePrograms;
 import io.tailwater.iptables.apply.TrafficRules;
 import io.tailwater.iptables.netlink.NetlinkPoller;
 import io.tailwater.iptables.netns.NetworkNamespace;
@@ -75,7 +75,7 @@ final class CaptureRig implements AutoCloseable {
   final List<Seen> seen = new CopyOnWriteArrayList<>();
   final CurrentRoutes routes = new CurrentRoutes(new Everything(1, false));
   final TrafficRules rules;
-  final IptablesTools tools;
+  final RulePrograms tools;
   final CaptureLoop loop;
   private final NetlinkPoller netlink;
   private final MultiThreadIoEventLoopGroup group;
@@ -91,13 +91,10 @@ final class CaptureRig implements AutoCloseable {
   }
 
   CaptureRig(
-      Transport transport,
-      CommandRunner runner,
-      Optional<IptablesVariant> variant,
-      CapturePace pace) {
+      Transport transport, CommandRunner runner, Optional<RuleBackend> backend, CapturePace pace) {
     NetworkNamespace.warmUp();
     netlink = new NetlinkPoller("netlink").start();
-    tools = IptablesTools.detect(variant, new Processes());
+    tools = RulePrograms.detect(backend, new Processes());
     rules = new TrafficRules(tools, runner);
     group = new MultiThreadIoEventLoopGroup(1, transport.ioHandlers());
     EventLoop eventLoop = group.next();

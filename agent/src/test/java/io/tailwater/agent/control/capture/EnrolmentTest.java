@@ -3,8 +3,8 @@ package io.tailwater.agent.control.capture;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.tailwater.agent.dataplane.transport.EpollTransport;
-import io.tailwater.iptables.apply.IptablesVariant;
 import io.tailwater.iptables.apply.Processes;
+import io.tailwater.iptables.apply.RuleBackend;
 import io.tailwater.lab.NeedsRoot;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -22,13 +22,12 @@ class EnrolmentTest {
   private static final int PODS = 200;
 
   @ParameterizedTest
-  @EnumSource(IptablesVariant.class)
-  void manyPodsAreCapturedTogetherAndOneThatGoesHarmsNoOther(IptablesVariant variant)
-      throws Exception {
+  @EnumSource(RuleBackend.class)
+  void manyPodsAreCapturedTogetherAndOneThatGoesHarmsNoOther(RuleBackend backend) throws Exception {
     List<String> names = new ArrayList<>();
     try (CaptureRig rig =
         new CaptureRig(
-            new EpollTransport(), new Processes(), Optional.of(variant), CapturePace.USUAL)) {
+            new EpollTransport(), new Processes(), Optional.of(backend), CapturePace.USUAL)) {
       try {
         for (int i = 0; i < PODS; i++) {
           String name = "tw-" + rig.lab.id() + "-many" + i;
@@ -40,7 +39,7 @@ class EnrolmentTest {
         CaptureRig.run("ip", "netns", "del", names.removeLast());
         rig.loop.settled().join();
         Duration took = Duration.ofNanos(System.nanoTime() - begun);
-        System.out.printf("%d pods captured in %d ms (%s)%n", PODS - 1, took.toMillis(), variant);
+        System.out.printf("%d pods captured in %d ms (%s)%n", PODS - 1, took.toMillis(), backend);
 
         assertThat(names).allMatch(name -> rig.status(name).state().equals("captured"));
         assertThat(took).isLessThan(Duration.ofSeconds(60)); // 10 s where nothing else runs

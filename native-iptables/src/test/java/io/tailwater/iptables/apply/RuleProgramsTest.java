@@ -11,7 +11,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.junit.jupiter.api.Test;
 
-class IptablesToolsTest {
+class RuleProgramsTest {
   private static final String CHAINS_ONLY = "*nat\n:OUTPUT ACCEPT [0:0]\n:KUBE - [0:0]\nCOMMIT\n";
   private static final String RULES = "*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j ACCEPT\nCOMMIT\n";
 
@@ -27,11 +27,11 @@ class IptablesToolsTest {
     programs("iptables-legacy", CHAINS_ONLY);
     programs("iptables-nft", RULES);
 
-    IptablesTools tools = detect();
+    RulePrograms programs = detect();
 
-    assertThat(tools.variant()).isEqualTo(IptablesVariant.NFT);
-    assertThat(tools.restore(IpFamily.V4)).isEqualTo("iptables-nft-restore");
-    assertThat(tools.save(IpFamily.V6)).isEqualTo("ip6tables-nft-save");
+    assertThat(programs.backend()).isEqualTo(RuleBackend.IPTABLES_NFT);
+    assertThat(programs.restore(IpFamily.V4)).isEqualTo("iptables-nft-restore");
+    assertThat(programs.save(IpFamily.V6)).isEqualTo("ip6tables-nft-save");
   }
 
   @Test
@@ -39,7 +39,7 @@ class IptablesToolsTest {
     programs("iptables-legacy", RULES);
     programs("iptables-nft", "");
 
-    assertThat(detect().variant()).isEqualTo(IptablesVariant.LEGACY);
+    assertThat(detect().backend()).isEqualTo(RuleBackend.IPTABLES_LEGACY);
   }
 
   @Test
@@ -48,20 +48,20 @@ class IptablesToolsTest {
     machine.put("ip6tables-legacy-save", new Result(0, RULES, ""));
     programs("iptables-nft", "");
 
-    assertThat(detect().variant()).isEqualTo(IptablesVariant.LEGACY);
+    assertThat(detect().backend()).isEqualTo(RuleBackend.IPTABLES_LEGACY);
   }
 
   @Test
   void plainProgramTellsItsKind() {
     programs("iptables", "");
-    assertThat(detect().variant()).isEqualTo(IptablesVariant.LEGACY);
+    assertThat(detect().backend()).isEqualTo(RuleBackend.IPTABLES_LEGACY);
 
     machine.put(
         "iptables-restore --version", new Result(0, "iptables-restore v1.8.7 (nf_tables)", ""));
     assertThat(detect())
         .isEqualTo(
-            new IptablesTools(
-                IptablesVariant.NFT,
+            new RulePrograms(
+                RuleBackend.IPTABLES_NFT,
                 "iptables",
                 "ip6tables",
                 "iptables-restore v1.8.7 (nf_tables)"));
@@ -74,7 +74,39 @@ class IptablesToolsTest {
     machine.put(
         "iptables-nft-save", new Result(1, "", "Failed to initialize nft: Protocol not supported"));
 
-    assertThat(detect().variant()).isEqualTo(IptablesVariant.LEGACY);
+    assertThat(detect().backend()).isEqualTo(RuleBackend.IPTABLES_LEGACY);
+  }
+
+  @Test
+  void programThatTakesNoRuleIsPassedOver() {
+    programs("iptables-legacy", "");
+    programs("iptables-nft", "");
+    machine.put(
+        "unshare --net -- iptables-nft-restore --noflush",
+        new Result(4, "", "Extension REDIRECT revision 0 not supported, missing kernel module?"));
+
+    assertThat(detect().backend()).isEqualTo(RuleBackend.IPTABLES_LEGACY);
+  }
+
+  @Test
+  void nfTablesItselfIsTakenWhereNoIptablesWorks() {
+    machine.put("nft -j list tables", new Result(0, "{\"nftables\": []}", ""));
+    machine.put("nft --version", new Result(0, "nftables v1.0.6", ""));
+
+    assertThat(detect())
+        .isEqualTo(new RulePrograms(RuleBackend.NFT, "nft", "nft", "nftables v1.0.6"))
+        .hasToString("nft (nftables v1.0.6)");
+  }
+
+  @Test
+  void nftWithoutJsonIsRefusedAndSaysSo() {
+    machine.put("nft -j list tables", new Result(0, "", "Error: JSON support not compiled-in"));
+    machine.put("nft --version", new Result(0, "nftables v1.0.6", ""));
+
+    assertThatThrownBy(() -> RulePrograms.detect(Optional.of(RuleBackend.NFT), runner))
+        .hasMessageContaining("No usable nft")
+        .hasMessageContaining("built without JSON")
+        .hasMessageContaining("Install the package nftables");
   }
 
   @Test
@@ -82,10 +114,10 @@ class IptablesToolsTest {
     programs("iptables-legacy", RULES);
     programs("iptables-nft", "");
 
-    assertThat(IptablesTools.detect(Optional.of(IptablesVariant.NFT), runner).variant())
-        .isEqualTo(IptablesVariant.NFT);
+    assertThat(RulePrograms.detect(Optional.of(RuleBackend.IPTABLES_NFT), runner).backend())
+        .isEqualTo(RuleBackend.IPTABLES_NFT);
     machine.keySet().removeIf(command -> command.startsWith("iptables-nft"));
-    assertThatThrownBy(() -> IptablesTools.detect(Optional.of(IptablesVariant.NFT), runner))
+    assertThatThrownBy(() -> RulePrograms.detect(Optional.of(RuleBackend.IPTABLES_NFT), runner))
         .isInstanceOf(RulesException.class)
         .hasMessageContaining("No usable iptables-nft")
         .hasMessageContaining("There is no program iptables-nft-save");
@@ -100,12 +132,13 @@ class IptablesToolsTest {
         .hasMessageContaining("Install the package iptables");
   }
 
-  private IptablesTools detect() {
-    return IptablesTools.detect(Optional.empty(), runner);
+  private RulePrograms detect() {
+    return RulePrograms.detect(Optional.empty(), runner);
   }
 
   private void programs(String name, String saved) {
     machine.put(name + "-save", new Result(0, saved, ""));
+    machine.put("unshare --net -- " + name + "-restore --noflush", new Result(0, "", ""));
     machine.put(name + "-restore --version", new Result(0, "iptables-restore v1.8.9", ""));
   }
 }

@@ -1,0 +1,260 @@
+package io.tailwater.iptables.apply;
+
+import io.tailwater.iptables.apply.CommandRunner.CommandException;
+import io.tailwater.iptables.apply.CommandRunner.Result;
+import io.tailwater.iptables.apply.InstallReport.Outcome;
+import io.tailwater.iptables.apply.InstallReport.State;
+import io.tailwater.iptables.netns.NetworkNamespace;
+import io.tailwater.iptables.rule.Drift;
+import io.tailwater.iptables.rule.IpFamily;
+import io.tailwater.iptables.rule.NamespaceRules;
+import io.tailwater.iptables.rule.NftScript;
+import io.tailwater.iptables.rule.NftTable;
+import io.tailwater.iptables.rule.RuleSet;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.EnumMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/// Native nf_tables: one table, one transaction for both families.
+///
+/// nf_tables rewrites the rules that it is given. So what it tells is compared with what it tells
+/// of the wanted rules in a namespace that ends with the program.
+final class NftRules implements RuleStore {
+  private static final int ATTEMPTS = 3;
+
+  /// Plans of which it is remembered. Pods have one of a few, but for the mark of each.
+  private static final int REMEMBERED = 256;
+
+  private static final Pattern FAILED_LINE = Pattern.compile("(?m)^[^:\\n]*:(\\d+):\\d+");
+  private static final String LIST = "list table inet " + NftScript.TABLE;
+
+  private final RulePrograms programs;
+  private final CommandRunner runner;
+  private final Map<NamespaceRules, NftTable> told =
+      Collections.synchronizedMap(
+          new LinkedHashMap<>(16, 0.75f, true) {
+            @Override
+            protected boolean removeEldestEntry(Map.Entry<NamespaceRules, NftTable> eldest) {
+              return size() > REMEMBERED;
+            }
+          });
+
+  NftRules(RulePrograms programs, CommandRunner runner) {
+    this.programs = programs;
+    this.runner = runner;
+  }
+
+  @Override
+  public RulePrograms programs() {
+    return programs;
+  }
+
+  @Override
+  public Map<IpFamily, Outcome> install(
+      NetworkNamespace namespace, NamespaceRules asked, boolean hasIpv6) {
+    NamespaceRules wanted = hasIpv6 ? asked : asked.withoutIpv6();
+    NftTable before = read(namespace);
+    Map<IpFamily, Drift> drifts =
+        before.exists() ? drifts(namespace, wanted, before) : nothingYet(wanted);
+    if (!drifts.values().stream().allMatch(Drift.None.class::isInstance)
+        || (wanted.isEmpty() && before.exists())) {
+      transact(namespace, wanted, before);
+    }
+    Map<IpFamily, Outcome> outcomes = new EnumMap<>(IpFamily.class);
+    drifts.forEach((family, drift) ->
+        outcomes.put(
+            family,
+            family == IpFamily.V6 && !hasIpv6
+                ? new Outcome(State.SKIPPED, "this namespace has no IPv6")
+                : outcome(wanted.family(family), drift)));
+    return outcomes;
+  }
+
+  @Override
+  public Drift verify(NetworkNamespace namespace, NamespaceRules asked, boolean hasIpv6) {
+    NamespaceRules wanted = hasIpv6 ? asked : asked.withoutIpv6();
+    Map<IpFamily, Drift> drifts = drifts(namespace, wanted, read(namespace));
+    drifts
+        .entrySet()
+        .removeIf(drift ->
+            wanted.family(drift.getKey()).isEmpty() && drift.getValue() instanceof Drift.None);
+    return Drift.together(drifts);
+  }
+
+  @Override
+  public Map<IpFamily, Outcome> remove(NetworkNamespace namespace, boolean hasIpv6) {
+    NftTable before = read(namespace);
+    for (int attempt = 1; before.exists(); attempt++) {
+      Result result = nft(namespace, List.of("-f", "-"), NftScript.removal(before).text());
+      NftTable after = read(namespace);
+      if (after.exists() && attempt == ATTEMPTS) {
+        throw new RulesException(
+            namespace.path()
+                + ": the table "
+                + NftScript.TABLE
+                + " is still there after its removal: "
+                + result.complaint()
+                + privilege(result));
+      }
+      if (!after.exists()) {
+        break;
+      }
+    }
+    Map<IpFamily, Outcome> outcomes = new EnumMap<>(IpFamily.class);
+    for (IpFamily family : IpFamily.values()) {
+      outcomes.put(
+          family,
+          family == IpFamily.V6 && !hasIpv6
+              ? new Outcome(State.SKIPPED, "this namespace has no IPv6")
+              : before.has(family)
+                  ? new Outcome(State.REMOVED, "")
+                  : new Outcome(State.UNCHANGED, "nothing of ours was there"));
+    }
+    return outcomes;
+  }
+
+  private Map<IpFamily, Drift> drifts(
+      NetworkNamespace namespace, NamespaceRules wanted, NftTable current) {
+    NftTable expected = told(wanted, namespace.path().toString(), current);
+    Map<IpFamily, Drift> drifts = new EnumMap<>(IpFamily.class);
+    for (RuleSet family : wanted.families()) {
+      drifts.put(family.family(), Drift.between(family, expected, current));
+    }
+    return drifts;
+  }
+
+  /// Needs no comparison, and a script that nft refuses is then refused in the namespace itself.
+  private static Map<IpFamily, Drift> nothingYet(NamespaceRules wanted) {
+    Map<IpFamily, Drift> drifts = new EnumMap<>(IpFamily.class);
+    for (RuleSet family : wanted.families()) {
+      drifts.put(family.family(), family.isEmpty() ? new Drift.None() : new Drift.NotInstalled());
+    }
+    return drifts;
+  }
+
+  private static Outcome outcome(RuleSet wanted, Drift before) {
+    return switch (before) {
+      case Drift.None _ -> new Outcome(State.UNCHANGED, wanted.isEmpty() ? "no rules wanted" : "");
+      case Drift.NotInstalled _ -> new Outcome(State.INSTALLED, "");
+      case Drift.Missing _, Drift.Changed _ ->
+          wanted.isEmpty()
+              ? new Outcome(State.REMOVED, "no rules wanted any more")
+              : new Outcome(State.REPAIRED, "");
+    };
+  }
+
+  private void transact(NetworkNamespace namespace, NamespaceRules wanted, NftTable before) {
+    NftTable now = before;
+    for (int attempt = 1; ; attempt++) {
+      NftScript script = NftScript.install(wanted, now, attempt > 1);
+      Result result = nft(namespace, List.of("-f", "-"), script.text());
+      now = read(namespace);
+      if (result.succeeded()) {
+        break;
+      }
+      if (attempt == ATTEMPTS) {
+        throw failure(namespace.path().toString(), script, result, before);
+      }
+    }
+    Drift left = Drift.together(drifts(namespace, wanted, now));
+    if (!(left instanceof Drift.None)) {
+      throw new RulesException(
+          namespace.path() + ": the rules were accepted but read back different: " + left);
+    }
+  }
+
+  /// What nft tells of the wanted rules when it has just been given them.
+  private NftTable told(NamespaceRules wanted, String where, NftTable current) {
+    if (wanted.isEmpty()) {
+      return NftTable.ABSENT;
+    }
+    NftTable known = told.get(wanted);
+    if (known == null) {
+      NftScript script = NftScript.fresh(wanted);
+      String both = programs.nft() + " -f - && exec " + programs.nft() + " -n -j " + LIST;
+      Result result = run(List.of("unshare", "--net", "--", "sh", "-c", both), script.text());
+      if (!result.succeeded()) {
+        throw failure(where, script, result, current);
+      }
+      known = parse(result, where);
+      told.put(wanted, known);
+    }
+    return known;
+  }
+
+  private NftTable read(NetworkNamespace namespace) {
+    Result result = nft(namespace, List.of("-n", "-j", LIST), "");
+    if (!result.succeeded()) {
+      if (result.error().contains("No such file or directory")) {
+        return NftTable.ABSENT;
+      }
+      throw new RulesException(
+          namespace.path() + ": nft cannot list: " + result.complaint() + privilege(result));
+    }
+    return parse(result, namespace.path().toString());
+  }
+
+  private static NftTable parse(Result result, String where) {
+    try {
+      return NftListing.parse(result.output());
+    } catch (IllegalArgumentException e) {
+      throw new RulesException(where + ": " + e.getMessage() + RulePrograms.jsonAdvice(result));
+    }
+  }
+
+  private Result nft(NetworkNamespace namespace, List<String> arguments, String input) {
+    List<String> line =
+        new ArrayList<>(List.of("nsenter", "--net=" + namespace.handle(), "--", programs.nft()));
+    line.addAll(arguments);
+    return run(line, input);
+  }
+
+  private Result run(List<String> line, String input) {
+    try {
+      return runner.run(line, input);
+    } catch (CommandException e) {
+      throw new RulesException(e.getMessage());
+    }
+  }
+
+  private static RulesException failure(
+      String where, NftScript script, Result result, NftTable before) {
+    Matcher line = FAILED_LINE.matcher(result.error());
+    String failed = "";
+    if (line.find()) {
+      int number = Integer.parseInt(line.group(1));
+      failed = script.text().lines().skip(number - 1L).findFirst().orElse("");
+    }
+    boolean v6 = failed.contains("-ipv6 ");
+    String message =
+        where
+            + (failed.isEmpty() ? "" : v6 ? ", IPv6" : ", IPv4")
+            + (failed.contains(" nat-") ? ", table nat" : "")
+            + ": nft failed"
+            + (failed.isEmpty() ? "" : " at '" + failed + "'")
+            + ": "
+            + result.complaint()
+            + privilege(result)
+            + (v6 && failed.contains("redirect")
+                ? ". If this kernel has no nat for IPv6, have IPv6 refused instead of captured"
+                : "")
+            + ". "
+            + (before.exists()
+                ? "What was there before is still in force"
+                : "Nothing was left behind");
+    return failed.isEmpty()
+        ? new RulesException(message)
+        : new RulesException(v6 ? IpFamily.V6 : IpFamily.V4, message);
+  }
+
+  private static String privilege(Result result) {
+    return result.error().contains("not permitted")
+        ? ". CAP_NET_ADMIN and CAP_SYS_ADMIN are needed: run as root"
+        : "";
+  }
+}

@@ -1,0 +1,137 @@
+package io.tailwater.iptables.apply;
+
+import io.tailwater.iptables.apply.CommandRunner.CommandException;
+import io.tailwater.iptables.apply.CommandRunner.Result;
+import io.tailwater.iptables.apply.Preflight.Finding;
+import io.tailwater.iptables.rule.CapturePlan;
+import io.tailwater.iptables.rule.CaptureRules;
+import io.tailwater.iptables.rule.IpFamily;
+import io.tailwater.iptables.rule.Ipv6;
+import io.tailwater.iptables.rule.NamespaceRules;
+import io.tailwater.iptables.rule.NftScript;
+import io.tailwater.iptables.rule.RestoreScript;
+import io.tailwater.iptables.rule.RuleSet;
+import io.tailwater.iptables.rule.UdpPolicy;
+import java.util.ArrayList;
+import java.util.List;
+
+/// Tries rules in namespaces that end with the program which tries them: what this kernel and these
+/// programs can do. Changes nothing.
+final class RuleTrials {
+  private final CommandRunner runner;
+
+  RuleTrials(CommandRunner runner) {
+    this.runner = runner;
+  }
+
+  /// What works with the backend in use, what the other backends could, and what native nf_tables
+  /// lacks for later.
+  List<Finding> run(RulePrograms programs) {
+    List<Finding> findings = new ArrayList<>();
+    CapturePlan plan = CapturePlan.egress().withUdp(UdpPolicy.QUIC);
+    findings.add(tried("capture of IPv4", programs, plan, IpFamily.V4));
+    Finding v6 = tried("capture of IPv6", programs, plan, IpFamily.V6);
+    if (v6.state() == Finding.State.OK) {
+      findings.add(v6);
+    } else {
+      findings.add(
+          Finding.warning(
+              v6.what(), v6.found(), "IPv6 can only be refused, not captured. " + v6.whatToDo()));
+      findings.add(tried("refusal of IPv6", programs, plan.withIpv6(Ipv6.REFUSE), IpFamily.V6));
+    }
+    for (RuleBackend other : RuleBackend.values()) {
+      if (other != programs.backend()) {
+        findings.add(other(other));
+      }
+    }
+    if (programs.backend() == RuleBackend.NFT) {
+      findings.add(queue(programs));
+    }
+    return findings;
+  }
+
+  /// Not needed, so never a complaint: what `backend:` could be set to here.
+  private Finding other(RuleBackend backend) {
+    String what = "backend " + backend;
+    List<String> reasons = new ArrayList<>();
+    return RulePrograms.find(java.util.Optional.of(backend), runner, reasons)
+        .map(programs -> Finding.ok(what, "could be used: " + programs.version()))
+        .orElseGet(() -> Finding.ok(what, "not usable here, not needed: " + reasons.getFirst()));
+  }
+
+  /// The kernel pass asks the agent about single packets; native nf_tables needs an expression of
+  /// its own for that, which not every kernel has.
+  private Finding queue(RulePrograms programs) {
+    String script =
+        "add table inet t; add chain inet t c { type filter hook output priority 0 ; };"
+            + " add rule inet t c queue num 7\n";
+    try {
+      Result result =
+          runner.run(List.of("unshare", "--net", "--", programs.nft(), "-f", "-"), script);
+      return Finding.ok(
+          "nft queue",
+          result.succeeded()
+              ? "the kernel has it"
+              : "the kernel lacks it (CONFIG_NFT_QUEUE): the grade `kernel` of a relay will need"
+                  + " backend iptables-nft or iptables-legacy");
+    } catch (CommandException e) {
+      return Finding.ok("nft queue", "not tried: " + e.getMessage());
+    }
+  }
+
+  private Finding tried(String what, RulePrograms programs, CapturePlan plan, IpFamily family) {
+    List<String> line = new ArrayList<>(List.of("unshare", "--net", "--"));
+    String script;
+    if (programs.backend() == RuleBackend.NFT) {
+      line.addAll(List.of(programs.nft(), "-f", "-"));
+      script = NftScript.fresh(only(plan, family)).text();
+    } else {
+      line.addAll(List.of(programs.restore(family), "--noflush"));
+      script = RestoreScript.fresh(CaptureRules.of(plan, family)).text();
+    }
+    try {
+      Result result = runner.run(line, script);
+      if (result.succeeded()) {
+        return Finding.ok(what, "works");
+      }
+      boolean privilege = result.complaint().contains("not permitted");
+      return Finding.missing(
+          what,
+          result.complaint(),
+          privilege
+              ? "Run as root: trying rules needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
+              : modules(programs.backend(), family));
+    } catch (CommandException e) {
+      return Finding.missing(
+          what,
+          e.getMessage(),
+          programs.backend() == RuleBackend.NFT
+              ? "Install the packages nftables and util-linux"
+              : "Install the packages iptables and util-linux");
+    }
+  }
+
+  private static NamespaceRules only(CapturePlan plan, IpFamily family) {
+    NamespaceRules both = NamespaceRules.of(plan);
+    return family == IpFamily.V4
+        ? both.withoutIpv6()
+        : new NamespaceRules(RuleSet.none(IpFamily.V4), both.v6());
+  }
+
+  private static String modules(RuleBackend backend, IpFamily family) {
+    boolean v4 = family == IpFamily.V4;
+    return switch (backend) {
+      case IPTABLES_LEGACY ->
+          "Load the kernel modules "
+              + (v4 ? "iptable_nat, iptable_filter" : "ip6table_nat, ip6table_filter")
+              + ", nf_conntrack, xt_REDIRECT, xt_mark and "
+              + (v4 ? "ipt_REJECT" : "ip6t_REJECT");
+      case IPTABLES_NFT ->
+          "Load the kernel modules nf_tables, nft_compat, nft_chain_nat, nf_conntrack, xt_REDIRECT,"
+              + " xt_mark and "
+              + (v4 ? "ipt_REJECT" : "ip6t_REJECT");
+      case NFT ->
+          "Load the kernel modules nf_tables, nft_chain_nat, nft_redir, nft_ct and nft_reject_inet";
+    };
+  }
+}

@@ -1,0 +1,40 @@
+package io.tailwater.iptables.rule;
+
+import java.util.List;
+
+/// Everything that shall be ours in one namespace, both families: what a backend installs, compares
+/// and shows.
+public record NamespaceRules(RuleSet v4, RuleSet v6) {
+  public NamespaceRules {
+    if (v4.family() != IpFamily.V4 || v6.family() != IpFamily.V6) {
+      throw new IllegalArgumentException("The rules of the two families are exchanged");
+    }
+  }
+
+  /// The rules of a pod's namespace.
+  public static NamespaceRules of(CapturePlan plan) {
+    return new NamespaceRules(
+        CaptureRules.of(plan, IpFamily.V4), CaptureRules.of(plan, IpFamily.V6));
+  }
+
+  public RuleSet family(IpFamily family) {
+    return switch (family) {
+      case V4 -> v4;
+      case V6 -> v6;
+    };
+  }
+
+  /// In the order of [IpFamily].
+  public List<RuleSet> families() {
+    return List.of(v4, v6);
+  }
+
+  /// The same without a rule for IPv6.
+  public NamespaceRules withoutIpv6() {
+    return new NamespaceRules(v4, RuleSet.none(IpFamily.V6));
+  }
+
+  public boolean isEmpty() {
+    return v4.isEmpty() && v6.isEmpty();
+  }
+}
