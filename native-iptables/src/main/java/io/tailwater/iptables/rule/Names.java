@@ -25,7 +25,18 @@ final class Names {
   private Names() {}
 
   static void checkInterface(String name) {
+    if (name.equals(".") || name.equals("..")) {
+      throw new IllegalArgumentException("No interface is called '" + name + "'");
+    }
     check(INTERFACE, name, "an interface");
+  }
+
+  /// One interface, no pattern.
+  static void checkOneInterface(String name) {
+    checkInterface(name);
+    if (name.endsWith("+")) {
+      throw new IllegalArgumentException("'" + name + "' is a pattern and not one interface");
+    }
   }
 
   static void checkSet(String name) {
