@@ -6,6 +6,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.regex.Pattern;
@@ -18,7 +19,11 @@ public final class DnsServer implements AutoCloseable {
   private static final Duration LIMIT = Duration.ofSeconds(10);
   private static final Pattern QUERY = Pattern.compile("query\\[(\\w+)\\] (\\S+) from (\\S+)");
 
-  /// One query that arrived: record type, name, asker's address.
+  /// Else names that it knows nothing of would be REFUSED.
+  private static final String UNKNOWN_IS_NXDOMAIN = "--local=/#/";
+
+  /// One query that arrived: record type, name in lower case, asker's address. Resolvers vary the
+  /// case.
   public record Query(String type, String name, String from) {}
 
   private final NetLab lab;
@@ -40,7 +45,19 @@ public final class DnsServer implements AutoCloseable {
   /// Starts one that answers these names with these addresses (IPv4 and IPv6 mixed) and this TTL.
   public static DnsServer start(
       NetLab lab, Place host, Duration ttl, Map<String, List<String>> records) {
-    DnsServer server = new DnsServer(lab, host, ttl, List.of());
+    return start(lab, host, ttl, records, List.of());
+  }
+
+  /// The same with more of dnsmasq's options, such as `--txt-record=`.
+  public static DnsServer start(
+      NetLab lab,
+      Place host,
+      Duration ttl,
+      Map<String, List<String>> records,
+      List<String> options) {
+    List<String> all = new ArrayList<>(options);
+    all.add(UNKNOWN_IS_NXDOMAIN);
+    DnsServer server = new DnsServer(lab, host, ttl, all);
     server.records.putAll(records);
     server.write();
     server.launch();
@@ -82,7 +99,8 @@ public final class DnsServer implements AutoCloseable {
     return QUERY
         .matcher(dnsmasq.output())
         .results()
-        .map(match -> new Query(match.group(1), match.group(2), match.group(3)))
+        .map(match ->
+            new Query(match.group(1), match.group(2).toLowerCase(Locale.ROOT), match.group(3)))
         .toList();
   }
 
@@ -133,8 +151,7 @@ public final class DnsServer implements AutoCloseable {
                 "--log-queries",
                 "--log-facility=-",
                 "--cache-size=0"));
-    // The first makes names we know nothing of NXDOMAIN instead of REFUSED.
-    command.addAll(more.isEmpty() ? List.of("--local=/#/") : more);
+    command.addAll(more);
     dnsmasq = lab.start(host, "dnsmasq", Map.of(), command);
     dnsmasq.awaitUdp(53, LIMIT);
     dnsmasq.awaitOutput("read " + hosts, LIMIT);

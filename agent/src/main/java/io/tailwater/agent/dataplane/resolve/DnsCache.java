@@ -142,6 +142,15 @@ public final class DnsCache implements Resolver, AutoCloseable {
   }
 
   @Override
+  public long secondsLeft(HostName name) {
+    Entry entry = entries.get(name);
+    Answer known = entry == null ? null : entry.answer;
+    return known == null || !(known.fresh instanceof Addresses.Found)
+        ? 0
+        : Math.max(0, (known.expires - thread.nanoTime() + 999_999_999) / 1_000_000_000);
+  }
+
+  @Override
   public void resolve(PodRef tenant, HostName name, Executor loop, Consumer<Addresses> answer) {
     var waiter = new Waiter(tenant, loop, answer);
     Addresses present = ifPresent(tenant, name);

@@ -12,10 +12,13 @@ import java.nio.channels.SelectableChannel;
 import java.nio.channels.SelectionKey;
 import java.nio.channels.Selector;
 import java.nio.channels.SocketChannel;
+import java.security.SecureRandom;
 import java.time.Duration;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.PriorityQueue;
 import java.util.Queue;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import org.jspecify.annotations.Nullable;
@@ -34,8 +37,10 @@ import org.xbill.DNS.io.UdpIoClient;
 /// first datagram for the answer whatever its id, keeps TCP connections that nobody closes, and its
 /// thread is static.
 ///
-/// Only the connected server can answer over UDP (the kernel drops others), and a datagram with
-/// another id is passed over (RFC 5452 section 9.1); dnsjava then compares the question.
+/// Only the connected server can answer over UDP (the kernel drops others). The letters of the name
+/// are sent in a random case (draft-vixie-dnsext-dns0x20), and a datagram with another id is passed
+/// over (RFC 5452 section 9.1); one that has lost the case makes the question go over TCP. Answers
+/// carry the question in the case in which it was given; who asked compares it.
 final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(DnsSockets.class);
 
@@ -54,6 +59,10 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
   private final PriorityQueue<Exchange> deadlines =
       new PriorityQueue<>(Comparator.comparingLong(e -> e.deadline));
   private final ByteBuffer datagram = ByteBuffer.allocateDirect(LARGEST);
+  private final SecureRandom random = new SecureRandom();
+
+  /// Servers that answer with another case than they were asked with, and not over TCP.
+  private final Set<InetSocketAddress> caseBlind = new HashSet<>();
 
   /// Starts the thread in the network namespace of the caller; sockets are made by the thread.
   DnsSockets() {
@@ -83,7 +92,7 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
       byte[] data,
       int max,
       Duration timeout) {
-    return submit(new Datagram(remote, query.getHeader().getID(), data, timeout));
+    return udp(remote, data, timeout);
   }
 
   @Override
@@ -93,7 +102,17 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
       Message query,
       byte[] data,
       Duration timeout) {
-    return submit(new Stream(remote, data, timeout));
+    return tcp(remote, data, timeout);
+  }
+
+  /// Sends a message and completes with the answer. Any thread.
+  CompletableFuture<byte[]> udp(InetSocketAddress server, byte[] query, Duration timeout) {
+    return submit(new Datagram(server, query, timeout));
+  }
+
+  /// The same over a connection of its own.
+  CompletableFuture<byte[]> tcp(InetSocketAddress server, byte[] query, Duration timeout) {
+    return submit(new Stream(server, query, timeout));
   }
 
   private CompletableFuture<byte[]> submit(Exchange exchange) {
@@ -212,7 +231,7 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
       done.completeExceptionally(why);
     }
 
-    private void release() {
+    final void release() {
       deadlines.remove(this);
       if (channel != null) {
         try {
@@ -229,14 +248,16 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
   }
 
   private final class Datagram extends Exchange {
-    private final int id;
     private final byte[] query;
+    private final @Nullable WireMessage asked;
+    private byte[] sent;
     private int strangers;
 
-    Datagram(InetSocketAddress remote, int id, byte[] query, Duration timeout) {
+    Datagram(InetSocketAddress remote, byte[] query, Duration timeout) {
       super(remote, timeout);
-      this.id = id;
       this.query = query;
+      this.sent = query;
+      this.asked = WireMessage.read(query).orElse(null);
     }
 
     @Override
@@ -246,9 +267,31 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
       udp.configureBlocking(false);
       udp.connect(remote);
       udp.register(selector, SelectionKey.OP_READ, this);
-      if (udp.write(ByteBuffer.wrap(query)) != query.length) {
+      // A signature covers the name as it is written.
+      if (asked != null
+          && asked.opcode() == WireMessage.OPCODE_QUERY
+          && asked.isUnsigned()
+          && !caseBlind.contains(remote)) {
+        sent = anyCase(query, asked.questionEnd());
+      }
+      if (udp.write(ByteBuffer.wrap(sent)) != sent.length) {
         throw new IOException("the question could not be sent");
       }
+    }
+
+    private byte[] anyCase(byte[] plain, int end) {
+      byte[] out = plain.clone();
+      byte[] coins = new byte[(end - WireMessage.HEADER + 7) / 8];
+      random.nextBytes(coins);
+      for (int i = WireMessage.HEADER; i < end - 4; i++) {
+        int bit = i - WireMessage.HEADER;
+        boolean letter = (out[i] | 0x20) >= 'a' && (out[i] | 0x20) <= 'z';
+        // Lengths of labels stay below the letters.
+        if (letter && (coins[bit / 8] >> bit % 8 & 1) != 0) {
+          out[i] ^= 0x20;
+        }
+      }
+      return out;
     }
 
     @Override
@@ -260,16 +303,50 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
           return;
         }
         datagram.flip();
-        if (datagram.remaining() >= 2 && (datagram.getShort(0) & 0xffff) == id) {
+        if (datagram.remaining() >= 2
+            && datagram.getShort(0) == ByteBuffer.wrap(sent).getShort(0)) {
           byte[] message = new byte[datagram.remaining()];
           datagram.get(message);
-          answer(message);
+          take(message);
           return;
         }
         if (++strangers >= STRANGERS) {
           throw new IOException(STRANGERS + " datagrams that answer another question");
         }
       }
+    }
+
+    /// What cannot be read, or answers something else, is left to who asked.
+    private void take(byte[] message) {
+      WireMessage read = WireMessage.read(message).orElse(null);
+      boolean ours = asked != null && read != null && asked.sameQuestion(read);
+      if (ours && !read.sameBytes(sent)) {
+        overStream();
+        return;
+      }
+      if (ours) {
+        int end = asked.questionEnd();
+        System.arraycopy(
+            query, WireMessage.HEADER, message, WireMessage.HEADER, end - WireMessage.HEADER);
+      }
+      answer(message);
+    }
+
+    /// The case is lost: forged, or a server that does not keep it. TCP tells.
+    private void overStream() {
+      release();
+      Duration left = Duration.ofNanos(Math.max(1, deadline - System.nanoTime()));
+      Stream stream = new Stream(remote, query, left);
+      var _ =
+          stream.done.whenComplete((message, why) -> {
+            if (why != null) {
+              caseBlind.add(remote);
+              done.completeExceptionally(why);
+            } else {
+              done.complete(message);
+            }
+          });
+      stream.begin();
     }
   }
 

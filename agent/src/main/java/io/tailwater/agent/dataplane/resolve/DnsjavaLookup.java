@@ -14,6 +14,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -45,12 +46,6 @@ import org.xbill.DNS.config.ResolvConfResolverConfigProvider;
 /// mangling server is left for the next one.
 public final class DnsjavaLookup implements Lookup {
   private static final Logger log = LoggerFactory.getLogger(DnsjavaLookup.class);
-
-  /// Times that a question is sent, unless there are more servers.
-  private static final int TRIES = 3;
-
-  /// However many servers are listed.
-  private static final int MOST_TRIES = 5;
 
   /// Aliases followed within an answer.
   private static final int ALIASES = 16;
@@ -97,6 +92,11 @@ public final class DnsjavaLookup implements Lookup {
     return servers;
   }
 
+  /// Passes questions of pods on, over the same servers and sockets; good as long as this is open.
+  public Forwarder forwarder() {
+    return new Forwarder(servers, timeout, sockets);
+  }
+
   @Override
   public void warmUp() {
     try {
@@ -133,10 +133,7 @@ public final class DnsjavaLookup implements Lookup {
     private final Name name;
     private final Family family;
     private final Consumer<LookupResult> result;
-    private final int first = Math.floorMod(turn.getAndIncrement(), servers.size());
-    private final int tries = Math.clamp(servers.size(), TRIES, MOST_TRIES);
-    private final long began = System.nanoTime();
-    private int tried;
+    private final Tries tries = Tries.of(servers, turn.getAndIncrement(), timeout);
     private LookupResult.@Nullable Failed silence;
     private LookupResult.@Nullable Failed trouble;
 
@@ -148,8 +145,8 @@ public final class DnsjavaLookup implements Lookup {
 
     /// Asks the next server, or gives up with what tells most.
     void next() {
-      Duration left = timeout.minusNanos(System.nanoTime() - began);
-      if (tried == tries || (tried > 0 && left.toMillis() < 1)) {
+      Optional<Tries.Try> next = tries.next();
+      if (next.isEmpty()) {
         LookupResult.Failed worst = trouble != null ? trouble : silence;
         result.accept(
             worst != null
@@ -157,15 +154,7 @@ public final class DnsjavaLookup implements Lookup {
                 : new LookupResult.Failed(Addresses.Failure.TIMEOUT, "no time to ask"));
         return;
       }
-      // Shares of 2, 3, 4 ... of what is left.
-      int weight = 0;
-      for (int i = tried; i < tries; i++) {
-        weight += i + 2;
-      }
-      Duration share = left.multipliedBy(tried + 2).dividedBy(weight);
-      InetSocketAddress server = servers.get((first + tried) % servers.size());
-      tried++;
-      ask(server, share, true);
+      ask(next.get().server(), next.get().patience(), true);
     }
 
     private void ask(InetSocketAddress server, Duration share, boolean edns) {

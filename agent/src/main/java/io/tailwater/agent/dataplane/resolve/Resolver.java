@@ -12,6 +12,12 @@ public interface Resolver {
   /// as use.
   @Nullable Addresses ifPresent(PodRef tenant, HostName name);
 
+  /// How long the cached addresses of a name are still good, in seconds, rounded up; 0 where there
+  /// are none. Lock-free.
+  default long secondsLeft(HostName name) {
+    return 0;
+  }
+
   /// Looks up; the answer is handed to `answer` exactly once, as a task on `loop`, at the latest
   /// after `queryTimeout`. Concurrent look-ups of one name share one query.
   void resolve(PodRef tenant, HostName name, Executor loop, Consumer<Addresses> answer);

@@ -3,6 +3,7 @@ package io.tailwater.agent.dataplane.transport;
 import io.netty.channel.Channel;
 import io.netty.channel.ChannelOption;
 import io.netty.channel.ServerChannel;
+import io.netty.channel.socket.DatagramChannel;
 import io.netty.channel.socket.SocketChannel;
 import io.netty.channel.unix.UnixChannelOption;
 import io.tailwater.agent.traffic.OriginalDst;
@@ -24,6 +25,9 @@ abstract class ChannelTransport implements Transport {
   /// Binds a channel that is on no loop yet.
   abstract void bind(SocketChannel channel, InetSocketAddress address);
 
+  /// A bare UDP channel.
+  abstract DatagramChannel newUdp(StandardProtocolFamily family);
+
   /// What the peer of an accepted channel dialled before it was redirected.
   abstract Optional<OriginalDst> originalDst(SocketChannel accepted);
 
@@ -35,6 +39,12 @@ abstract class ChannelTransport implements Transport {
       socket.config().setOption(ChannelOption.SO_REUSEADDR, true);
       socket.config().setOption(UnixChannelOption.SO_REUSEPORT, true);
     }
+  }
+
+  /// Sets the mark and the sharing of the port; NIO has none of it.
+  void udpOptions(Channel socket, int mark) {
+    UnixSocketOptions.mark(socket, mark);
+    socket.config().setOption(UnixChannelOption.SO_REUSEPORT, true);
   }
 
   @Override
@@ -73,6 +83,11 @@ abstract class ChannelTransport implements Transport {
   @Override
   public final StreamSocket socket(StandardProtocolFamily family, int mark) {
     return new ChannelSocket(with(newSocket(family), channel -> options(channel, mark, false)));
+  }
+
+  @Override
+  public final UdpSocket udp(StandardProtocolFamily family, int mark) {
+    return new ChannelUdpSocket(with(newUdp(family), channel -> udpOptions(channel, mark)));
   }
 
   private static <C extends Channel> C with(C channel, Consumer<C> options) {

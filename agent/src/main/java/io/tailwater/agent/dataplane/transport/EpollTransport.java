@@ -12,8 +12,7 @@ import java.net.StandardProtocolFamily;
 
 /// epoll: works everywhere, and the only one whose sockets can be spliced.
 public final class EpollTransport implements Transport {
-  private static final int STREAM =
-      Syscalls.SOCK_STREAM | Syscalls.SOCK_NONBLOCK | Syscalls.SOCK_CLOEXEC;
+  private static final int OURS = Syscalls.SOCK_NONBLOCK | Syscalls.SOCK_CLOEXEC;
 
   @Override
   public String name() {
@@ -34,8 +33,10 @@ public final class EpollTransport implements Transport {
     return new EpollListener(
         make(
             family,
+            Syscalls.SOCK_STREAM,
             mark,
             socket -> {
+              stream(socket);
               shared(socket);
               if (family == StandardProtocolFamily.INET6) {
                 socket.setIntOpt(Syscalls.IPPROTO_IPV6, Syscalls.IPV6_V6ONLY, 0);
@@ -49,8 +50,10 @@ public final class EpollTransport implements Transport {
     return new EpollListener(
         make(
             family,
+            Syscalls.SOCK_STREAM,
             mark,
             socket -> {
+              stream(socket);
               shared(socket);
               transparent(socket, family);
             }),
@@ -64,8 +67,10 @@ public final class EpollTransport implements Transport {
     return new EpollSocket(
         make(
             family,
+            Syscalls.SOCK_STREAM,
             mark,
             socket -> {
+              stream(socket);
               transparent(socket, family);
               socket.setIntOpt(
                   UnixSocketOptions.SOL_IP, UnixSocketOptions.IP_BIND_ADDRESS_NO_PORT, 1);
@@ -88,19 +93,28 @@ public final class EpollTransport implements Transport {
 
   @Override
   public StreamSocket socket(StandardProtocolFamily family, int mark) {
-    return new EpollSocket(make(family, mark, _ -> {}));
+    return new EpollSocket(make(family, Syscalls.SOCK_STREAM, mark, EpollTransport::stream));
+  }
+
+  @Override
+  public UdpSocket udp(StandardProtocolFamily family, int mark) {
+    return new EpollUdpSocket(
+        make(family, Syscalls.SOCK_DGRAM, mark, socket -> socket.setReusePort(true)));
   }
 
   /// Without TCP_NODELAY the second of two small writes would wait for the acknowledgement of the
   /// first; accepted sockets inherit it.
-  private static Socket make(StandardProtocolFamily family, int mark, Options more) {
+  private static void stream(Socket socket) throws IOException {
+    socket.setTcpNoDelay(true);
+    socket.setKeepAlive(true);
+  }
+
+  private static Socket make(StandardProtocolFamily family, int type, int mark, Options more) {
     int domain = family == StandardProtocolFamily.INET6 ? Syscalls.AF_INET6 : Syscalls.AF_INET;
-    int descriptor = Syscalls.socket(domain, STREAM, 0);
+    int descriptor = Syscalls.socket(domain, type | OURS, 0);
     boolean done = false;
     try {
       Socket socket = new Socket(descriptor);
-      socket.setTcpNoDelay(true);
-      socket.setKeepAlive(true);
       if (mark != 0) {
         socket.setIntOpt(UnixSocketOptions.SOL_SOCKET, UnixSocketOptions.SO_MARK, mark);
       }

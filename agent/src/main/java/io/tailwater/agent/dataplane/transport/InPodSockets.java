@@ -7,7 +7,7 @@ import java.util.List;
 
 /// Sockets born inside the pod's network namespace: they have the pod's addresses and routes, and
 /// the agent's mark, which the capture rules let pass.
-public final class InPodSockets implements SocketPlace, ListeningPlace {
+public final class InPodSockets implements SocketPlace, ListeningPlace, LoopbackPlace {
   private final NetworkNamespace namespace;
   private final Transport transport;
   private final int mark;
@@ -36,6 +36,11 @@ public final class InPodSockets implements SocketPlace, ListeningPlace {
     return namespace.call(() ->
         transport.listener(
             ipv6 ? StandardProtocolFamily.INET6 : StandardProtocolFamily.INET, mark));
+  }
+
+  @Override
+  public UdpSocket udp(StandardProtocolFamily family) {
+    return namespace.call(() -> transport.udp(family, mark));
   }
 
   @Override

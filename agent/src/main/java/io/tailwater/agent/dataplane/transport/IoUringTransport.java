@@ -2,9 +2,11 @@ package io.tailwater.agent.dataplane.transport;
 
 import io.netty.channel.IoHandlerFactory;
 import io.netty.channel.ServerChannel;
+import io.netty.channel.socket.DatagramChannel;
 import io.netty.channel.socket.SocketChannel;
 import io.netty.channel.socket.SocketProtocolFamily;
 import io.netty.channel.uring.IoUring;
+import io.netty.channel.uring.IoUringDatagramChannel;
 import io.netty.channel.uring.IoUringIoHandler;
 import io.netty.channel.uring.TailwaterIoUring;
 import io.tailwater.agent.traffic.OriginalDst;
@@ -62,6 +64,11 @@ public final class IoUringTransport extends ChannelTransport {
   @Override
   void bind(SocketChannel channel, InetSocketAddress address) {
     TailwaterIoUring.bind(channel, address);
+  }
+
+  @Override
+  DatagramChannel newUdp(StandardProtocolFamily family) {
+    return new IoUringDatagramChannel(netty(family));
   }
 
   @Override

@@ -40,6 +40,12 @@ public interface Transport {
   /// @throws RuntimeException when the kernel refuses; nothing stays open then
   StreamSocket socket(StandardProtocolFamily family, int mark);
 
+  /// A UDP socket, not bound yet, born in the namespace of the calling thread; several may share
+  /// its address and port. What it sends carries the mark.
+  ///
+  /// @throws RuntimeException when the kernel refuses; nothing stays open then
+  UdpSocket udp(StandardProtocolFamily family, int mark);
+
   /// Whether its sockets can be handed to splice(2).
   boolean splices();
 }

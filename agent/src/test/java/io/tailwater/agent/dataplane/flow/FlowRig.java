@@ -29,6 +29,7 @@ import io.tailwater.agent.dataplane.transport.SocketMaker;
 import io.tailwater.agent.dataplane.transport.SocketPlace;
 import io.tailwater.agent.dataplane.transport.StreamSocket;
 import io.tailwater.agent.dataplane.transport.Transport;
+import io.tailwater.agent.dataplane.transport.UdpSocket;
 import io.tailwater.agent.dataplane.upstream.Clusters;
 import io.tailwater.agent.traffic.AddressRule;
 import io.tailwater.agent.traffic.EgressMode;
@@ -547,6 +548,11 @@ final class FlowRig implements AutoCloseable {
     @Override
     public StreamSocket socket(StandardProtocolFamily family, int mark) {
       return real.socket(family, mark);
+    }
+
+    @Override
+    public UdpSocket udp(StandardProtocolFamily family, int mark) {
+      return real.udp(family, mark);
     }
 
     @Override

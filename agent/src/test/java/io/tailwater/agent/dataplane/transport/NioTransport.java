@@ -4,7 +4,10 @@ import io.netty.channel.Channel;
 import io.netty.channel.IoHandlerFactory;
 import io.netty.channel.ServerChannel;
 import io.netty.channel.nio.NioIoHandler;
+import io.netty.channel.socket.DatagramChannel;
 import io.netty.channel.socket.SocketChannel;
+import io.netty.channel.socket.SocketProtocolFamily;
+import io.netty.channel.socket.nio.NioDatagramChannel;
 import io.netty.channel.socket.nio.NioServerSocketChannel;
 import io.netty.channel.socket.nio.NioSocketChannel;
 import io.tailwater.agent.traffic.OriginalDst;
@@ -48,8 +51,21 @@ public final class NioTransport extends ChannelTransport {
   }
 
   @Override
+  DatagramChannel newUdp(StandardProtocolFamily family) {
+    return new NioDatagramChannel(
+        family == StandardProtocolFamily.INET6
+            ? SocketProtocolFamily.INET6
+            : SocketProtocolFamily.INET);
+  }
+
+  @Override
   Optional<OriginalDst> originalDst(SocketChannel accepted) {
     return dialled.apply(accepted.remoteAddress());
+  }
+
+  @Override
+  void udpOptions(Channel socket, int mark) {
+    // nor here
   }
 
   @Override
