@@ -36,6 +36,7 @@ class LayersTest {
           "dataplane.relay",
           "dataplane.http",
           "dataplane.account",
+          "dataplane.dns",
           "dataplane.flow",
           "control.source",
           "control.istio",

@@ -65,6 +65,9 @@ final class OwnPages {
                 json.writeStringField("client", c.client().toString());
                 json.writeStringField("dst", c.dst().toString());
                 json.writeStringField("name", name(c.preface()));
+                json.writeStringField(
+                    "dns_name", c.told().isEmpty() ? "" : c.told().getFirst().text());
+                json.writeBooleanField("dns_mismatch", c.mismatched());
                 json.writeStringField("cluster", cluster(c));
                 json.writeStringField("upstream", upstream(c));
                 json.writeStringField("grade", c.grade().map(g -> g.text()).orElse(""));
@@ -80,6 +83,7 @@ final class OwnPages {
             "CLIENT",
             "DST",
             "NAME",
+            "ASKED",
             "CLUSTER",
             "UPSTREAM",
             "GRADE",
@@ -93,6 +97,7 @@ final class OwnPages {
           c.client(),
           c.dst(),
           name(c.preface()),
+          asked(c),
           cluster(c),
           upstream(c),
           c.grade().map(g -> g.text()).orElse(""),
@@ -102,6 +107,12 @@ final class OwnPages {
           age(Duration.ofNanos(Math.max(0, now - c.openedNanos()))));
     }
     return Response.text(table.text());
+  }
+
+  /// The name that the pod asked DNS for to get the address.
+  private static String asked(ConnectionRecord c) {
+    String name = c.told().isEmpty() ? "" : c.told().getFirst().text();
+    return !c.mismatched() ? name : name.isEmpty() ? "(nothing)" : name + " (another)";
   }
 
   private static String cluster(ConnectionRecord c) {

@@ -9,6 +9,7 @@ import io.tailwater.agent.dataplane.resolve.AddressFilter;
 import io.tailwater.agent.dataplane.resolve.Addresses;
 import io.tailwater.agent.dataplane.resolve.StandardAddressFilter;
 import io.tailwater.agent.dataplane.route.Explanation;
+import io.tailwater.agent.dataplane.route.KnownName;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.HostName;
@@ -119,7 +120,10 @@ final class PolicyTestRun {
       HostName name,
       PolicyTest.Probe probe,
       List<Failure> failures) {
-    Optional<List<InetAddress>> answer = table.answer(test.workload(), name);
+    Optional<List<InetAddress>> answer =
+        table.view(test.workload()).known(name).orElse(null) instanceof KnownName.Given(var given)
+            ? Optional.of(given)
+            : Optional.empty();
     Set<String> addresses = new TreeSet<>();
     answer
         .orElse(List.of())

@@ -84,9 +84,8 @@ final class RulesCommand implements Callable<Integer> {
   @Option(names = "--mode", paramLabel = "MODE", defaultValue = "in-pod", description = "in-pod.")
   private String mode = "in-pod";
 
-  @Option(names = "--no-dns", description = "Do not capture DNS, which is not built yet anyway.")
-  @SuppressWarnings("UnusedVariable")
-  private boolean noDns; // so it changes nothing
+  @Option(names = "--no-dns", description = "Do not capture DNS.")
+  private boolean noDns;
 
   @Option(names = "--no-ipv6", description = "Refuse IPv6 instead of capturing it.")
   private boolean noIpv6;
@@ -190,6 +189,9 @@ final class RulesCommand implements Callable<Integer> {
         CapturePlan.egress()
             .withUdp(udp)
             .withEarlier(closed ? EarlierConnections.CUT : EarlierConnections.SPARED);
+    if (!noDns && agent.map(a -> a.capture().dns()).orElse(true)) {
+      plan = plan.withDns(CapturePlan.DNS_PORT);
+    }
     if (noIpv6) {
       plan = plan.withIpv6(Ipv6.REFUSE);
     }

@@ -7,6 +7,7 @@ import io.tailwater.agent.control.capture.PodSpec;
 import io.tailwater.agent.control.istio.EgressSettings;
 import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.dataplane.account.AccessLogConfig;
+import io.tailwater.agent.dataplane.dns.DnsProxyConfig;
 import io.tailwater.agent.dataplane.flow.FlowLimits;
 import io.tailwater.agent.dataplane.resolve.ResolveConfig;
 import java.nio.file.Path;
@@ -30,6 +31,7 @@ public record AgentConfig(
     List<PodEntry> podEntries,
     CaptureConfig capture,
     ResolveConfig dns,
+    DnsProxyConfig dnsProxy,
     Transport transport,
     Relay relay,
     FlowLimits limits,

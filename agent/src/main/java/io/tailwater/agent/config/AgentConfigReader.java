@@ -11,6 +11,7 @@ import io.tailwater.agent.control.source.Nearest;
 import io.tailwater.agent.control.source.YamlDocument;
 import io.tailwater.agent.control.source.YamlValue;
 import io.tailwater.agent.dataplane.account.AccessLogConfig;
+import io.tailwater.agent.dataplane.dns.DnsProxyConfig;
 import io.tailwater.agent.dataplane.flow.FlowLimits;
 import io.tailwater.agent.dataplane.resolve.ResolveConfig;
 import io.tailwater.agent.traffic.PodRef;
@@ -381,6 +382,10 @@ public final class AgentConfigReader {
             new ResolveConfig.FailureRefreshRate(
                 get(ConfigKeys.DNS_FAILURE_BASE), get(ConfigKeys.DNS_FAILURE_MAX)),
             get(ConfigKeys.DNS_QUERY_TIMEOUT)),
+        new DnsProxyConfig(
+            get(ConfigKeys.DNS_ANSWERS),
+            get(ConfigKeys.DNS_UNKNOWN_NAMES),
+            get(ConfigKeys.LIMIT_DNS_QUERIES)),
         get(ConfigKeys.TRANSPORT),
         get(ConfigKeys.RELAY),
         new FlowLimits(

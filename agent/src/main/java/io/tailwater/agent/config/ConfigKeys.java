@@ -7,6 +7,7 @@ import io.tailwater.agent.control.istio.MeshSettings.OutboundTrafficPolicy;
 import io.tailwater.agent.control.istio.ServiceEntryVisibility;
 import io.tailwater.agent.control.istio.SettingsReader;
 import io.tailwater.agent.dataplane.account.AccessLogConfig;
+import io.tailwater.agent.dataplane.dns.DnsProxyConfig;
 import io.tailwater.agent.dataplane.resolve.ResolveConfig.LookupFamily;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.EgressMode;
@@ -207,9 +208,9 @@ final class ConfigKeys {
   static final ConfigKey<Boolean> CAPTURE_DNS =
       key(
           "capture.dns",
-          Shape.oneOf(words("false", false), "true"),
-          "false",
-          "Capture DNS on port 53 and answer it. Will be `true` by default once it is built.",
+          Shape.oneOf(words("true", true, "false", false)),
+          "true",
+          "Capture DNS on port 53 and answer it.",
           c -> c.capture().dns());
   static final ConfigKey<CaptureConfig.Udp> CAPTURE_UDP =
       key(
@@ -248,20 +249,31 @@ final class ConfigKeys {
           "",
           "The only servers ever asked; empty means those of the system's resolv.conf.",
           c -> c.dns().servers());
-  static final ConfigKey<String> DNS_ANSWERS =
+  static final ConfigKey<DnsProxyConfig.Answers> DNS_ANSWERS =
       key(
           "dns.answers",
-          Shape.oneOf(words("auto", "auto"), "allocated"),
+          Shape.oneOf(
+              words(
+                  "auto", DnsProxyConfig.Answers.AUTO,
+                  "allocated", DnsProxyConfig.Answers.ALLOCATED)),
           "auto",
-          "What captured queries are answered with, once they are captured.",
-          c -> "auto");
-  static final ConfigKey<String> DNS_UNKNOWN_NAMES =
+          "What captured queries for hosts of policy are answered with. `auto`: real addresses,"
+              + " after the address filter, where the client's bytes carry the name, allocated ones"
+              + " otherwise; `allocated`: those that Istio would allocate, for every host that it"
+              + " allocates for.",
+          c -> c.dnsProxy().answers());
+  static final ConfigKey<DnsProxyConfig.UnknownNames> DNS_UNKNOWN_NAMES =
       key(
           "dns.unknownNames",
-          Shape.oneOf(words("forward", "forward"), "refuse"),
+          Shape.oneOf(
+              words(
+                  "forward", DnsProxyConfig.UnknownNames.FORWARD,
+                  "refuse", DnsProxyConfig.UnknownNames.REFUSE)),
           "forward",
-          "What becomes of captured queries for names that no resource knows.",
-          c -> "forward");
+          "What becomes of captured queries for names that no resource knows: `forward` asks the"
+              + " servers, `refuse` answers NXDOMAIN and records it, as a forwarded query is a way"
+              + " out.",
+          c -> c.dnsProxy().unknownNames());
   static final ConfigKey<LookupFamily> DNS_LOOKUP_FAMILY =
       key(
           "dns.lookupFamily",
@@ -413,10 +425,11 @@ final class ConfigKeys {
   static final ConfigKey<Integer> LIMIT_DNS_QUERIES =
       key(
           "limits.dnsQueriesPerPodPerSecond",
-          Shape.only(100, Shape.integer(1, Integer.MAX_VALUE)),
+          Shape.integer(1, Integer.MAX_VALUE),
           "100",
-          "Captured DNS queries of one pod, once they are captured.",
-          c -> 100);
+          "Captured DNS queries of one pod; more are answered with SERVFAIL, more than twice as"
+              + " many with nothing.",
+          c -> c.dnsProxy().queriesPerPodPerSecond());
   static final ConfigKey<AccessLogConfig.Format> ACCESS_LOG_FORMAT =
       key(
           "accessLog.format",

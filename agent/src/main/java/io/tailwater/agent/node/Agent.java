@@ -29,6 +29,9 @@ import io.tailwater.agent.dataplane.account.Metrics;
 import io.tailwater.agent.dataplane.connect.Candidates;
 import io.tailwater.agent.dataplane.connect.Connector;
 import io.tailwater.agent.dataplane.connect.TlsOrigination;
+import io.tailwater.agent.dataplane.dns.DnsProxy;
+import io.tailwater.agent.dataplane.dns.DnsProxyConfig;
+import io.tailwater.agent.dataplane.dns.ToldListener;
 import io.tailwater.agent.dataplane.flow.Admission;
 import io.tailwater.agent.dataplane.flow.Stages;
 import io.tailwater.agent.dataplane.flow.Worker;
@@ -36,6 +39,7 @@ import io.tailwater.agent.dataplane.flow.Workers;
 import io.tailwater.agent.dataplane.resolve.AddressFilter;
 import io.tailwater.agent.dataplane.resolve.CountingFilter;
 import io.tailwater.agent.dataplane.resolve.DnsCache;
+import io.tailwater.agent.dataplane.resolve.DnsjavaLookup;
 import io.tailwater.agent.dataplane.resolve.ResolveStats;
 import io.tailwater.agent.dataplane.resolve.StandardAddressFilter;
 import io.tailwater.agent.dataplane.route.CurrentRoutes;
@@ -61,6 +65,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.SortedSet;
 import java.util.TreeSet;
 import java.util.concurrent.ExecutorService;
@@ -118,7 +123,8 @@ public final class Agent implements AutoCloseable {
         new MultiThreadIoEventLoopGroup(
             cores, new DefaultThreadFactory("tailwater-loop"), transport.ioHandlers());
     warmUp(loops, cores);
-    this.resolver = DnsCache.start(config.dns(), new ResolveStats());
+    DnsjavaLookup lookUp = DnsjavaLookup.of(config.dns());
+    this.resolver = DnsCache.start(config.dns(), lookUp, new ResolveStats());
     PolicyCompiler compiler =
         new PolicyCompiler(config.mesh(), config.egress(), dnsAnswers(config));
     this.routes = new CurrentRoutes(compiler.compile(ResourceSet.EMPTY).table());
@@ -145,7 +151,8 @@ public final class Agent implements AutoCloseable {
             transport,
             workers,
             routes,
-            netlink);
+            netlink,
+            dnsProxy(filter, lookUp));
     accounts
         .metrics()
         .counters(
@@ -210,7 +217,14 @@ public final class Agent implements AutoCloseable {
           "no sources of policy: every destination is unknown ({})",
           config.mesh().outboundTrafficPolicy());
     }
-    LOG.info("DNS: not captured; inbound: not captured");
+    LOG.info(
+        "DNS: {}; inbound: not captured",
+        config.capture().dns()
+            ? "captured, "
+                + (config.dnsProxy().unknownNames() == DnsProxyConfig.UnknownNames.REFUSE
+                    ? "unknown names are refused"
+                    : "unknown names are forwarded")
+            : "not captured");
   }
 
   /// Without these no pod could be captured, and each would fail with an error of its own.
@@ -248,12 +262,30 @@ public final class Agent implements AutoCloseable {
   }
 
   private static DnsAnswers dnsAnswers(AgentConfig config) {
+    if (!config.capture().dns()) {
+      return new DnsAnswers.NotCaptured();
+    }
+    AllocationFile kept = new AllocationFile(config.stateDir());
+    return switch (config.dnsProxy().answers()) {
+      case AUTO ->
+          new DnsAnswers.Own(new AddressAllocator(AddressAllocator.Which.NAMELESS, kept), true);
+      case ALLOCATED ->
+          new DnsAnswers.Own(new AddressAllocator(AddressAllocator.Which.ALL, kept), false);
+    };
+  }
+
+  private Optional<DnsProxy> dnsProxy(AddressFilter filter, DnsjavaLookup lookUp) {
     return config.capture().dns()
-        ? new DnsAnswers.Own(
-            new AddressAllocator(
-                AddressAllocator.Which.NAMELESS, new AllocationFile(config.stateDir())),
-            true)
-        : new DnsAnswers.NotCaptured();
+        ? Optional.of(
+            new DnsProxy(
+                config.dnsProxy(),
+                config.dns(),
+                resolver,
+                filter,
+                lookUp.forwarder(),
+                accounts,
+                ToldListener.NONE))
+        : Optional.empty();
   }
 
   private static AdminServer listen(AdminInputs inputs) {

@@ -42,6 +42,9 @@ public enum Refusal {
   DIRECT_HIT("direct_hit", Side.CLIENT, "a capture port was dialled directly"),
   /// It came from an address of no captured pod.
   UNKNOWN_SOURCE("unknown_source", Side.CLIENT, "the source address belongs to no captured pod"),
+  /// A name that nothing allows, asked of captured DNS.
+  NAME_REFUSED(
+      "name_refused", Side.POLICY, "no resource knows the name, and dns.unknownNames refuses it"),
   /// UDP that is not let out.
   UDP("udp", Side.POLICY, "UDP is refused for this pod"),
   /// IPv6 that cannot be captured.

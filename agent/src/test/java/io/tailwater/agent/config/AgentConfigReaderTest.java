@@ -8,6 +8,7 @@ import io.tailwater.agent.control.capture.PodSpec;
 import io.tailwater.agent.control.istio.MeshSettings.OutboundTrafficPolicy;
 import io.tailwater.agent.control.istio.ServiceEntryVisibility;
 import io.tailwater.agent.dataplane.account.AccessLogConfig;
+import io.tailwater.agent.dataplane.dns.DnsProxyConfig;
 import io.tailwater.agent.dataplane.flow.FlowLimits;
 import io.tailwater.agent.dataplane.resolve.ResolveConfig;
 import io.tailwater.agent.traffic.EgressMode;
@@ -74,7 +75,7 @@ class AgentConfigReaderTest {
     pinned.put("capture.mode", "in-pod");
     pinned.put("capture.backend", "auto");
     pinned.put("capture.interfaces", "auto");
-    pinned.put("capture.dns", "false"); // not built yet; then true
+    pinned.put("capture.dns", "true");
     pinned.put("capture.udp", "auto");
     pinned.put("capture.inbound", "false");
     pinned.put("capture.onFailure", "closed"); // not built yet; then auto
@@ -113,6 +114,7 @@ class AgentConfigReaderTest {
 
     assertThat(config.limits()).isEqualTo(FlowLimits.DEFAULTS);
     assertThat(config.dns()).isEqualTo(ResolveConfig.defaults());
+    assertThat(config.dnsProxy()).isEqualTo(DnsProxyConfig.DEFAULTS);
     assertThat(config.capture()).isEqualTo(CaptureConfig.DEFAULTS);
   }
 
@@ -120,8 +122,7 @@ class AgentConfigReaderTest {
   void everyRecordOfTheConfigurationIsReachedByAKey() {
     long leaves = leaves(AgentConfig.class);
 
-    // Three keys carry only the value that means off and have no component.
-    assertThat(ConfigKeys.all()).hasSize((int) leaves + 3);
+    assertThat(ConfigKeys.all()).hasSize((int) leaves);
   }
 
   private static long leaves(Class<?> record) {
@@ -254,14 +255,10 @@ class AgentConfigReaderTest {
       value = {
         "capture: {mode: node}; capture.mode",
         "capture: {interfaces: [eth0]}; capture.interfaces",
-        "capture: {dns: true}; capture.dns",
         "capture: {inbound: true}; capture.inbound",
         "capture: {onFailure: auto}; capture.onFailure",
         "capture: {onFailure: open}; capture.onFailure",
-        "dns: {answers: allocated}; dns.answers",
-        "dns: {unknownNames: refuse}; dns.unknownNames",
         "relay: kernel; relay",
-        "limits: {dnsQueriesPerPodPerSecond: 7}; limits.dnsQueriesPerPodPerSecond",
         "sources: [{kubernetes: {}}]; sources[0].kubernetes",
         "sources: [{istiod: {address: istiod:15012}}]; sources[0].istiod"
       })
@@ -279,9 +276,7 @@ class AgentConfigReaderTest {
   void whatIsNotBuiltYetIsAcceptedWithTheValueThatMeansOff() {
     good(
         """
-        capture: {mode: in-pod, interfaces: auto, dns: false, inbound: false, onFailure: closed}
-        dns: {answers: auto, unknownNames: forward}
-        limits: {dnsQueriesPerPodPerSecond: 100}
+        capture: {mode: in-pod, interfaces: auto, inbound: false, onFailure: closed}
         """);
   }
 

@@ -103,14 +103,16 @@ public final class Demo {
   private void show() {
     screen.title("A node, two pods, six sites, no way out but these");
     screen.line(
-        "pod default/ratings-v1 and other/reviews-v1: their DNS sends every name to the decoy "
+        "pod default/ratings-v1 and other/reviews-v1: their DNS server sends every name to the"
+            + " decoy "
             + Scenario.DECOY);
+    screen.line("the agent answers in its place, and takes no pod's word for an address");
     screen.line(
         "policy: REGISTRY_ONLY, edition.cnn.com for namespace default, *.wikipedia.org for all,"
             + " *.svc.cluster.local over HTTP");
     Running agent = scenario.startAgent(List.of(program.toString()));
 
-    screen.title("Allowed: by name, whatever address the pod dialled");
+    screen.title("Allowed: by name, whatever address the pod dials");
     Place ratings = scenario.ratings();
     Place reviews = scenario.reviews();
     allowed("ratings", ratings, "https://en.wikipedia.org/", false);
@@ -121,6 +123,7 @@ public final class Demo {
     if (scenario.lab().ipv6()) {
       allowed("ratings", ratings, "https://en.wikipedia.org/", true);
     }
+    allowed("ratings", ratings, "https://en.wikipedia.org/", false, Scenario.DECOY);
     decoyWithoutTheAgent();
 
     screen.title("Refused: with a reset");
@@ -146,10 +149,29 @@ public final class Demo {
     }
   }
 
+  /// To the address that the agent's DNS told the pod.
   private void allowed(String who, Place pod, String url, boolean six) {
     String name = URI.create(url).getHost();
-    Result result = scenario.curl(pod, url, six ? "-6" : "-4");
-    String what = who + " → " + url.replaceAll("/$", "") + (six ? " (IPv6)" : "");
+    String told =
+        Scenario.SITES.get(name).stream()
+            .filter(a -> a.indexOf(':') >= 0 == six)
+            .findFirst()
+            .orElse("none");
+    report(who, pod, url, scenario.curl(pod, url, six ? "-6" : "-4"), told, six ? " (IPv6)" : "");
+  }
+
+  /// To an address that has nothing to do with the name.
+  private void allowed(String who, Place pod, String url, boolean six, String dialled) {
+    String name = URI.create(url).getHost();
+    Result result =
+        scenario.curl(pod, url, six ? "-6" : "-4", "--resolve", name + ":443:" + dialled);
+    report(who, pod, url, result, dialled, " (decoy)");
+  }
+
+  private void report(
+      String who, Place pod, String url, Result result, String dialled, String note) {
+    String name = URI.create(url).getHost();
+    String what = who + " → " + url.replaceAll("/$", "") + note;
     if (!result.ok()) {
       screen.expect(false, what, result.stderr().strip());
       return;
@@ -163,7 +185,7 @@ public final class Demo {
     List<String> right = Scenario.SITES.get(name);
     boolean held =
         last[0].equals("200")
-            && last[1].equals(six ? Scenario.DECOY_6 : Scenario.DECOY)
+            && last[1].equals(dialled)
             && right.contains(reached)
             && pod.addresses().contains(client);
     screen.expect(

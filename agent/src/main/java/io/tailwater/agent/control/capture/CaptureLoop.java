@@ -1,6 +1,7 @@
 package io.tailwater.agent.control.capture;
 
 import io.tailwater.agent.dataplane.accept.InterceptListener.ListenException;
+import io.tailwater.agent.dataplane.dns.DnsProxy;
 import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.agent.dataplane.flow.Workers;
 import io.tailwater.agent.dataplane.route.CurrentRoutes;
@@ -13,6 +14,7 @@ import io.tailwater.iptables.netns.NetworkNamespace;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
@@ -41,14 +43,16 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   private volatile List<CapturedPods.Status> published = List.of();
   private volatile boolean closed;
 
+  /// @param dns answers the pods' DNS; there where it is captured
   public CaptureLoop(
       CaptureConfig config,
       TrafficRules rules,
       Transport transport,
       Workers workers,
       CurrentRoutes routes,
-      NetlinkPoller poller) {
-    this(config, rules, transport, workers, routes, poller, CapturePace.USUAL);
+      NetlinkPoller poller,
+      Optional<DnsProxy> dns) {
+    this(config, rules, transport, workers, routes, poller, dns, CapturePace.USUAL);
   }
 
   CaptureLoop(
@@ -58,9 +62,10 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       Workers workers,
       CurrentRoutes routes,
       NetlinkPoller poller,
+      Optional<DnsProxy> dns,
       CapturePace pace) {
     this.pace = pace;
-    this.enrolment = new Enrolment(transport, workers, routes);
+    this.enrolment = new Enrolment(transport, workers, routes, dns);
     this.keeper = new RuleKeeper(config, rules, routes, poller, pace);
     this.thread = Thread.ofPlatform().name("tailwater-capture").daemon(true).unstarted(this::run);
   }

@@ -1,8 +1,10 @@
 package io.tailwater.agent.control.capture;
 
 import io.tailwater.agent.dataplane.accept.InterceptListener;
+import io.tailwater.agent.dataplane.dns.DnsPort;
 import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.agent.dataplane.transport.ListeningPlace;
+import io.tailwater.agent.dataplane.transport.LoopbackPlace;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.iptables.apply.TranslationHold;
 import io.tailwater.iptables.netns.NetworkNamespace;
@@ -53,8 +55,12 @@ final class CapturedPod {
   /// Where its listeners are; empty in node mode, where one listens for all.
   @Nullable ListeningPlace place;
 
+  /// Where its DNS is answered.
+  @Nullable LoopbackPlace loopback;
+
   @Nullable ServedPod served;
   @Nullable InterceptListener listener;
+  @Nullable DnsPort dns;
   @Nullable CapturePlan installed;
   @Nullable DriftWatch watch;
   @Nullable TranslationHold hold;

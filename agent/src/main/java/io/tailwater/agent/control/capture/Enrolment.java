@@ -1,10 +1,15 @@
 package io.tailwater.agent.control.capture;
 
 import io.tailwater.agent.dataplane.accept.InterceptListener;
+import io.tailwater.agent.dataplane.dns.DnsClient;
+import io.tailwater.agent.dataplane.dns.DnsPort;
+import io.tailwater.agent.dataplane.dns.DnsProxy;
 import io.tailwater.agent.dataplane.flow.ServedPod;
+import io.tailwater.agent.dataplane.flow.Worker;
 import io.tailwater.agent.dataplane.flow.Workers;
 import io.tailwater.agent.dataplane.route.CurrentRoutes;
 import io.tailwater.agent.dataplane.transport.InPodSockets;
+import io.tailwater.agent.dataplane.transport.LoopbackPlace;
 import io.tailwater.agent.dataplane.transport.Transport;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.iptables.libc.SyscallException;
@@ -17,6 +22,7 @@ import java.io.IOException;
 import java.net.InetAddress;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 
 /// Everything of a pod's capture but its rules: its namespace, who it is, its listeners. Step by
 /// step, each done once; what was reached stays. Capture thread only.
@@ -24,11 +30,13 @@ final class Enrolment {
   private final Transport transport;
   private final Workers workers;
   private final CurrentRoutes routes;
+  private final Optional<DnsProxy> dns;
 
-  Enrolment(Transport transport, Workers workers, CurrentRoutes routes) {
+  Enrolment(Transport transport, Workers workers, CurrentRoutes routes, Optional<DnsProxy> dns) {
     this.transport = transport;
     this.workers = workers;
     this.routes = routes;
+    this.dns = dns;
   }
 
   /// Opens the namespace.
@@ -52,6 +60,7 @@ final class Enrolment {
   /// Opens the pod's listeners.
   ///
   /// @throws InterceptListener.ListenException when a port cannot be had
+  /// @throws DnsPort.ListenException when that of DNS cannot be had
   void listen(CapturedPod pod, ServedPod served) {
     if (pod.listener == null && pod.place != null) {
       pod.listener =
@@ -60,6 +69,23 @@ final class Enrolment {
               CapturePlan.OUTBOUND_PORT,
               workers.all().stream().map(worker -> worker.lineFor(served)).toList());
     }
+    if (pod.dns == null && pod.loopback != null && dns.isPresent()) {
+      pod.dns = answerDns(pod.loopback, served, dns.get());
+    }
+  }
+
+  /// All questions of a pod are answered on one loop; pods are spread over them.
+  private DnsPort answerDns(LoopbackPlace place, ServedPod served, DnsProxy proxy) {
+    List<Worker> all = workers.all();
+    Worker one = all.get(Math.floorMod(served.pod().ref().hashCode(), all.size()));
+    DnsClient client =
+        new DnsClient(
+            served.pod(),
+            one.loop(),
+            () -> served.view(routes.get()),
+            served.captureDns(),
+            proxy.config().queriesPerPodPerSecond());
+    return DnsPort.open(place, CapturePlan.DNS_PORT, client, proxy);
   }
 
   /// Lets go of all of it. Connections may go on without a listener.
@@ -67,6 +93,10 @@ final class Enrolment {
     if (pod.listener != null) {
       pod.listener.close();
       pod.listener = null;
+    }
+    if (pod.dns != null) {
+      pod.dns.close();
+      pod.dns = null;
     }
     ServedPod served = pod.served;
     if (served != null) {
@@ -99,6 +129,7 @@ final class Enrolment {
     InPodSockets place =
         new InPodSockets(namespace, transport, CapturePlan.egress().agent().value(), ipv6);
     captured.place = place;
+    captured.loopback = place;
     return new ServedPod(pod, place, routes.get());
   }
 

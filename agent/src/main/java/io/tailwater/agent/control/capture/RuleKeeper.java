@@ -221,7 +221,8 @@ final class RuleKeeper {
           case AUTO -> closed ? UdpPolicy.QUIC : UdpPolicy.OFF;
         };
     EarlierConnections earlier = closed ? EarlierConnections.CUT : EarlierConnections.SPARED;
-    return CapturePlan.egress().withIpv6(ipv6).withUdp(udp).withEarlier(earlier);
+    CapturePlan plan = CapturePlan.egress().withIpv6(ipv6).withUdp(udp).withEarlier(earlier);
+    return config.dns() ? plan.withDns(CapturePlan.DNS_PORT) : plan;
   }
 
   /// Whether the pod may reach only what policy knows.

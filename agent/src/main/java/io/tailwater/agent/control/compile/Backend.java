@@ -93,6 +93,11 @@ final class Backend {
     return source;
   }
 
+  /// Which of its addresses may be dialled.
+  AddressRule addressRule() {
+    return rule;
+  }
+
   /// What is done where no rule says anything; shared by all clients.
   Action plain() {
     return plain;

@@ -66,6 +66,7 @@ final class CompiledRoutes implements RouteTable {
   private final Map<ViewKey, PolicyView> views = new ConcurrentHashMap<>();
   private final Map<ViewKey, NameTable> names = new ConcurrentHashMap<>();
   private volatile @Nullable DestinationPolicy shared;
+  private volatile @Nullable NameTable sharedNames;
 
   /// @param meshOutbound what the mesh says of unknown destinations
   /// @param dns what captured DNS answers with
@@ -93,6 +94,9 @@ final class CompiledRoutes implements RouteTable {
         if ((key.sidecar.isEmpty() || around.sidecars().get(key.sidecar.get()).isPresent())
             && routing.selectsBy(key.selecting)) {
           views.put(key, build(key));
+          if (before.names.containsKey(key)) {
+            names.put(key, nameTable(key));
+          }
         }
       }
     }
@@ -204,7 +208,8 @@ final class CompiledRoutes implements RouteTable {
         around.namespaces().mode(key.namespace),
         outbound(key),
         destinations(key),
-        key.namespace + ".svc.cluster.local");
+        key.namespace + ".svc.cluster.local",
+        names(key));
   }
 
   private Optional<Sidecar> sidecar(ViewKey key) {
@@ -234,15 +239,18 @@ final class CompiledRoutes implements RouteTable {
         .orElse(meshOutbound);
   }
 
+  /// Whether the clients see something that others do not.
+  private boolean isOwn(ViewKey key) {
+    return key.sidecar.isPresent()
+        || !key.gateway.isEmpty()
+        || !key.selecting.isEmpty()
+        || !rest.sameForAll()
+        || routing.isParticular(key.namespace)
+        || particular.contains(key.namespace);
+  }
+
   private DestinationPolicy destinations(ViewKey key) {
-    boolean own =
-        key.sidecar.isPresent()
-            || !key.gateway.isEmpty()
-            || !key.selecting.isEmpty()
-            || !rest.sameForAll()
-            || routing.isParticular(key.namespace)
-            || particular.contains(key.namespace);
-    if (own) {
+    if (isOwn(key)) {
       return compile(key);
     }
     DestinationPolicy policy = shared;
@@ -275,14 +283,23 @@ final class CompiledRoutes implements RouteTable {
         rest);
   }
 
-  @Override
-  public Optional<List<InetAddress>> answer(Pod pod, HostName name) {
+  /// What captured DNS knows for a client; its table is made when it asks for the first time.
+  private PolicyView.Names names(ViewKey key) {
     return dns.captured()
-        ? names
-            .computeIfAbsent(
-                key(pod), k -> NameTable.of(k.namespace, visible(k), dns.realNamesFirst()))
-            .find(name)
-        : Optional.empty();
+        ? name -> names.computeIfAbsent(key, this::nameTable).find(name, key.namespace)
+        : PolicyView.Names.NONE;
+  }
+
+  private NameTable nameTable(ViewKey key) {
+    if (isOwn(key)) {
+      return NameTable.of(key.namespace, visible(key), dns.realNamesFirst());
+    }
+    NameTable table = sharedNames;
+    if (table == null) {
+      table = NameTable.of(key.namespace, visible(key), dns.realNamesFirst());
+      sharedNames = table;
+    }
+    return table;
   }
 
   private DestinationPolicy compile(ViewKey key) {

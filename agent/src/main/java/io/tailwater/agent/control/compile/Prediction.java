@@ -328,6 +328,7 @@ public record Prediction(
             HELLO_TIMEOUT,
             DIRECT_HIT,
             UNKNOWN_SOURCE,
+            NAME_REFUSED,
             UDP,
             IPV6,
             MARK,

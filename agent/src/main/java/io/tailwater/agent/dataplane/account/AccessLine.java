@@ -63,6 +63,12 @@ final class AccessLine {
       case Preface.Http http -> quoted(out, "host", http.host().map(h -> h.text()));
       case Preface.TlsWithoutName _, Preface.Opaque _, Preface.Silent _ -> {}
     }
+    if (!c.told().isEmpty()) {
+      quoted(out, "dns_name", Optional.of(c.told().getFirst().text()));
+    }
+    if (c.mismatched()) {
+      out.put("dns_mismatch", new Value.Bare("true"));
+    }
     c.exchange()
         .ifPresent(http -> {
           quoted(out, "method", Optional.of(http.method()).filter(m -> !m.isEmpty()));

@@ -57,6 +57,10 @@ public final class Accounts implements ConnectionObserver {
     return metrics;
   }
 
+  public DnsMetrics dnsMetrics() {
+    return metrics.dns();
+  }
+
   public Denials denials() {
     return denials;
   }
@@ -101,6 +105,7 @@ public final class Accounts implements ConnectionObserver {
   @Override
   public void request(ConnectionRecord request, Outcome outcome) {
     inventory.called(request, clock.instant());
+    countMismatch(request);
     if (request.decision().orElse(null) instanceof Decision.Passthrough p
         && p.wouldBlock().isPresent()) {
       denied(request, p.wouldBlock().get(), EgressMode.AUDIT, "");
@@ -156,7 +161,31 @@ public final class Accounts implements ConnectionObserver {
 
   private void denied(ConnectionRecord c, Refusal why, EgressMode mode, String detail) {
     metrics.denied(c.pod().namespace(), why, mode);
-    denials.add(c, why, mode, detail, clock.instant());
+    denials.add(c, why, mode, withAsked(c, detail), clock.instant());
+  }
+
+  /// What the pod had asked for, where it says another name now.
+  private static String withAsked(ConnectionRecord c, String detail) {
+    if (!c.mismatched()) {
+      return detail;
+    }
+    String asked =
+        c.told().isEmpty()
+            ? "DNS told the pod this address for no name"
+            : "DNS told the pod this address for " + c.told().getFirst();
+    return detail.isEmpty() ? asked : detail + "; " + asked;
+  }
+
+  /// Captured DNS did not answer a name, or would not have in audit mode.
+  public void nameRefused(Pod pod, String name, Refusal why, EgressMode mode, String detail) {
+    metrics.denied(pod.namespace(), why, mode);
+    denials.addName(pod, name, why, mode, detail, clock.instant());
+  }
+
+  private void countMismatch(ConnectionRecord c) {
+    if (c.mismatched()) {
+      metrics.dns().mismatched(c.pod().namespace());
+    }
   }
 
   /// Once per connection, as soon as its name is known; at its end at the latest.
@@ -166,6 +195,7 @@ public final class Accounts implements ConnectionObserver {
     }
     if (!c.inventoried && (over || !(c.preface() instanceof Preface.Silent))) {
       c.inventoried = true;
+      countMismatch(c);
       inventory.called(c, clock.instant());
     }
   }

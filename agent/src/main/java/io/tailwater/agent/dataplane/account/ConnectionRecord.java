@@ -4,10 +4,12 @@ import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.ClientAddress;
 import io.tailwater.agent.traffic.Grade;
+import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Pod;
 import java.net.InetSocketAddress;
 import java.time.Instant;
+import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -25,6 +27,7 @@ public final class ConnectionRecord {
   private @Nullable InetSocketAddress upstream;
   private @Nullable Grade grade;
   private @Nullable HttpExchange exchange;
+  private @Nullable List<HostName> told;
   private String stage = "accepted";
   private long bytesSent;
   private long bytesReceived;
@@ -116,6 +119,44 @@ public final class ConnectionRecord {
     exchange = value;
   }
 
+  /// The names that captured DNS told the pod this address for, the newest first; empty also where
+  /// DNS is not captured.
+  public List<HostName> told() {
+    return told == null ? List.of() : told;
+  }
+
+  /// The same; empty only where DNS is not captured.
+  public Optional<List<HostName>> toldNames() {
+    return Optional.ofNullable(told);
+  }
+
+  /// Sets them; DNS of the pod is captured.
+  public void told(List<HostName> names) {
+    told = List.copyOf(names);
+  }
+
+  /// Whether the client names a host that the pod was not told this address for, though its DNS is
+  /// captured: it has the address from elsewhere, or says another name than it asked for.
+  public boolean mismatched() {
+    return told != null && named().isPresent() && !told.contains(named().get());
+  }
+
+  private Optional<HostName> named() {
+    return switch (preface) {
+      case Preface.Tls tls -> Optional.of(tls.sni());
+      case Preface.Http http -> http.host();
+      case Preface.TlsWithoutName _, Preface.MalformedTls _, Preface.Opaque _, Preface.Silent _ ->
+          Optional.empty();
+    };
+  }
+
+  /// The name that the client said or claimed, else the one that it asked for to get the address;
+  /// for people, empty where there is none.
+  public String shownName() {
+    return AccessRecord.name(preface)
+        .orElseGet(() -> told().isEmpty() ? "" : told().getFirst().text());
+  }
+
   /// Where in its life it is: accepted, sniffing, resolving, connecting, relaying, closed.
   public String stage() {
     return stage;
@@ -148,6 +189,7 @@ public final class ConnectionRecord {
     copy.upstream = upstream;
     copy.grade = grade;
     copy.exchange = exchange;
+    copy.told = told;
     copy.stage = stage;
     copy.bytesSent = bytesSent;
     copy.bytesReceived = bytesReceived;

@@ -8,6 +8,7 @@ import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.agent.traffic.Refusal;
 import io.tailwater.agent.traffic.ResourceRef;
+import java.net.InetSocketAddress;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -47,24 +48,45 @@ public final class Denials {
       new LinkedHashMap<>(16, 0.75f, true);
 
   void add(ConnectionRecord c, Refusal reason, EgressMode mode, String detail, Instant now) {
-    Preface preface = c.preface();
-    String shown = AccessRecord.name(preface).orElse("");
-    PodRef pod = c.pod().ref();
-    Key key = new Key(shown, c.dst(), reason, mode);
-    Optional<ResourceRef> resource = c.decision().flatMap(Denials::resource);
+    add(
+        c.pod(),
+        new Key(c.shownName(), c.dst(), reason, mode),
+        c.preface(),
+        c.decision().flatMap(Denials::resource),
+        detail,
+        now);
+  }
+
+  /// A name that captured DNS does not answer; there is no connection yet.
+  void addName(Pod pod, String name, Refusal reason, EgressMode mode, String detail, Instant now) {
+    Key key = new Key(name, DNS, reason, mode);
+    add(pod, key, new Preface.Silent(), Optional.empty(), detail, now);
+  }
+
+  /// Whichever server was asked, it is not.
+  private static final OriginalDst DNS = new OriginalDst(new InetSocketAddress(0).getAddress(), 53);
+
+  private void add(
+      Pod pod,
+      Key key,
+      Preface preface,
+      Optional<ResourceRef> resource,
+      String detail,
+      Instant now) {
     synchronized (byPod) {
-      LinkedHashMap<Key, Denial> ofPod = byPod.computeIfAbsent(pod, _ -> new LinkedHashMap<>());
+      LinkedHashMap<Key, Denial> ofPod =
+          byPod.computeIfAbsent(pod.ref(), _ -> new LinkedHashMap<>());
       Optional<Denial> before = Optional.ofNullable(ofPod.remove(key));
       // The last one goes to the end.
       ofPod.put(
           key,
           new Denial(
-              c.pod(),
-              shown,
+              pod,
+              key.shownName(),
               preface,
-              c.dst(),
-              reason,
-              mode,
+              key.dst(),
+              key.reason(),
+              key.mode(),
               resource,
               detail,
               before.map(Denial::first).orElse(now),

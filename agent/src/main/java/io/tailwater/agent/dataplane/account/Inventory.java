@@ -87,7 +87,9 @@ public final class Inventory {
     String name =
         c.preface() instanceof Preface.MalformedTls
             ? AddressText.of(c.dst().address())
-            : AccessRecord.name(c.preface()).orElseGet(() -> AddressText.of(c.dst().address()));
+            : Optional.of(c.shownName())
+                .filter(n -> !n.isEmpty())
+                .orElseGet(() -> AddressText.of(c.dst().address()));
     return new Key(name, c.dst().port(), protocol);
   }
 

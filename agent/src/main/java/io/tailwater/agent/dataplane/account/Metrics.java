@@ -39,6 +39,7 @@ public final class Metrics {
   private final ConcurrentHashMap<DenialLabels, LongAdder> failures = new ConcurrentHashMap<>();
   private final LongAdder socketsOpen = new LongAdder();
   private final Map<String, Added> added = new ConcurrentSkipListMap<>();
+  private final DnsMetrics dns = new DnsMetrics();
   private final CollectorRegistry registry = new CollectorRegistry(true);
   private final String version;
 
@@ -93,6 +94,11 @@ public final class Metrics {
     Map<List<String>, Long> out = new java.util.TreeMap<>(Comparator.comparing(List::getFirst));
     values.forEach((k, v) -> out.put(List.of(k), v));
     return out;
+  }
+
+  /// What is counted of captured DNS.
+  DnsMetrics dns() {
+    return dns;
   }
 
   void accepted() {
@@ -169,6 +175,7 @@ public final class Metrics {
     failures.forEach(
         (k, v) -> failed.addMetric(List.of(k.namespace(), k.reason().code()), v.doubleValue()));
     out.add(failed);
+    out.addAll(dns.families());
     added.values().forEach(a -> out.add(family(a)));
     // As ztunnel: a family without a sample is left out.
     out.removeIf(f -> f.samples.isEmpty());

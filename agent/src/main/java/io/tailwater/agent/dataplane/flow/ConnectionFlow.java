@@ -112,6 +112,7 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
   }
 
   private void take() {
+    pod.told().ifPresent(told -> record.told(told.names(record.dst().address())));
     String reached = stages.admission().admit(pod);
     stages.observer().accepted(record);
     worker.add(this);

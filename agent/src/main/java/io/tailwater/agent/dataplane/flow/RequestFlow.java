@@ -314,6 +314,7 @@ final class RequestFlow implements Upstreams, HttpObserver {
             connection.dst(),
             Instant.now().minusNanos(request.nanos()),
             System.nanoTime() - request.nanos());
+    connection.toldNames().ifPresent(own::told);
     own.preface(
         request
             .request()

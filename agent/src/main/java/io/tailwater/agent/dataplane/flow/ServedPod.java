@@ -1,11 +1,14 @@
 package io.tailwater.agent.dataplane.flow;
 
+import io.tailwater.agent.dataplane.dns.ToldAddresses;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.transport.SocketPlace;
 import io.tailwater.agent.traffic.Pod;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
 
 /// A captured pod as its connections see it. Any thread.
 public final class ServedPod {
@@ -14,6 +17,7 @@ public final class ServedPod {
   private final String locality;
   private final AtomicInteger connections = new AtomicInteger();
   private final AtomicInteger handshakes = new AtomicInteger();
+  private volatile @Nullable ToldAddresses told;
 
   /// Written by any loop: whoever notices a new table looks its view up; all find the same.
   private volatile CachedView cached;
@@ -65,6 +69,18 @@ public final class ServedPod {
   /// Those whose first bytes are awaited now.
   AtomicInteger handshakes() {
     return handshakes;
+  }
+
+  /// DNS of the pod is captured from now on; where is written down what it is told.
+  public ToldAddresses captureDns() {
+    ToldAddresses mine = new ToldAddresses();
+    told = mine;
+    return mine;
+  }
+
+  /// What captured DNS told the pod; empty where it is not captured.
+  Optional<ToldAddresses> told() {
+    return Optional.ofNullable(told);
   }
 
   /// The view of the table for this pod.

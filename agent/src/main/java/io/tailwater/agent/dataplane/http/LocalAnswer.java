@@ -34,6 +34,7 @@ record LocalAnswer(int status, String text) {
           HELLO_TIMEOUT,
           DIRECT_HIT,
           UNKNOWN_SOURCE,
+          NAME_REFUSED,
           UDP,
           IPV6,
           MARK,

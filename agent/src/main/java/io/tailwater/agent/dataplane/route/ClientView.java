@@ -2,7 +2,9 @@ package io.tailwater.agent.dataplane.route;
 
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.EgressMode;
+import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
+import java.util.Optional;
 
 /// The policy as the pods of one kind see it: one per distinct (namespace, Sidecar, selected
 /// rules), shared and immutable.
@@ -20,6 +22,11 @@ public interface ClientView {
 
   /// Whether policy refuses unknown destinations (REGISTRY_ONLY), whatever the mode does about it.
   boolean registryOnly();
+
+  /// What captured DNS answers for a name; empty where no resource that the client sees knows it.
+  default Optional<KnownName> known(HostName name) {
+    return Optional.empty();
+  }
 
   /// Asked once per connection, before a byte is read.
   Ask ask(OriginalDst dst);

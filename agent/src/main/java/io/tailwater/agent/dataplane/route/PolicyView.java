@@ -30,16 +30,31 @@ public final class PolicyView implements ClientView {
   private final boolean registryOnly;
   private final DestinationPolicy policy;
   private final String searchDomain;
+  private final Names names;
+
+  /// What captured DNS knows.
+  public interface Names {
+    /// Nothing.
+    Names NONE = _ -> Optional.empty();
+
+    /// Empty where no resource knows the name.
+    Optional<KnownName> find(HostName name);
+  }
 
   public PolicyView(EgressMode mode, OutboundPolicy outbound, DestinationPolicy policy) {
-    this(mode, outbound, policy, "");
+    this(mode, outbound, policy, "", Names.NONE);
   }
 
   /// @param searchDomain what completes a Host of one label, as the resolver of the pod does; empty
   ///   for nothing
   public PolicyView(
-      EgressMode mode, OutboundPolicy outbound, DestinationPolicy policy, String searchDomain) {
+      EgressMode mode,
+      OutboundPolicy outbound,
+      DestinationPolicy policy,
+      String searchDomain,
+      Names names) {
     this.searchDomain = searchDomain;
+    this.names = names;
     this.mode = mode;
     this.outbound = outbound;
     this.registryOnly = outbound instanceof OutboundPolicy.RegistryOnly;
@@ -54,6 +69,11 @@ public final class PolicyView implements ClientView {
   @Override
   public boolean registryOnly() {
     return registryOnly;
+  }
+
+  @Override
+  public Optional<KnownName> known(HostName name) {
+    return names.find(name);
   }
 
   @Override

@@ -39,6 +39,7 @@ public sealed interface Remedy {
           HELLO_TIMEOUT,
           DIRECT_HIT,
           UNKNOWN_SOURCE,
+          NAME_REFUSED,
           UDP,
           IPV6,
           MARK,

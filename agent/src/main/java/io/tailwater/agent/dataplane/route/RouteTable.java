@@ -64,13 +64,6 @@ public interface RouteTable {
     return (_, _, _, _) -> Optional.empty();
   }
 
-  /// What captured DNS answers a pod for a name, addresses of both families; empty where the name
-  /// is none of the services that the pod sees, or DNS is not captured, and the real resolver is
-  /// asked.
-  default Optional<List<InetAddress>> answer(Pod pod, HostName name) {
-    return Optional.empty();
-  }
-
   /// The address of a Kubernetes Service that the pod sees by that name, which is what a cluster's
   /// DNS answers. For people.
   default Optional<InetAddress> vip(Pod pod, HostName name) {

@@ -57,6 +57,10 @@ public sealed interface Suggestion {
       case DIRECT_HIT -> new Cannot("dial the destination, not the agent's port");
       case UNKNOWN_SOURCE ->
           new Cannot("list the pod that has this address, so that its policy is known");
+      case NAME_REFUSED ->
+          new Cannot(
+              "a question for a name tells no port; write a ServiceEntry for the name and the port"
+                  + " that is meant");
       case UDP -> new Cannot("UDP carries no name that could be checked; use TCP");
       case IPV6 -> new Cannot("IPv6 cannot be captured in this pod; use IPv4");
       case MARK -> new Cannot("let the program set no mark; then it is captured as others are");

@@ -131,6 +131,7 @@ final class CaptureRig implements AutoCloseable {
             new Workers(List.of(worker), admission),
             routes,
             netlink,
+            Optional.empty(),
             pace);
     loop.start();
   }

@@ -13,9 +13,11 @@ import io.tailwater.agent.control.allocate.AddressAllocator;
 import io.tailwater.agent.control.allocate.AllocationFile;
 import io.tailwater.agent.control.istio.EgressSettings;
 import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.agent.dataplane.route.KnownName;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.HostName;
+import java.net.InetAddress;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -67,10 +69,10 @@ class AllocatedPolicyTest {
   }
 
   private static Optional<List<String>> answer(PolicyCompiler.Compiled compiled, String name) {
-    return compiled
-        .table()
-        .answer(pod("shop"), HostName.of(name))
-        .map(all -> all.stream().map(AddressText::of).toList());
+    return compiled.table().view(pod("shop")).known(HostName.of(name)).orElse(null)
+            instanceof KnownName.Given(List<InetAddress> all)
+        ? Optional.of(all.stream().map(AddressText::of).toList())
+        : Optional.empty();
   }
 
   private static Decision opaque(PolicyCompiler.Compiled compiled, String address) {
