@@ -6,6 +6,7 @@ import io.netty.util.concurrent.DefaultThreadFactory;
 import io.tailwater.agent.dataplane.account.Metrics;
 import java.net.SocketAddress;
 import java.time.Instant;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
@@ -25,6 +26,7 @@ public final class AdminServer implements AutoCloseable {
   private record Page(String help, boolean post, Function<Request, Response> maker) {}
 
   private final AdminInputs in;
+  private final boolean sharing;
   private final SortedMap<String, Page> pages = new TreeMap<>();
   private final MultiThreadIoEventLoopGroup loop =
       new MultiThreadIoEventLoopGroup(
@@ -33,7 +35,8 @@ public final class AdminServer implements AutoCloseable {
   private final HttpServer metrics;
   private final HttpServer readiness;
 
-  private AdminServer(AdminInputs in) {
+  private AdminServer(AdminInputs in, boolean sharing) {
+    this.sharing = sharing;
     this.in = in;
     count(in);
     Instant started = Instant.now();
@@ -98,17 +101,17 @@ public final class AdminServer implements AutoCloseable {
     return switch (key) {
       case "admin" ->
           HttpServer.start(
-              new HttpServer.Options(key, in.config().admin(), true, connections),
+              new HttpServer.Options(key, in.config().admin(), true, connections, sharing),
               loop,
               this::adminPage);
       case "metrics" ->
           HttpServer.start(
-              new HttpServer.Options(key, in.config().metrics(), false, connections),
+              new HttpServer.Options(key, in.config().metrics(), false, connections, sharing),
               loop,
               this::metricsPage);
       default ->
           HttpServer.start(
-              new HttpServer.Options(key, in.config().readiness(), false, connections),
+              new HttpServer.Options(key, in.config().readiness(), false, connections, sharing),
               loop,
               this::readinessPage);
     };
@@ -118,7 +121,27 @@ public final class AdminServer implements AutoCloseable {
   ///
   /// @throws AdminException naming the key whose address cannot be had
   public static AdminServer start(AdminInputs in) {
-    return new AdminServer(in);
+    return new AdminServer(in, false);
+  }
+
+  /// Listens beside another agent that shares its addresses and is about to go.
+  public static AdminServer startBeside(AdminInputs in) {
+    return new AdminServer(in, true);
+  }
+
+  /// Lets another agent listen on the same addresses, or nobody any more.
+  public void share(boolean withAnother) {
+    servers().forEach(server -> server.share(withAnother));
+  }
+
+  /// Ends, and leaves the addresses to the agent that shares them.
+  public void give() {
+    servers().forEach(HttpServer::give);
+    close();
+  }
+
+  private List<HttpServer> servers() {
+    return List.of(admin, metrics, readiness);
   }
 
   /// Where it really listens.

@@ -11,6 +11,7 @@ import io.netty.channel.SimpleChannelInboundHandler;
 import io.netty.channel.group.ChannelGroup;
 import io.netty.channel.group.DefaultChannelGroup;
 import io.netty.channel.socket.DuplexChannel;
+import io.netty.channel.socket.nio.NioChannelOption;
 import io.netty.channel.socket.nio.NioServerDomainSocketChannel;
 import io.netty.channel.socket.nio.NioServerSocketChannel;
 import io.netty.handler.codec.DecoderResult;
@@ -33,11 +34,13 @@ import io.tailwater.agent.config.ListenAddress;
 import java.io.IOException;
 import java.net.BindException;
 import java.net.SocketAddress;
+import java.net.StandardSocketOptions;
 import java.net.UnixDomainSocketAddress;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayDeque;
 import java.util.List;
@@ -58,6 +61,9 @@ import org.slf4j.LoggerFactory;
 final class HttpServer implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(HttpServer.class);
 
+  private static final ChannelOption<Boolean> REUSE_PORT =
+      NioChannelOption.of(StandardSocketOptions.SO_REUSEPORT);
+
   private static final int MAX_LINE = 4096;
   private static final int MAX_HEAD = 8192;
   private static final int MAX_BODY = 65536;
@@ -70,12 +76,15 @@ final class HttpServer implements AutoCloseable {
   ///
   /// @param key of the configuration, for messages
   /// @param guarded whether only local Host values are served and foreign POSTs refused
-  record Options(String key, ListenAddress address, boolean guarded, int maxConnections) {}
+  /// @param sharing whether another agent listens there that is about to go
+  record Options(
+      String key, ListenAddress address, boolean guarded, int maxConnections, boolean sharing) {}
 
   private final Options options;
   private final Function<Request, Response> pages;
   private final ChannelGroup connections = new DefaultChannelGroup(GlobalEventExecutor.INSTANCE);
   private final Channel listener;
+  private volatile boolean given;
 
   private HttpServer(Options options, EventLoopGroup loop, Function<Request, Response> pages) {
     this.options = options;
@@ -107,23 +116,46 @@ final class HttpServer implements AutoCloseable {
           case ListenAddress.Tcp tcp -> {
             bootstrap
                 .channel(NioServerSocketChannel.class)
-                .option(ChannelOption.SO_REUSEADDR, true);
+                .option(ChannelOption.SO_REUSEADDR, true)
+                .option(REUSE_PORT, options.sharing());
             yield tcp.socketAddress();
           }
           case ListenAddress.Unix(Path path) -> {
             bootstrap.channel(NioServerDomainSocketChannel.class);
-            yield unix(path);
+            yield unix(options.sharing() ? beside(path) : path);
           }
         };
     try {
       Channel bound = bootstrap.bind(address).syncUninterruptibly().channel();
       if (options.address() instanceof ListenAddress.Unix(Path path)) {
-        Files.setPosixFilePermissions(path, PosixFilePermissions.fromString("rw-rw----"));
+        Path made = options.sharing() ? beside(path) : path;
+        Files.setPosixFilePermissions(made, PosixFilePermissions.fromString("rw-rw----"));
+        if (options.sharing()) {
+          Files.move(made, path, StandardCopyOption.REPLACE_EXISTING);
+        }
       }
       return bound;
     } catch (Exception e) {
       throw cannot(e);
     }
+  }
+
+  /// Where a socket is made that is to take another one's place.
+  private static Path beside(Path path) {
+    return path.resolveSibling(path.getFileName() + ".next");
+  }
+
+  /// Lets another agent listen on the same address, or nobody any more.
+  void share(boolean withAnother) {
+    if (options.address() instanceof ListenAddress.Tcp) {
+      listener.config().setOption(REUSE_PORT, withAnother);
+    }
+  }
+
+  /// Ends, and leaves the address to the one who shares it.
+  void give() {
+    given = true;
+    close();
   }
 
   private AdminException cannot(Exception e) {
@@ -183,7 +215,7 @@ final class HttpServer implements AutoCloseable {
   public void close() {
     listener.close().awaitUninterruptibly(2, TimeUnit.SECONDS);
     connections.close().awaitUninterruptibly(2, TimeUnit.SECONDS);
-    if (options.address() instanceof ListenAddress.Unix(Path path)) {
+    if (!given && options.address() instanceof ListenAddress.Unix(Path path)) {
       try {
         Files.deleteIfExists(path);
       } catch (IOException e) {

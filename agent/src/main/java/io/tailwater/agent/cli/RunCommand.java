@@ -5,7 +5,6 @@ import io.tailwater.agent.config.ConfigProblem;
 import io.tailwater.agent.node.Agent;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
-import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -51,7 +50,7 @@ final class RunCommand implements Callable<Integer> {
       exit.set(1);
       throw e;
     }
-    new CountDownLatch(1).await();
+    agent.awaitEnd();
     return 0;
   }
 

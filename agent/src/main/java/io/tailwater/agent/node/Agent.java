@@ -68,10 +68,12 @@ import java.util.List;
 import java.util.Optional;
 import java.util.SortedSet;
 import java.util.TreeSet;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -82,7 +84,12 @@ public final class Agent implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Agent.class);
   private static final Duration HOUSEKEEPING = Duration.ofSeconds(15);
 
+  /// How long connections of an agent may go on that another one has taken over from.
+  private static final Duration LONGEST_DRAIN = Duration.ofMinutes(5);
+
   private final AgentConfig config;
+  private final Succession succession;
+  private final CountDownLatch ended = new CountDownLatch(1);
   private final Readiness readiness = new Readiness();
   private final Readiness.Task capturing = readiness.hold("capture");
   private final AccessLog accessLog;
@@ -106,7 +113,9 @@ public final class Agent implements AutoCloseable {
   private final CaptureLoop capture;
   private final List<PodSource> pods;
   private final Thread housekeeper;
-  private final AdminServer admin;
+  private final AllocationFile allocations;
+  private final AdminInputs pages;
+  private volatile @Nullable AdminServer admin;
   private final PolicyStats policyStats = new PolicyStats();
   private volatile boolean closed;
 
@@ -116,6 +125,8 @@ public final class Agent implements AutoCloseable {
     // Netty would read every interface of the node to make ids unique that nobody reads.
     System.setProperty("io.netty.machineId", "02:00:00:00:00:00:00:01");
     NetworkNamespace.warmUp();
+    this.succession = Succession.claim(config.stateDir());
+    this.allocations = new AllocationFile(config.stateDir());
     ownAddresses.refresh();
     this.transport = transport(config);
     int cores = Runtime.getRuntime().availableProcessors();
@@ -126,7 +137,7 @@ public final class Agent implements AutoCloseable {
     DnsjavaLookup lookUp = DnsjavaLookup.of(config.dns());
     this.resolver = DnsCache.start(config.dns(), lookUp, new ResolveStats());
     PolicyCompiler compiler =
-        new PolicyCompiler(config.mesh(), config.egress(), dnsAnswers(config));
+        new PolicyCompiler(config.mesh(), config.egress(), dnsAnswers(config, allocations));
     this.routes = new CurrentRoutes(compiler.compile(ResourceSet.EMPTY).table());
     this.accessLog = openLog(config);
     this.accounts = new Accounts(new Metrics(BuildInfo.read().version()), accessLog, routes);
@@ -164,20 +175,22 @@ public final class Agent implements AutoCloseable {
     this.policy = new PolicyFeed(sources(config), compiler, routes, secrets, this::published);
     this.pods = podSources(config);
     this.housekeeper = Thread.ofVirtual().name("tailwater-housekeeping").unstarted(this::keepHouse);
-    this.admin =
-        listen(
-            new AdminInputs(
-                config,
-                BuildInfo.read(),
-                clusters,
-                workers,
-                capture,
-                accounts,
-                routes,
-                resolver.stats(),
-                this::pending,
-                new Draining(),
-                new ExplainPage(capture, routes, resolver, filter)));
+    this.pages =
+        new AdminInputs(
+            config,
+            BuildInfo.read(),
+            clusters,
+            workers,
+            capture,
+            accounts,
+            routes,
+            resolver.stats(),
+            this::pending,
+            new Draining(),
+            new ExplainPage(capture, routes, resolver, filter));
+    if (!succession.hasPredecessor()) {
+      this.admin = listen(pages, false);
+    }
   }
 
   /// Starts everything; returns when every listed pod has been tried once.
@@ -205,7 +218,19 @@ public final class Agent implements AutoCloseable {
     pods.forEach(source -> source.start(capture::accept));
     capture.settled().join();
     capturing.close();
+    if (succession.hasPredecessor()) {
+      admin = listen(pages, true);
+      succession.takeOver();
+      LOG.info("took over from the agent before");
+    }
+    succession.serve(new Reigning());
     housekeeper.start();
+  }
+
+  /// Returns when there is nothing left to do: another agent has taken over, and the connections
+  /// have ended.
+  public void awaitEnd() throws InterruptedException {
+    ended.await();
   }
 
   private static void sayWhatIsNotCaptured(AgentConfig config) {
@@ -261,11 +286,10 @@ public final class Agent implements AutoCloseable {
     return sources;
   }
 
-  private static DnsAnswers dnsAnswers(AgentConfig config) {
+  private static DnsAnswers dnsAnswers(AgentConfig config, AllocationFile kept) {
     if (!config.capture().dns()) {
       return new DnsAnswers.NotCaptured();
     }
-    AllocationFile kept = new AllocationFile(config.stateDir());
     return switch (config.dnsProxy().answers()) {
       case AUTO ->
           new DnsAnswers.Own(new AddressAllocator(AddressAllocator.Which.NAMELESS, kept), true);
@@ -288,9 +312,9 @@ public final class Agent implements AutoCloseable {
         : Optional.empty();
   }
 
-  private static AdminServer listen(AdminInputs inputs) {
+  private static AdminServer listen(AdminInputs inputs, boolean beside) {
     try {
-      return AdminServer.start(inputs);
+      return beside ? AdminServer.startBeside(inputs) : AdminServer.start(inputs);
     } catch (AdminException e) {
       throw new StartException(StartException.Kind.FAILED, String.valueOf(e.getMessage()));
     }
@@ -431,12 +455,17 @@ public final class Agent implements AutoCloseable {
       }
       closed = true;
     }
+    succession.leave();
     housekeeper.interrupt();
     pods.forEach(PodSource::close);
-    capture.leave(how);
+    capture.leave(succession.hasPredecessor() ? CaptureLoop.Leave.TO_ANOTHER : how);
     netlink.close();
-    admin.close();
+    AdminServer serving = admin;
+    if (serving != null) {
+      serving.close();
+    }
     workers.endAll();
+    capture.finishEnded();
     policy.close();
     workers.all().forEach(Worker::close);
     loops.shutdownGracefully(0, 2, TimeUnit.SECONDS).syncUninterruptibly();
@@ -444,11 +473,71 @@ public final class Agent implements AutoCloseable {
     resolver.close();
     inventoryFile.close();
     accessLog.close();
+    succession.close();
   }
 
-  /// `drain`: pods are let go of, and what they have open goes on until it ends by itself. With
-  /// `uninstall` it may not: when the last redirecting rule of a namespace goes, the kernel stops
-  /// translating what it redirected.
+  /// What this agent does for the one that comes after it.
+  private final class Reigning implements Succession.Reign {
+    private CaptureLoop.@Nullable Pause pause;
+
+    @Override
+    public void pause() {
+      pause = capture.pause();
+      inventoryFile.handOver();
+      allocations.handOver(true);
+      share(true);
+    }
+
+    @Override
+    public void resume() {
+      share(false);
+      allocations.handOver(false);
+      inventoryFile.takeBack();
+      CaptureLoop.Pause paused = pause;
+      if (paused != null) {
+        paused.resume();
+      }
+    }
+
+    @Override
+    public void give() {
+      pods.forEach(PodSource::close);
+      CaptureLoop.Pause paused = pause;
+      if (paused != null) {
+        paused.leave();
+      }
+      policy.close();
+      AdminServer serving = admin;
+      admin = null;
+      if (serving != null) {
+        serving.give();
+      }
+      LOG.info("another agent has taken over; {} connections go on here", workers.count());
+      Thread.ofVirtual().name("tailwater-drain").start(this::drain);
+    }
+
+    private void share(boolean withAnother) {
+      AdminServer serving = admin;
+      if (serving != null) {
+        serving.share(withAnother);
+      }
+    }
+
+    private void drain() {
+      long deadline = System.nanoTime() + LONGEST_DRAIN.toNanos();
+      try {
+        while (workers.count() > 0 && System.nanoTime() - deadline < 0) {
+          TimeUnit.MILLISECONDS.sleep(200);
+        }
+      } catch (InterruptedException _) {
+        // then it ends now
+      }
+      LOG.info("ending; {} connections are left", workers.count());
+      ended.countDown();
+    }
+  }
+
+  /// `drain`: pods are let go of, and what they have open goes on until it ends by itself.
   private final class Draining implements AdminInputs.Drain {
     private boolean begun;
 
@@ -466,7 +555,18 @@ public final class Agent implements AutoCloseable {
             pods.forEach(PodSource::close);
             capture.leave(
                 uninstall ? CaptureLoop.Leave.UNINSTALL : CaptureLoop.Leave.AS_CONFIGURED);
+            finishEnded();
           });
+    }
+
+    private void finishEnded() {
+      try {
+        while (!capture.finishEnded()) {
+          TimeUnit.MILLISECONDS.sleep(500);
+        }
+      } catch (InterruptedException _) {
+        Thread.currentThread().interrupt(); // nobody does
+      }
     }
 
     @Override

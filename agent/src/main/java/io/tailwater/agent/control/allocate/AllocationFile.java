@@ -35,6 +35,7 @@ public final class AllocationFile implements AddressAllocator.Store {
   private final Path file;
   private Map<AddressAllocator.Host, Integer> written = Map.of();
   private boolean failing;
+  private volatile boolean handedOver;
 
   public AllocationFile(Path stateDir) {
     this.file = stateDir.resolve("addresses.json");
@@ -93,8 +94,16 @@ public final class AllocationFile implements AddressAllocator.Store {
     out.put(new AddressAllocator.Host(namespace, host), number);
   }
 
+  /// Whether the file is another agent's now: nothing is written then.
+  public void handOver(boolean toAnother) {
+    handedOver = toAnother;
+  }
+
   @Override
   public void save(Map<AddressAllocator.Host, Integer> numbers) {
+    if (handedOver) {
+      return;
+    }
     // Equal maps may differ in who is gone longest, which is not worth a write.
     if (numbers.equals(written) && (numbers.isEmpty() || Files.exists(file))) {
       return;

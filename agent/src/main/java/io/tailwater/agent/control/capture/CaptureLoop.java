@@ -8,6 +8,7 @@ import io.tailwater.agent.dataplane.route.CurrentRoutes;
 import io.tailwater.agent.dataplane.transport.Transport;
 import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.iptables.apply.TrafficRules;
+import io.tailwater.iptables.apply.TranslationHold;
 import io.tailwater.iptables.netlink.NetlinkPoller;
 import io.tailwater.iptables.netns.NetnsException;
 import io.tailwater.iptables.netns.NetworkNamespace;
@@ -15,9 +16,12 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Queue;
 import java.util.TreeMap;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
@@ -39,6 +43,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   private final Thread thread;
   private final BlockingQueue<Runnable> tasks = new LinkedBlockingQueue<>();
   private final Map<PodRef, CapturedPod> pods = new TreeMap<>();
+  private final Queue<Held> held = new ConcurrentLinkedQueue<>();
   private long nextLookNanos = System.nanoTime();
   private volatile List<CapturedPods.Status> published = List.of();
   private volatile boolean closed;
@@ -124,7 +129,9 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
           task.run();
           task = tasks.poll();
         }
-        work(System.nanoTime());
+        if (!closed) {
+          work(System.nanoTime());
+        }
       } catch (InterruptedException _) {
         return; // nobody does: leave() ends it by a task
       } catch (Throwable e) {
@@ -299,7 +306,30 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     } else {
       keeper.unwatch(pod);
     }
+    ServedPod served = pod.served;
     enrolment.letGo(pod, endConnections);
+    TranslationHold hold = pod.hold;
+    if (endConnections || served == null || hold == null) {
+      RuleKeeper.holdNoMore(pod);
+    } else {
+      held.add(new Held(served, hold));
+    }
+  }
+
+  /// A pod that was let go of while it had connections.
+  private record Held(ServedPod pod, TranslationHold hold) {}
+
+  /// Lets go of what keeps the connections going of pods that were let go of, for those that have
+  /// none any more. True when nothing is left. Any thread.
+  public boolean finishEnded() {
+    held.removeIf(one -> {
+      boolean ended = one.pod().connections().get() == 0;
+      if (ended) {
+        one.hold().close();
+      }
+      return ended;
+    });
+    return held.isEmpty();
   }
 
   /// What happens to the pods when the agent leaves.
@@ -308,24 +338,87 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     /// agent is back.
     AS_CONFIGURED,
     /// Every rule is removed.
-    UNINSTALL
+    UNINSTALL,
+    /// Another agent serves the pods from now on: only the listeners go. What was accepted goes on,
+    /// and may still have to dial from the pods' namespaces.
+    TO_ANOTHER
+  }
+
+  /// The loop stands still until [#resume] or [#leave].
+  public final class Pause {
+    private final CountDownLatch over = new CountDownLatch(1);
+
+    private Pause() {}
+
+    /// The loop goes on, and looks at the rules of every pod: somebody else may have changed them.
+    public void resume() {
+      tasks.add(() ->
+          pods.values()
+              .forEach(pod -> {
+                pod.changed = true;
+                pod.nextTryNanos = System.nanoTime();
+              }));
+      over.countDown();
+    }
+
+    /// The loop ends: another agent serves the pods. Blocks until it has.
+    public void leave() {
+      departure(Leave.TO_ANOTHER);
+      over.countDown();
+      awaitEnd();
+    }
+  }
+
+  /// Stands still: changes no rule, captures no pod; what is captured goes on. Returns when it
+  /// does. Any thread but the capture thread.
+  public Pause pause() {
+    Pause pause = new Pause();
+    CompletableFuture<Void> still = new CompletableFuture<>();
+    tasks.add(() -> {
+      still.complete(null);
+      try {
+        pause.over.await();
+      } catch (InterruptedException _) {
+        Thread.currentThread().interrupt(); // nobody does
+      }
+    });
+    still.join();
+    return pause;
   }
 
   /// Lets go of all pods and ends the thread; their connections go on. Any thread but the capture
   /// thread; blocks until done. A second call does nothing.
   public void leave(Leave how) {
+    departure(how);
+    awaitEnd();
+  }
+
+  private void departure(Leave how) {
     tasks.add(() -> {
       for (CapturedPod pod : pods.values()) {
         try {
-          release(pod, how == Leave.UNINSTALL || keeper.opensOnLeave(pod.served), false);
+          switch (how) {
+            case TO_ANOTHER -> {
+              keeper.unwatch(pod);
+              enrolment.listenNoMore(pod);
+            }
+            case UNINSTALL -> release(pod, true, false);
+            case AS_CONFIGURED -> release(pod, keeper.opensOnLeave(pod.served), false);
+          }
         } catch (Exception e) {
           LOG.error("pod {}: it could not be let go of", pod.spec.ref(), e);
         }
       }
-      pods.clear();
+      if (how != Leave.TO_ANOTHER) {
+        pods.clear();
+      }
       publish();
+      finishEnded();
       closed = true;
     });
+  }
+
+  private void awaitEnd() {
     boolean interrupted = false;
     while (thread.isAlive()) {
       try {

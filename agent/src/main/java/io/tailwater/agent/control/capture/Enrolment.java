@@ -20,6 +20,7 @@ import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.CapturePlan;
 import java.io.IOException;
 import java.net.InetAddress;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -27,6 +28,8 @@ import java.util.Optional;
 /// Everything of a pod's capture but its rules: its namespace, who it is, its listeners. Step by
 /// step, each done once; what was reached stays. Capture thread only.
 final class Enrolment {
+  private static final Path MIGRATE = Path.of("/proc/sys/net/ipv4/tcp_migrate_req");
+
   private final Transport transport;
   private final Workers workers;
   private final CurrentRoutes routes;
@@ -63,6 +66,10 @@ final class Enrolment {
   /// @throws DnsPort.ListenException when that of DNS cannot be had
   void listen(CapturedPod pod, ServedPod served) {
     if (pod.listener == null && pod.place != null) {
+      NetworkNamespace namespace = pod.namespace;
+      if (namespace != null) {
+        namespace.call(Enrolment::migrateQueued);
+      }
       pod.listener =
           InterceptListener.open(
               pod.place,
@@ -88,8 +95,8 @@ final class Enrolment {
     return DnsPort.open(place, CapturePlan.DNS_PORT, client, proxy);
   }
 
-  /// Lets go of all of it. Connections may go on without a listener.
-  void letGo(CapturedPod pod, boolean endConnections) {
+  /// Stops accepting. What was accepted goes on, and the namespace stays open for it.
+  void listenNoMore(CapturedPod pod) {
     if (pod.listener != null) {
       pod.listener.close();
       pod.listener = null;
@@ -98,6 +105,11 @@ final class Enrolment {
       pod.dns.close();
       pod.dns = null;
     }
+  }
+
+  /// Lets go of all of it. Connections may go on without a listener.
+  void letGo(CapturedPod pod, boolean endConnections) {
+    listenNoMore(pod);
     ServedPod served = pod.served;
     if (served != null) {
       if (endConnections) {
@@ -131,6 +143,17 @@ final class Enrolment {
     captured.place = place;
     captured.loopback = place;
     return new ServedPod(pod, place, routes.get());
+  }
+
+  /// Connections that wait in the queue of a listener that closes go to another one on the same
+  /// port (Linux 5.14): that is how an agent hands over without losing one.
+  private static boolean migrateQueued() {
+    try {
+      Files.writeString(MIGRATE, "1");
+      return true;
+    } catch (IOException _) {
+      return false; // an older kernel, or /proc/sys is read-only: a few may be lost
+    }
   }
 
   private static boolean hasIpv6() {

@@ -250,15 +250,19 @@ final class RuleKeeper {
     }
   }
 
+  /// Redirected connections of the pod may break from now on.
+  static void holdNoMore(CapturedPod pod) {
+    if (pod.hold != null) {
+      pod.hold.close();
+      pod.hold = null;
+    }
+  }
+
   /// Stops looking after the pod's rules, and leaves them.
   void unwatch(CapturedPod pod) {
     if (pod.watch != null) {
       pod.watch.close();
       pod.watch = null;
-    }
-    if (pod.hold != null) {
-      pod.hold.close();
-      pod.hold = null;
     }
     pod.installed = null;
   }

@@ -5,6 +5,7 @@ import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.PodRef;
 import java.time.Instant;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -113,14 +114,43 @@ public final class Inventory {
     return Optional.of(entry);
   }
 
-  /// Takes in what was kept from an earlier run.
+  /// Takes in what was kept from an earlier run, or what another agent has seen.
   void restore(Called kept) {
     entry(kept.pod(), new Key(kept.name(), kept.port(), kept.protocol()), kept.first())
         .ifPresent(e -> {
           e.count.add(kept.count());
           e.refused.add(kept.refused());
-          e.last = kept.last();
+          if (kept.last().isAfter(e.last)) {
+            e.last = kept.last();
+          }
         });
+  }
+
+  /// What has come since `earlier`, an older answer of [#all].
+  List<Called> since(List<Called> earlier) {
+    Map<String, Called> before = new HashMap<>();
+    earlier.forEach(called -> before.put(identity(called), called));
+    return all().stream()
+        .map(now -> {
+          Called then = before.get(identity(now));
+          return then == null
+              ? now
+              : new Called(
+                  now.pod(),
+                  now.name(),
+                  now.port(),
+                  now.protocol(),
+                  now.count() - then.count(),
+                  now.refused() - then.refused(),
+                  now.first(),
+                  now.last());
+        })
+        .filter(called -> called.count() > 0 || called.refused() > 0)
+        .toList();
+  }
+
+  private static String identity(Called called) {
+    return called.pod() + " " + called.name() + " " + called.port() + " " + called.protocol();
   }
 
   /// Calls that found no room.

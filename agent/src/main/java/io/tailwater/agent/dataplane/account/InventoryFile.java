@@ -9,6 +9,7 @@ import io.tailwater.agent.traffic.PodRef;
 import java.io.IOException;
 import java.io.InputStream;
 import java.nio.channels.FileChannel;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -22,12 +23,15 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /// Keeps the inventory over restarts: `inventory.json` in the state folder, written anew every
-/// minute and at exit, whole or not at all. Its own thread. A file that cannot be read is put aside
-/// and said; the inventory then starts empty.
+/// minute and at exit, whole or not at all. Its own thread. When another agent takes over
+/// ([#handOver]) the file is that agent's; what this one still sees goes to a file beside it, which
+/// the other one takes in. A file that cannot be read is put aside and said; the inventory then
+/// starts empty.
 public final class InventoryFile implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(InventoryFile.class);
   private static final JsonFactory JSON =
@@ -36,10 +40,17 @@ public final class InventoryFile implements AutoCloseable {
               StreamReadConstraints.builder().maxStringLength(1024).maxNestingDepth(8).build())
           .build();
 
+  /// What another agent leaves: its number follows.
+  private static final String BESIDE = "inventory.json.of-";
+
   private final Inventory inventory;
   private final Path file;
   private final Thread thread;
   private volatile boolean closing;
+
+  /// What the other agent has read; null while there is none.
+  private @Nullable List<Inventory.Called> handedOver;
+
   private boolean failing;
 
   /// Reads what is there and starts to write every minute.
@@ -64,6 +75,17 @@ public final class InventoryFile implements AutoCloseable {
     }
   }
 
+  /// Writes everything, and from now on nothing: another agent reads the file and goes on with it.
+  public synchronized void handOver() {
+    save();
+    handedOver = inventory.all();
+  }
+
+  /// The other agent went away: as before.
+  public synchronized void takeBack() {
+    handedOver = null;
+  }
+
   /// Writes a last time.
   @Override
   public void close() {
@@ -78,20 +100,21 @@ public final class InventoryFile implements AutoCloseable {
   }
 
   private synchronized void save() {
-    Path next = file.resolveSibling("inventory.json.next");
     try {
       Files.createDirectories(file.getParent());
-      try (JsonGenerator json = JSON.createGenerator(Files.newOutputStream(next))) {
-        json.writeStartArray();
-        for (Inventory.Called called : inventory.all()) {
-          write(json, called);
+      List<Inventory.Called> others = handedOver;
+      if (others == null) {
+        List<Path> takenIn = takeIn();
+        write(inventory.all(), file);
+        for (Path taken : takenIn) {
+          Files.deleteIfExists(taken);
         }
-        json.writeEndArray();
+      } else if (closing) {
+        List<Inventory.Called> rest = inventory.since(others);
+        if (!rest.isEmpty()) {
+          write(rest, file.resolveSibling(BESIDE + ProcessHandle.current().pid()));
+        }
       }
-      try (FileChannel channel = FileChannel.open(next, StandardOpenOption.WRITE)) {
-        channel.force(true);
-      }
-      Files.move(next, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
       failing = false;
     } catch (IOException e) {
       if (!failing) {
@@ -99,6 +122,37 @@ public final class InventoryFile implements AutoCloseable {
       }
       failing = true;
     }
+  }
+
+  /// What agents before this one have seen at their end.
+  private List<Path> takeIn() throws IOException {
+    List<Path> found = new ArrayList<>();
+    try (DirectoryStream<Path> files = Files.newDirectoryStream(file.getParent(), BESIDE + "*")) {
+      files.forEach(found::add);
+    }
+    for (Path beside : found) {
+      try {
+        read(Files.newInputStream(beside)).forEach(inventory::restore);
+      } catch (IOException e) {
+        LOG.warn("stateDir: {} cannot be read ({}); removed", beside, e.toString());
+      }
+    }
+    return found;
+  }
+
+  private static void write(List<Inventory.Called> all, Path to) throws IOException {
+    Path next = to.resolveSibling(to.getFileName() + ".next");
+    try (JsonGenerator json = JSON.createGenerator(Files.newOutputStream(next))) {
+      json.writeStartArray();
+      for (Inventory.Called called : all) {
+        write(json, called);
+      }
+      json.writeEndArray();
+    }
+    try (FileChannel channel = FileChannel.open(next, StandardOpenOption.WRITE)) {
+      channel.force(true);
+    }
+    Files.move(next, to, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
   }
 
   private static void write(JsonGenerator json, Inventory.Called called) throws IOException {

@@ -1,0 +1,217 @@
+package io.tailwater.agent.node;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.tailwater.lab.NeedsRoot;
+import io.tailwater.lab.Place;
+import io.tailwater.lab.Result;
+import io.tailwater.lab.TcpServer;
+import io.tailwater.lab.TcpServer.Behaviour;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/// One agent takes over from another, and nobody who connects meanwhile notices.
+@NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter"})
+@Timeout(400)
+class SuccessionTest {
+  private static final int PORT = 2525;
+  private static final String CLOSED =
+      """
+      mesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
+      egress: {addressFilter: {allow: [198.51.100.0/24]}}
+      """;
+
+  private static World world;
+  private static Path policies;
+
+  @BeforeAll
+  static void build() {
+    world = World.build();
+    policies =
+        world.policies(
+            MainJobTest.POLICIES
+                + """
+                ---
+                apiVersion: networking.istio.io/v1
+                kind: ServiceEntry
+                metadata: {name: echo, namespace: default}
+                spec:
+                  hosts: [echo.example.org]
+                  addresses: [ADDRESS]
+                  ports: [{number: 2525, name: tcp, protocol: TCP}]
+                  location: MESH_EXTERNAL
+                  resolution: STATIC
+                  endpoints: [{address: ADDRESS}]
+                """
+                    .replace("ADDRESS", World.v4("example.org")));
+  }
+
+  @AfterAll
+  static void remove() {
+    if (world != null) {
+      world.close();
+    }
+  }
+
+  private static void rulesRemoved() {
+    for (Place pod : new Place[] {world.ratings, world.reviews}) {
+      RunningAgent.once(world, "rules", "remove", "--netns", pod.path().toString());
+    }
+  }
+
+  /// Polls the readiness page all the time.
+  private static final class Prober implements AutoCloseable {
+    final List<String> failures = new ArrayList<>();
+    final AtomicInteger good = new AtomicInteger();
+    private volatile boolean over;
+    private final Thread thread = Thread.ofPlatform().start(this::run);
+
+    private void run() {
+      while (!over) {
+        Result page =
+            world.lab.exec(
+                world.lab.node(),
+                "curl",
+                "-sS",
+                "-m",
+                "5",
+                "-w",
+                "%{http_code}",
+                "http://localhost:15021/healthz/ready");
+        if (page.ok() && page.stdout().endsWith("200")) {
+          good.incrementAndGet();
+        } else {
+          failures.add(page.exit() + " " + page.stdout() + page.stderr());
+        }
+      }
+    }
+
+    @Override
+    public void close() {
+      over = true;
+      try {
+        thread.join(10_000);
+      } catch (InterruptedException _) {
+        Thread.currentThread().interrupt();
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({"epoll, 20", "io_uring, 5"})
+  void restartsUnderLoadLoseNoConnection(String transport, int times) throws Exception {
+    Path configuration = world.configuration(policies, CLOSED + "transport: " + transport + "\n");
+    List<RunningAgent> agents = new ArrayList<>();
+    try (TcpServer _ = TcpServer.start(world.lab, world.web, Map.of(PORT, Behaviour.ECHO))) {
+      agents.add(RunningAgent.start(world, configuration));
+      try (Load load = Load.start(world.ratings, World.v4("example.org"), PORT, 0, 4, 2);
+          Prober prober = new Prober()) {
+        World.await(
+            () -> "lines; " + load.freshFailures() + "\n" + agents.getFirst().accessLog(),
+            () -> load.freshLines() > 50);
+        for (int i = 1; i <= times; i++) {
+          RunningAgent before = agents.getLast();
+          RunningAgent next = RunningAgent.launch(world, configuration);
+          agents.add(next);
+          next.process().awaitOutput("took over", Duration.ofSeconds(40));
+          assertThat(before.process().awaitExit(Duration.ofSeconds(20))).isZero();
+          assertThat(before.log()).contains("another agent has taken over");
+          long lines = load.freshLines();
+          World.await(() -> "more lines", () -> load.freshLines() > lines + 20);
+          assertThat(load.freshFailures()).as("restart " + i + "\n" + before.log()).isEmpty();
+        }
+        System.out.println(
+            transport
+                + ": "
+                + times
+                + " restarts, "
+                + load.freshLines()
+                + " connections, "
+                + load.freshFailures().size()
+                + " errors; readiness asked "
+                + prober.good.get()
+                + " times, "
+                + prober.failures.size()
+                + " failures");
+        assertThat(prober.failures).isEmpty();
+      }
+      assertThat(agents.getLast().stop()).isZero();
+    } finally {
+      agents.forEach(RunningAgent::close);
+      rulesRemoved();
+    }
+  }
+
+  @Test
+  void openConnectionsStayWithTheOldAgentAndItsInventoryIsNotLost() throws Exception {
+    Path configuration = world.configuration(policies, CLOSED);
+    try (TcpServer _ = TcpServer.start(world.lab, world.web, Map.of(PORT, Behaviour.ECHO));
+        RunningAgent old = RunningAgent.start(world, configuration);
+        PodSocket client = PodSocket.connect(world.ratings, World.v4("example.org"), PORT)) {
+      client.send("before\n");
+      assertThat(client.readLine(Duration.ofSeconds(10))).isEqualTo("before");
+      try (RunningAgent next = RunningAgent.launch(world, configuration)) {
+        next.process().awaitOutput("took over", Duration.ofSeconds(40));
+        client.send("after\n");
+        assertThat(client.readLine(Duration.ofSeconds(10))).isEqualTo("after");
+        assertThat(old.process().isAlive()).isTrue();
+        client.shutdownOutput();
+        assertThat(old.process().awaitExit(Duration.ofSeconds(20))).isZero();
+        assertThat(world.curlViaDecoy(world.ratings, "en.wikipedia.org").ok()).isTrue();
+        assertThat(next.stop()).isZero();
+      }
+      String inventory = World.read(configuration.resolveSibling("state/inventory.json"));
+      assertThat(inventory).contains(World.v4("example.org")).contains("en.wikipedia.org");
+    } finally {
+      rulesRemoved();
+    }
+  }
+
+  @Test
+  void killedAgentLeavesNothingInTheWayOfTheNext() {
+    Path configuration = world.configuration(policies, CLOSED);
+    try (RunningAgent agent = RunningAgent.start(world, configuration)) {
+      agent.process().signal("KILL");
+      agent.process().awaitExit(Duration.ofSeconds(10));
+      assertThat(configuration.resolveSibling("state/agent.sock")).exists();
+    }
+    try (RunningAgent next = RunningAgent.start(world, configuration)) {
+      assertThat(next.log()).doesNotContain("taking over");
+      assertThat(world.curlViaDecoy(world.ratings, "en.wikipedia.org").ok()).isTrue();
+    } finally {
+      rulesRemoved();
+    }
+  }
+
+  @Test
+  void successorThatDiesOnTheWayLeavesTheOldOneInCharge() throws Exception {
+    Path configuration = world.configuration(policies, CLOSED);
+    try (RunningAgent agent = RunningAgent.start(world, configuration)) {
+      RunningAgent next = RunningAgent.launch(world, configuration);
+      next.process().awaitOutput("taking over from it", Duration.ofSeconds(40));
+      next.process().signal("KILL");
+      next.process().awaitExit(Duration.ofSeconds(10));
+      World.await(
+          () -> agent.log(),
+          () -> agent.log().contains("going on") || agent.log().contains("has taken over"));
+      assertThat(agent.log()).contains("the other agent went away; going on");
+      assertThat(world.curlViaDecoy(world.ratings, "en.wikipedia.org").ok()).isTrue();
+      world.lab.exec(world.ratings, "nft", "flush", "ruleset").orThrow();
+      World.await(
+          () -> "a repair\n" + agent.log(), () -> agent.log().contains("putting them back"));
+      assertThat(agent.stop()).isZero();
+    } finally {
+      rulesRemoved();
+    }
+  }
+}
