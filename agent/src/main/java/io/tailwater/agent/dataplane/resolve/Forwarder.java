@@ -62,9 +62,11 @@ public final class Forwarder {
       this.done = done;
       int first = turn.getAndIncrement();
       this.tries =
-          query.opcode() == WireMessage.OPCODE_QUERY
-              ? Tries.of(servers, first, timeout)
-              : Tries.once(servers, first, timeout);
+          query.opcode() != WireMessage.OPCODE_QUERY
+              ? Tries.once(servers, first, timeout)
+              : tcp
+                  ? Tries.overStreams(servers, first, timeout)
+                  : Tries.of(servers, first, timeout);
       this.sent = query.bytes().clone();
     }
 
@@ -133,14 +135,14 @@ public final class Forwarder {
               ? error.getCause()
               : error;
       silent = cause instanceof SocketTimeoutException;
-      detail =
-          text(one.server())
-              + switch (cause) {
-                case SocketTimeoutException _ ->
-                    " did not answer in " + one.patience().toMillis() + " ms";
-                case PortUnreachableException _ -> " is not listening";
-                default -> " failed: " + cause.getMessage();
-              };
+      String what =
+          switch (cause) {
+            case SocketTimeoutException _ ->
+                " did not answer in " + one.patience().toMillis() + " ms";
+            case PortUnreachableException _ -> " is not listening";
+            default -> " failed: " + cause.getMessage();
+          };
+      detail = text(one.server()) + what;
       next();
     }
   }

@@ -37,6 +37,11 @@ final class Tries {
     return new Tries(servers, first, Math.clamp(servers.size(), USUAL, MOST), timeout);
   }
 
+  /// Over TCP, where nothing gets lost: each server once.
+  static Tries overStreams(List<InetSocketAddress> servers, int first, Duration timeout) {
+    return new Tries(servers, first, Math.min(servers.size(), MOST), timeout);
+  }
+
   /// Of what must not be sent twice.
   static Tries once(List<InetSocketAddress> servers, int first, Duration timeout) {
     return new Tries(servers, first, 1, timeout);
