@@ -151,6 +151,7 @@ final class OwnPages {
                 json.writeStringField("backend", s.backend());
                 json.writeStringField("ipv6", s.ipv6());
                 json.writeStringField("drift", s.drift());
+                json.writeStringField("guard", s.guard());
                 json.writeNumberField("connections", s.connections());
                 json.writeStringField("since", s.since().toString());
                 json.writeArrayFieldStart("ips");
@@ -162,7 +163,16 @@ final class OwnPages {
     }
     TextTable table =
         new TextTable(
-            "POD", "STATE", "CONNECTIONS", "BACKEND", "IPV6", "DRIFT", "NETNS", "SINCE", "PROBLEM");
+            "POD",
+            "STATE",
+            "CONNECTIONS",
+            "BACKEND",
+            "IPV6",
+            "DRIFT",
+            "GUARD",
+            "NETNS",
+            "SINCE",
+            "PROBLEM");
     for (CapturedPods.Status s : all) {
       table.row(
           s.pod().ref(),
@@ -171,6 +181,7 @@ final class OwnPages {
           s.backend(),
           s.ipv6(),
           s.drift(),
+          s.guard(),
           s.netns(),
           time(s.since()),
           s.problem());

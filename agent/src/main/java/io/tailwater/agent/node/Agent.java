@@ -12,6 +12,7 @@ import io.tailwater.agent.control.allocate.AddressAllocator;
 import io.tailwater.agent.control.allocate.AllocationFile;
 import io.tailwater.agent.control.capture.CaptureLoop;
 import io.tailwater.agent.control.capture.ListedPods;
+import io.tailwater.agent.control.capture.PodGuards;
 import io.tailwater.agent.control.capture.PodSource;
 import io.tailwater.agent.control.capture.WatchedPods;
 import io.tailwater.agent.control.compile.DnsAnswers;
@@ -52,6 +53,7 @@ import io.tailwater.agent.dataplane.upstream.AnyThreadRandom;
 import io.tailwater.agent.dataplane.upstream.Clusters;
 import io.tailwater.agent.dataplane.upstream.EndpointPicker;
 import io.tailwater.agent.traffic.Grade;
+import io.tailwater.iptables.apply.EgressGuard;
 import io.tailwater.iptables.apply.Preflight;
 import io.tailwater.iptables.apply.Processes;
 import io.tailwater.iptables.apply.RulePrograms;
@@ -155,6 +157,17 @@ public final class Agent implements AutoCloseable {
             highestGrade(config, transport));
     this.workers = workers(stages);
     this.netlink = new NetlinkPoller("tailwater-netlink").start();
+    PodGuards.Numbers numbers = new PodGuards.Numbers();
+    PodGuards guards =
+        new PodGuards(
+            config.stateDir(),
+            new EgressGuard(new Processes()),
+            netlink,
+            accounts,
+            workers,
+            Optional.empty(),
+            numbers);
+    numbers.register(accounts.metrics());
     this.capture =
         new CaptureLoop(
             config.capture(),
@@ -163,7 +176,8 @@ public final class Agent implements AutoCloseable {
             workers,
             routes,
             netlink,
-            dnsProxy(filter, lookUp));
+            dnsProxy(filter, lookUp),
+            guards);
     accounts
         .metrics()
         .counters(

@@ -123,6 +123,7 @@ class AdminServerTest {
                     "iptables-nft",
                     "captured",
                     "notified, swept every 60 s",
+                    "on",
                     2,
                     Instant.EPOCH)),
         accounts,

@@ -8,7 +8,9 @@ import io.tailwater.iptables.netns.NetworkNamespace;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import jnr.ffi.Pointer;
 import jnr.ffi.Runtime;
 
@@ -19,7 +21,7 @@ import jnr.ffi.Runtime;
 /// such socket only: while this one has it, everybody else gets EBUSY. Costs some pages of the
 /// kernel for each queue, of which a pod's interface commonly has one.
 ///
-/// On a platform thread outside of any namespace.
+/// On a platform thread outside of any namespace, one at a time.
 public final class XdpRings implements AutoCloseable {
   private static final int AF_XDP = 44;
 
@@ -44,34 +46,36 @@ public final class XdpRings implements AutoCloseable {
     static final long ADDRESS = Pointer.wrap(Runtime.getSystemRuntime(), BYTES).address();
   }
 
-  private final List<Integer> sockets;
-  private final List<String> taken;
+  private final Map<Queue, Integer> sockets = new HashMap<>();
+  private final List<String> taken = new ArrayList<>();
 
-  private XdpRings(List<Integer> sockets, List<String> taken) {
-    this.sockets = sockets;
-    this.taken = taken;
-  }
+  private record Queue(Interface of, int number) {}
 
-  /// Binds all queues that are free. Where this kernel has no AF_XDP there is nothing to hold.
+  /// Holds nothing yet.
+  public XdpRings() {}
+
+  /// Binds all queues that are free, besides those that are held already, and lets go of those of
+  /// interfaces that are gone or were made anew. Where this kernel has no AF_XDP there is nothing
+  /// to hold.
   ///
-  /// @throws SyscallException when the sockets cannot be made; nothing is held then
-  public static XdpRings hold(NetworkNamespace namespace, List<Interface> interfaces) {
-    XdpRings rings = new XdpRings(new ArrayList<>(), new ArrayList<>());
-    boolean whole = false;
-    try {
-      namespace.call(() -> {
-        for (Interface one : interfaces) {
-          rings.hold(one);
-        }
-        return rings;
-      });
-      whole = true;
-      return rings;
-    } finally {
-      if (!whole) {
-        rings.close();
+  /// @throws SyscallException when the sockets cannot be made; what is held stays
+  public void hold(NetworkNamespace namespace, List<Interface> interfaces) {
+    taken.clear();
+    sockets
+        .entrySet()
+        .removeIf(held -> {
+          boolean gone = !interfaces.contains(held.getKey().of());
+          if (gone) {
+            Syscalls.close(held.getValue());
+          }
+          return gone;
+        });
+    namespace.call(() -> {
+      for (Interface one : interfaces) {
+        hold(one);
       }
-    }
+      return null;
+    });
   }
 
   /// Queues that somebody in the pod had before us, as `eth0 queue 0`: through these it can send
@@ -82,6 +86,10 @@ public final class XdpRings implements AutoCloseable {
 
   private void hold(Interface one) {
     for (int queue = 0; queue < MOST_QUEUES; queue++) {
+      Queue which = new Queue(one, queue);
+      if (sockets.containsKey(which)) {
+        continue;
+      }
       int fd;
       try {
         fd = Syscalls.socket(AF_XDP, Syscalls.SOCK_RAW | Syscalls.SOCK_CLOEXEC, 0);
@@ -95,7 +103,7 @@ public final class XdpRings implements AutoCloseable {
       try {
         kept = bind(fd, one, queue);
         if (kept) {
-          sockets.add(fd);
+          sockets.put(which, fd);
         }
       } catch (SyscallException e) {
         if (e.errno() != Errno.EBUSY) {
@@ -140,7 +148,7 @@ public final class XdpRings implements AutoCloseable {
   /// Lets go of the queues. Idempotent.
   @Override
   public void close() {
-    sockets.forEach(Syscalls::close);
+    sockets.values().forEach(Syscalls::close);
     sockets.clear();
   }
 }

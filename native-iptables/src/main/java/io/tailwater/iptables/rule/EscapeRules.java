@@ -141,27 +141,25 @@ final class EscapeRules {
         Rule.of(why, Target.Reject.unreachable(family), DENIED));
   }
 
-  /// For filter, behind the agent's packets, loopback and answers: no other TCP can be here but
-  /// what was connected before the rules came.
+  /// For filter, behind the agent's packets, loopback and answers. In a closed pod no other TCP can
+  /// be here. In others there are connections from before the rules came, and those that began
+  /// while somebody had flushed the redirection.
   List<Rule> uncaptured() {
-    Target.Reject reset = new Target.Reject(Target.Reject.With.TCP_RESET);
-    String why = "TCP that nobody redirected: by an entry made before, or by forged packets";
     if (plan.earlier() == EarlierConnections.CUT) {
       // -p tcp -j REJECT --reject-with tcp-reset
-      return refused(Logged.UNCAPTURED, why, reset, TCP);
+      return refused(
+          Logged.UNCAPTURED,
+          "TCP that nobody redirected: by an entry made before, or by forged packets",
+          new Target.Reject(Target.Reject.With.TCP_RESET),
+          TCP);
     }
-    List<Rule> rules = new ArrayList<>();
-    // -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j REJECT --reject-with tcp-reset
-    rules.addAll(refused(Logged.UNCAPTURED, why, reset, TCP, new Match.Syn()));
     // -p tcp -m conntrack --ctstate INVALID -j DROP
-    rules.addAll(
-        refused(
-            Logged.UNCAPTURED,
-            "flags or fragments that make no connection: nat does not look at them",
-            new Target.Drop(),
-            TCP,
-            new Match.ConnectionState(State.INVALID)));
-    return rules;
+    return refused(
+        Logged.UNCAPTURED,
+        "flags or fragments that make no connection: nat does not look at them",
+        new Target.Drop(),
+        TCP,
+        new Match.ConnectionState(State.INVALID));
   }
 
   /// For filter of a family that is refused, where nat does not judge first packets.

@@ -189,7 +189,10 @@ class EgressGuardTest {
       assertThat(rings.taken()).isEmpty();
       assertThat(send("xdp")).isEqualTo("refused");
       assertThat(send("xdp-loopback")).isEqualTo("refused");
-      try (XdpRings second = XdpRings.hold(net.pod(), interfaces)) {
+      rings.hold(net.pod(), interfaces);
+      assertThat(rings.taken()).as("held by itself").isEmpty();
+      try (XdpRings second = new XdpRings()) {
+        second.hold(net.pod(), interfaces);
         assertThat(second.taken()).contains("eth0 queue 0", "lo queue 0");
       }
     }
@@ -202,7 +205,8 @@ class EgressGuardTest {
   /// The rings of the program that has just ended may still be taken.
   private XdpRings held(List<Interface> interfaces) throws InterruptedException {
     for (int i = 0; ; i++) {
-      XdpRings rings = XdpRings.hold(net.pod(), interfaces);
+      XdpRings rings = new XdpRings();
+      rings.hold(net.pod(), interfaces);
       if (rings.taken().isEmpty() || i == 50) {
         return rings;
       }

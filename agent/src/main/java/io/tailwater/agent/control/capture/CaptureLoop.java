@@ -12,6 +12,7 @@ import io.tailwater.iptables.apply.TranslationHold;
 import io.tailwater.iptables.netlink.NetlinkPoller;
 import io.tailwater.iptables.netns.NetnsException;
 import io.tailwater.iptables.netns.NetworkNamespace;
+import io.tailwater.iptables.rule.CapturePlan;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -56,8 +57,9 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       Workers workers,
       CurrentRoutes routes,
       NetlinkPoller poller,
-      Optional<DnsProxy> dns) {
-    this(config, rules, transport, workers, routes, poller, dns, CapturePace.USUAL);
+      Optional<DnsProxy> dns,
+      PodGuards guards) {
+    this(config, rules, transport, workers, routes, poller, dns, guards, CapturePace.USUAL);
   }
 
   CaptureLoop(
@@ -68,9 +70,10 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       CurrentRoutes routes,
       NetlinkPoller poller,
       Optional<DnsProxy> dns,
+      PodGuards guards,
       CapturePace pace) {
     this.pace = pace;
-    this.enrolment = new Enrolment(transport, workers, routes, dns);
+    this.enrolment = new Enrolment(transport, workers, routes, dns, guards);
     this.keeper = new RuleKeeper(config, rules, routes, poller, pace);
     this.thread = Thread.ofPlatform().name("tailwater-capture").daemon(true).unstarted(this::run);
   }
@@ -117,6 +120,13 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   /// `swept`. Any thread.
   public Map<String, Long> repairs() {
     return Map.of("notified", keeper.notifiedRepairs(), "swept", keeper.sweptRepairs());
+  }
+
+  /// The plan that is in force in a pod, as it was left last. Any thread.
+  CompletableFuture<Optional<CapturePlan>> inForce(PodRef ref) {
+    CompletableFuture<Optional<CapturePlan>> answer = new CompletableFuture<>();
+    tasks.add(() -> answer.complete(Optional.ofNullable(pods.get(ref)).map(pod -> pod.installed)));
+    return answer;
   }
 
   // ---- the thread
@@ -208,6 +218,9 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
             "pod {}: the namespace at {} is gone; waiting for it",
             pod.spec.ref(),
             pod.spec.netns());
+        if (pod.guard != null) {
+          pod.guard.marks().forget();
+        }
         release(pod, false, true);
         pod.nextTryNanos = now;
         pod.become(CapturedPod.State.PENDING, "the namespace at " + pod.spec.netns() + " is gone");
@@ -228,6 +241,10 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       }
       keeper.watch(pod, namespace, this::changed);
       ServedPod served = enrolment.serve(pod, namespace);
+      PodGuard guard = pod.guard;
+      if (guard != null) {
+        guard.watch(pod, namespace, served, () -> changed(pod));
+      }
       try {
         enrolment.listen(pod, served);
       } catch (ListenException e) {

@@ -62,6 +62,7 @@ final class CapturedPod {
   @Nullable InterceptListener listener;
   @Nullable DnsPort dns;
   @Nullable CapturePlan installed;
+  @Nullable PodGuard guard;
   @Nullable DriftWatch watch;
   @Nullable TranslationHold hold;
 
@@ -104,6 +105,7 @@ final class CapturedPod {
         backend,
         ipv6,
         drift,
+        guard == null ? "" : guard.state(),
         now == null ? 0 : now.connections().get(),
         since);
   }

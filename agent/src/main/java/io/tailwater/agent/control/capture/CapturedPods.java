@@ -11,7 +11,8 @@ public interface CapturedPods {
 
   /// One pod. `state` is one of pending, captured, failing, removed; `problem` tells why it is not
   /// captured, or is empty; `ipv6` is captured, refused or absent; `backend` the kind of rules in
-  /// force; `drift` how changes of the rules are noticed, empty while there are none.
+  /// force; `drift` how changes of the rules are noticed, empty while there are none; `guard` is
+  /// `on` where nothing can get past the rules, or says what can.
   record Status(
       Pod pod,
       String netns,
@@ -20,6 +21,7 @@ public interface CapturedPods {
       String backend,
       String ipv6,
       String drift,
+      String guard,
       int connections,
       Instant since) {}
 }

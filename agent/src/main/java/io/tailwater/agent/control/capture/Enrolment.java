@@ -8,6 +8,7 @@ import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.agent.dataplane.flow.Worker;
 import io.tailwater.agent.dataplane.flow.Workers;
 import io.tailwater.agent.dataplane.route.CurrentRoutes;
+import io.tailwater.agent.dataplane.transport.AgentMark;
 import io.tailwater.agent.dataplane.transport.InPodSockets;
 import io.tailwater.agent.dataplane.transport.LoopbackPlace;
 import io.tailwater.agent.dataplane.transport.Transport;
@@ -34,12 +35,19 @@ final class Enrolment {
   private final Workers workers;
   private final CurrentRoutes routes;
   private final Optional<DnsProxy> dns;
+  private final PodGuards guards;
 
-  Enrolment(Transport transport, Workers workers, CurrentRoutes routes, Optional<DnsProxy> dns) {
+  Enrolment(
+      Transport transport,
+      Workers workers,
+      CurrentRoutes routes,
+      Optional<DnsProxy> dns,
+      PodGuards guards) {
     this.transport = transport;
     this.workers = workers;
     this.routes = routes;
     this.dns = dns;
+    this.guards = guards;
   }
 
   /// Opens the namespace.
@@ -54,8 +62,11 @@ final class Enrolment {
 
   /// Finds out who the pod is and where its sockets are born.
   ServedPod serve(CapturedPod pod, NetworkNamespace namespace) {
+    if (pod.guard == null) {
+      pod.guard = guards.of(namespace);
+    }
     if (pod.served == null) {
-      pod.served = served(pod, namespace);
+      pod.served = served(pod, namespace, pod.guard.marks().live());
     }
     return pod.served;
   }
@@ -118,13 +129,17 @@ final class Enrolment {
       workers.all().forEach(worker -> worker.forget(served));
       pod.served = null;
     }
+    if (pod.guard != null) {
+      pod.guard.close();
+      pod.guard = null;
+    }
     if (pod.namespace != null) {
       pod.namespace.close();
       pod.namespace = null;
     }
   }
 
-  private ServedPod served(CapturedPod captured, NetworkNamespace namespace) {
+  private ServedPod served(CapturedPod captured, NetworkNamespace namespace, AgentMark mark) {
     PodSpec spec = captured.spec;
     List<InetAddress> ips = spec.ips();
     boolean ipv6;
@@ -138,8 +153,7 @@ final class Enrolment {
           "cannot read the addresses in " + spec.netns() + ": " + e.getMessage(), e);
     }
     Pod pod = new Pod(spec.ref(), spec.serviceAccount(), spec.labels(), ips);
-    InPodSockets place =
-        new InPodSockets(namespace, transport, CapturePlan.egress().agent().value(), ipv6);
+    InPodSockets place = new InPodSockets(namespace, transport, mark, ipv6);
     captured.place = place;
     captured.loopback = place;
     return new ServedPod(pod, place, routes.get());

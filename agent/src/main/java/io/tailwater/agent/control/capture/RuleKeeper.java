@@ -101,19 +101,28 @@ final class RuleKeeper {
 
   /// Whether there is something to do about the pod's rules now.
   boolean isDue(CapturedPod pod, ServedPod served, long now) {
+    PodGuard guard = pod.guard;
     return pod.changed
+        || (guard != null && guard.dueIn(now) == 0)
         || now - pod.nextVerifyNanos >= 0
         || !plan(pod, served).equals(pod.installed);
   }
 
   /// Brings the rules to what is wanted, from whatever is there.
   void bring(CapturedPod pod, NetworkNamespace namespace, ServedPod served, long now) {
+    PodGuard guard = pod.guard;
+    if (guard != null) {
+      guard.step(pod, now);
+    }
     CapturePlan plan = plan(pod, served);
     boolean told = pod.changed;
     pod.changed = false;
     if (plan.equals(pod.installed)) {
       Drift drift = rules.verify(namespace, plan);
       if (drift instanceof Drift.None) {
+        if (guard != null && guard.bring(pod, namespace, served, plan, now)) {
+          (told ? notified : swept).increment();
+        }
         verified(pod, now);
         return;
       }
@@ -133,6 +142,9 @@ final class RuleKeeper {
     try {
       pod.installed = install(pod, namespace, plan, served);
       hold(pod, namespace);
+      if (guard != null) {
+        guard.bring(pod, namespace, served, pod.installed, now);
+      }
     } finally {
       if (watch != null) {
         watch.resume();
@@ -162,6 +174,10 @@ final class RuleKeeper {
     long every = pod.watch != null ? pace.sweepNanos() : pace.unnotifiedNanos();
     pod.nextVerifyNanos = now + (pod.swept ? every : firstSweep(every));
     pod.swept = true;
+    PodGuard guard = pod.guard;
+    if (guard != null && guard.dueIn(now) < pod.nextVerifyNanos - now) {
+      pod.nextVerifyNanos = now + guard.dueIn(now);
+    }
   }
 
   private static long firstSweep(long every) {
@@ -222,7 +238,11 @@ final class RuleKeeper {
         };
     EarlierConnections earlier = closed ? EarlierConnections.CUT : EarlierConnections.SPARED;
     CapturePlan plan = CapturePlan.egress().withIpv6(ipv6).withUdp(udp).withEarlier(earlier);
-    return config.dns() ? plan.withDns(CapturePlan.DNS_PORT) : plan;
+    CapturePlan all = config.dns() ? plan.withDns(CapturePlan.DNS_PORT) : plan;
+    PodGuard guard = pod.guard;
+    return guard == null
+        ? all
+        : guard.strict(all, closed, closed && config.udp() != CaptureConfig.Udp.OFF);
   }
 
   /// Whether the pod may reach only what policy knows.
@@ -242,6 +262,9 @@ final class RuleKeeper {
 
   /// Takes the pod's rules away, also those that an agent before has left.
   void remove(CapturedPod pod, NetworkNamespace namespace) {
+    if (pod.guard != null) {
+      pod.guard.remove(pod, namespace);
+    }
     unwatch(pod);
     try {
       rules.remove(namespace);
@@ -263,6 +286,9 @@ final class RuleKeeper {
     if (pod.watch != null) {
       pod.watch.close();
       pod.watch = null;
+    }
+    if (pod.guard != null) {
+      pod.guard.close();
     }
     pod.installed = null;
   }

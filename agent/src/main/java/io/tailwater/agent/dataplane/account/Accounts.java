@@ -17,7 +17,7 @@ import java.util.function.LongSupplier;
 
 /// Tells everybody who counts: metrics, access log, denials, inventory. On the connections' loops;
 /// nothing here waits.
-public final class Accounts implements ConnectionObserver {
+public final class Accounts implements ConnectionObserver, PacketObserver {
   private final Metrics metrics;
   private final AccessLog log;
   private final Denials denials = new Denials();
@@ -126,6 +126,18 @@ public final class Accounts implements ConnectionObserver {
         || outcome instanceof Outcome.Refused) {
       tell(connection, outcome);
     }
+  }
+
+  @Override
+  public void refused(ConnectionRecord packet, Refusal why, String detail) {
+    denied(packet, why, EgressMode.ENFORCE, detail);
+    log.add(
+        new AccessRecord(
+            packet,
+            new Outcome.Refused(why, detail),
+            mode(packet.pod()),
+            clock.instant(),
+            Duration.ZERO));
   }
 
   private void tell(ConnectionRecord connection, Outcome outcome) {

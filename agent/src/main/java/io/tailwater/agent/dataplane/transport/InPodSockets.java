@@ -10,10 +10,11 @@ import java.util.List;
 public final class InPodSockets implements SocketPlace, ListeningPlace, LoopbackPlace {
   private final NetworkNamespace namespace;
   private final Transport transport;
-  private final int mark;
+  private final AgentMark mark;
   private final boolean ipv6;
 
-  public InPodSockets(NetworkNamespace namespace, Transport transport, int mark, boolean ipv6) {
+  public InPodSockets(
+      NetworkNamespace namespace, Transport transport, AgentMark mark, boolean ipv6) {
     this.namespace = namespace;
     this.transport = transport;
     this.mark = mark;
@@ -35,19 +36,19 @@ public final class InPodSockets implements SocketPlace, ListeningPlace, Loopback
   public ListeningSocket listener(InetAddress at) {
     return namespace.call(() ->
         transport.listener(
-            ipv6 ? StandardProtocolFamily.INET6 : StandardProtocolFamily.INET, mark));
+            ipv6 ? StandardProtocolFamily.INET6 : StandardProtocolFamily.INET, mark.value()));
   }
 
   @Override
   public UdpSocket udp(StandardProtocolFamily family) {
-    return namespace.call(() -> transport.udp(family, mark));
+    return namespace.call(() -> transport.udp(family, mark.value()));
   }
 
   @Override
   public void sockets(StandardProtocolFamily family, int count, List<StreamSocket> made) {
     namespace.call(() -> {
       for (int i = 0; i < count; i++) {
-        made.add(transport.socket(family, mark));
+        made.add(transport.socket(family, mark.value()));
       }
       return made;
     });

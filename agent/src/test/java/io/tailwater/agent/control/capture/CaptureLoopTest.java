@@ -122,8 +122,7 @@ class CaptureLoopTest {
 
         CaptureRig.run("ip", "netns", "add", goes.namespace());
         rig.awaitState("goes", "captured");
-        assertThat(rig.rules.verify(goes.path(), CapturePlan.egress()))
-            .isNotInstanceOf(Drift.NotInstalled.class);
+        assertThat(rig.drift(goes)).isNotInstanceOf(Drift.NotInstalled.class);
       }
     }
   }
@@ -133,11 +132,9 @@ class CaptureLoopTest {
     try (CaptureRig rig = new CaptureRig(new EpollTransport())) {
       Place pod = rig.lab.addPod("ratings");
       rig.capture(pod);
-      assertThat(rig.rules.verify(pod.path(), CapturePlan.egress())).isInstanceOf(Drift.None.class);
+      assertThat(rig.drift(pod)).isInstanceOf(Drift.None.class);
       rig.lab.exec(pod, rig.tools.v4(), "-t", "nat", "-F").orThrow();
-      CaptureRig.await(
-          () -> "rules again",
-          () -> rig.rules.verify(pod.path(), CapturePlan.egress()) instanceof Drift.None);
+      CaptureRig.await(() -> "rules again", () -> rig.drift(pod) instanceof Drift.None);
       assertThat(rig.status("ratings").state()).isEqualTo("captured");
     }
   }
@@ -200,7 +197,7 @@ class CaptureLoopTest {
                   java.util.List.of())));
       rig.awaitState("ratings", "captured");
       assertThat(rig.status("ratings").pod().labels()).containsEntry("app", "ratings");
-      assertThat(rig.rules.verify(pod.path(), CapturePlan.egress())).isInstanceOf(Drift.None.class);
+      assertThat(rig.drift(pod)).isInstanceOf(Drift.None.class);
     }
   }
 

@@ -33,12 +33,15 @@ import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.iptables.apply.CommandRunner;
+import io.tailwater.iptables.apply.EgressGuard;
 import io.tailwater.iptables.apply.Processes;
 import io.tailwater.iptables.apply.RuleBackend;
 import io.tailwater.iptables.apply.RulePrograms;
 import io.tailwater.iptables.apply.TrafficRules;
 import io.tailwater.iptables.netlink.NetlinkPoller;
 import io.tailwater.iptables.netns.NetworkNamespace;
+import io.tailwater.iptables.rule.CapturePlan;
+import io.tailwater.iptables.rule.Drift;
 import io.tailwater.lab.NetLab;
 import io.tailwater.lab.Place;
 import io.tailwater.lab.Result;
@@ -73,6 +76,10 @@ final class CaptureRig implements AutoCloseable {
 
   final NetLab lab = NetLab.create();
   final List<Seen> seen = new CopyOnWriteArrayList<>();
+
+  /// What the kernel refused.
+  final List<String> packets = new CopyOnWriteArrayList<>();
+
   final CurrentRoutes routes = new CurrentRoutes(new Everything(1, false));
   final TrafficRules rules;
   final RulePrograms tools;
@@ -116,6 +123,7 @@ final class CaptureRig implements AutoCloseable {
             new Recorder(),
             transport.splices() ? Grade.SPLICE : Grade.COPY);
     worker = new Worker(1, eventLoop, maker, stages);
+    Workers workers = new Workers(List.of(worker), admission);
     loop =
         new CaptureLoop(
             new CaptureConfig(
@@ -128,10 +136,19 @@ final class CaptureRig implements AutoCloseable {
                 CaptureConfig.OnFailure.CLOSED),
             rules,
             transport,
-            new Workers(List.of(worker), admission),
+            workers,
             routes,
             netlink,
             Optional.empty(),
+            new PodGuards(
+                lab.folder("state"),
+                new EgressGuard(new Processes()),
+                netlink,
+                (packet, why, detail) ->
+                    packets.add(why.code() + " " + packet.dst() + " " + detail),
+                workers,
+                Optional.empty(),
+                new PodGuards.Numbers()),
             pace);
     loop.start();
   }
@@ -149,6 +166,12 @@ final class CaptureRig implements AutoCloseable {
   void capture(Place pod) {
     want(pod.name(), pod.path());
     awaitState(pod.name(), "captured");
+  }
+
+  /// How the rules in a pod differ from those that the loop has installed.
+  Drift drift(Place pod) {
+    CapturePlan plan = loop.inForce(ref(pod.name())).join().orElse(CapturePlan.egress());
+    return rules.verify(pod.path(), plan);
   }
 
   /// From now on unknown destinations count as refused (or not) by policy.
