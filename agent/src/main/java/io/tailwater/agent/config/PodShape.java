@@ -128,6 +128,6 @@ final class PodShape implements Shape<PodEntry> {
   @Override
   public String syntax() {
     return "`{namespace, name, serviceAccount, labels, netns, ips}` or `{watch: FOLDER,"
-               + " namespace}`";
+        + " namespace}`";
   }
 }
