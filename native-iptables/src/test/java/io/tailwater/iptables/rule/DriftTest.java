@@ -3,12 +3,42 @@ package io.tailwater.iptables.rule;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 
 class DriftTest {
+  private static final Match TCP = new Match.Protocol(IpProtocol.TCP);
+  private static final Match UDP = new Match.Protocol(IpProtocol.UDP);
+
+  /// What leaves a packet alone, in both chains.
+  private static final List<Rule> UNTOUCHED =
+      List.of(
+          rule(new Target.Return(), new Match.PacketMark(Mark.AGENT)),
+          rule(new Target.Return(), new Match.Destination(IpFamily.V4.loopback())),
+          rule(new Target.Return(), new Match.OutInterface("lo")));
+
+  private static final List<Chain> REDIRECTION =
+      List.of(
+          output(
+              rule(new Target.Return(), TCP, new Match.Syn().not()),
+              rule(new Target.Redirect(15001), TCP)));
+  private static final RuleSet LESS = new RuleSet(IpFamily.V4, Map.of(Table.NAT, REDIRECTION));
   private static final RuleSet WANTED =
-      CaptureRules.of(CapturePlan.egress().withUdp(UdpPolicy.QUIC), IpFamily.V4);
+      new RuleSet(
+          IpFamily.V4,
+          Map.of(
+              Table.NAT,
+              REDIRECTION,
+              Table.FILTER,
+              List.of(
+                  output(
+                      rule(new Target.Return(), new Match.Reply()),
+                      rule(
+                          Target.Reject.unreachable(IpFamily.V4),
+                          UDP,
+                          new Match.DestinationPort(IpProtocol.UDP, 443))))));
 
   private static final String NAT =
       """
@@ -67,7 +97,7 @@ class DriftTest {
   @Test
   void missingJumpRuleAndTableAreNamed() {
     assertThat(between(NAT.replace("-A OUTPUT -j TAILWATER_OUTPUT\n", "") + FILTER))
-        .isEqualTo(new Drift.Missing(java.util.List.of("IPv4 nat OUTPUT: -j TAILWATER_OUTPUT")));
+        .isEqualTo(new Drift.Missing(List.of("IPv4 nat OUTPUT: -j TAILWATER_OUTPUT")));
     assertThat(between(NAT + FILTER.replaceAll(".*dport 443.*\n", "")))
         .isInstanceOfSatisfying(
             Drift.Missing.class,
@@ -130,9 +160,7 @@ class DriftTest {
 
   @Test
   void chainOfAnEarlierPlanIsAChange() {
-    RuleSet less = CaptureRules.of(CapturePlan.egress(), IpFamily.V4);
-
-    assertThat(Drift.between(less, SavedRules.parse(NAT + FILTER)))
+    assertThat(Drift.between(LESS, SavedRules.parse(NAT + FILTER)))
         .isInstanceOfSatisfying(
             Drift.Changed.class,
             drift ->
@@ -152,7 +180,7 @@ class DriftTest {
     assertThat(Drift.together(Map.of(IpFamily.V4, none, IpFamily.V6, none))).isEqualTo(none);
     assertThat(Drift.together(Map.of(IpFamily.V4, gone, IpFamily.V6, gone))).isEqualTo(gone);
     assertThat(Drift.together(Map.of(IpFamily.V4, none, IpFamily.V6, gone)))
-        .isEqualTo(new Drift.Missing(java.util.List.of("IPv6: no rule of ours is installed")));
+        .isEqualTo(new Drift.Missing(List.of("IPv6: no rule of ours is installed")));
   }
 
   @Test
@@ -186,10 +214,8 @@ class DriftTest {
 
   @Test
   void scriptTakesAwayWhatThePlanWantsNoMore() {
-    RuleSet less = CaptureRules.of(CapturePlan.egress(), IpFamily.V4);
-
-    assertThat(RestoreScript.install(less, SavedRules.parse(NAT + FILTER)).text())
-        .startsWith(
+    assertThat(RestoreScript.install(LESS, SavedRules.parse(NAT + FILTER)).text())
+        .isEqualTo(
             """
             *filter
             -D OUTPUT -j TAILWATER_OUTPUT
@@ -234,6 +260,17 @@ class DriftTest {
     assertThatIllegalArgumentException()
         .isThrownBy(() -> SavedRules.parse("*nat\nhello\nCOMMIT\n"))
         .withMessageContaining("Line 2");
+  }
+
+  /// Our chain of OUTPUT.
+  private static Chain output(Rule... rules) {
+    List<Rule> all = new ArrayList<>(UNTOUCHED);
+    all.addAll(List.of(rules));
+    return new Chain(Chain.OUTPUT, "OUTPUT", all);
+  }
+
+  private static Rule rule(Target target, Match... matches) {
+    return Rule.of("test", target, matches);
   }
 
   private static Drift between(String saved) {
