@@ -3,8 +3,9 @@ package io.tailwater.iptables.apply;
 import io.tailwater.iptables.apply.CommandRunner.CommandException;
 import io.tailwater.iptables.apply.CommandRunner.Result;
 import io.tailwater.iptables.rule.CapturePlan;
-import io.tailwater.iptables.rule.CaptureRules;
 import io.tailwater.iptables.rule.IpFamily;
+import io.tailwater.iptables.rule.NamespaceRules;
+import io.tailwater.iptables.rule.NftScript;
 import io.tailwater.iptables.rule.RestoreScript;
 import io.tailwater.iptables.rule.SavedRules;
 import java.util.ArrayList;
@@ -25,8 +26,8 @@ public record RulePrograms(RuleBackend backend, String v4, String v6, String ver
   /// Finds the programs: the forced backend, or else iptables-legacy only where it is in use (it
   /// has rules), else iptables-nft, else plain iptables of whatever kind, and nf_tables itself
   /// where no iptables works. What counts is rules: a chain alone is left by a mere look at a
-  /// table. A program counts as working when it takes a rule of ours, in a namespace that ends with
-  /// it.
+  /// table. A program counts as working when it takes rules of ours, in a namespace that ends with
+  /// it; one that does so for both families goes before one that leaves IPv6 open.
   ///
   /// @throws RulesException when there is none that works
   public static RulePrograms detect(Optional<RuleBackend> forced, CommandRunner runner) {
@@ -58,7 +59,7 @@ public record RulePrograms(RuleBackend backend, String v4, String v6, String ver
       return automatic(runner, reasons);
     }
     return switch (forced.get()) {
-      case NFT -> nft(runner, reasons);
+      case NFT -> nft(runner, reasons).map(Probed::programs);
       case IPTABLES_NFT, IPTABLES_LEGACY ->
           usable(forced.get().toString(), runner, reasons).map(Probed::programs);
     };
@@ -122,18 +123,28 @@ public record RulePrograms(RuleBackend backend, String v4, String v6, String ver
     };
   }
 
-  private record Probed(RulePrograms programs, boolean inUse) {}
+  /// @param inUse whether it has rules here
+  /// @param ipv6 whether it takes rules for IPv6
+  private record Probed(RulePrograms programs, boolean inUse, boolean ipv6) {}
 
   private static Optional<RulePrograms> automatic(CommandRunner runner, List<String> reasons) {
+    List<Probed> working = new ArrayList<>();
     Optional<Probed> legacy = usable("iptables-legacy", runner, reasons);
-    if (legacy.filter(Probed::inUse).isPresent()) {
-      return legacy.map(Probed::programs);
+    legacy.filter(Probed::inUse).ifPresent(working::add);
+    for (String name : List.of("iptables-nft", "iptables")) {
+      if (working.stream().noneMatch(Probed::ipv6)) {
+        usable(name, runner, reasons).ifPresent(working::add);
+      }
     }
-    return usable("iptables-nft", runner, reasons)
-        .or(() -> usable("iptables", runner, reasons))
-        .or(() -> legacy)
-        .map(Probed::programs)
-        .or(() -> nft(runner, reasons));
+    legacy.ifPresent(working::add);
+    if (working.stream().noneMatch(Probed::ipv6)) {
+      nft(runner, reasons).ifPresent(working::add);
+    }
+    return working.stream()
+        .filter(Probed::ipv6)
+        .findFirst()
+        .or(() -> working.stream().findFirst())
+        .map(Probed::programs);
   }
 
   private static Optional<Probed> usable(String v4, CommandRunner runner, List<String> reasons) {
@@ -144,25 +155,54 @@ public record RulePrograms(RuleBackend backend, String v4, String v6, String ver
         reasons.add(v4 + "-save: " + saved.complaint());
         return Optional.empty();
       }
-      String script =
-          RestoreScript.fresh(CaptureRules.of(CapturePlan.egress(), IpFamily.V4)).text();
-      Result tried =
-          runner.run(List.of("unshare", "--net", "--", v4 + "-restore", "--noflush"), script);
-      if (!tried.succeeded()) {
-        reasons.add(v4 + "-restore: " + tried.complaint());
+      String version = runner.run(List.of(v4 + "-restore", "--version"), "").output().strip();
+      RulePrograms programs = new RulePrograms(backend(v4, version), v4, v6, version);
+      if (!takes(programs, IpFamily.V4, runner, reasons)) {
         return Optional.empty();
       }
       boolean inUse = SavedRules.parse(saved.output()).hasRules() || v6InUse(v6, runner);
-      String version = runner.run(List.of(v4 + "-restore", "--version"), "").output().strip();
       return Optional.of(
-          new Probed(new RulePrograms(backend(v4, version), v4, v6, version), inUse));
+          new Probed(programs, inUse, takes(programs, IpFamily.V6, runner, reasons)));
     } catch (CommandException | IllegalArgumentException e) {
       reasons.add(v4 + ": " + e.getMessage());
       return Optional.empty();
     }
   }
 
-  private static Optional<RulePrograms> nft(CommandRunner runner, List<String> reasons) {
+  /// Tries a plan's rules in a namespace that ends with the program.
+  private static boolean takes(
+      RulePrograms programs, IpFamily family, CommandRunner runner, List<String> reasons) {
+    try {
+      Result tried = programs.tried(NamespaceRules.of(CapturePlan.egress()), family, runner);
+      if (!tried.succeeded()) {
+        reasons.add(programs.writer(family) + ", " + family + ": " + tried.complaint());
+      }
+      return tried.succeeded();
+    } catch (CommandException e) {
+      reasons.add(programs.writer(family) + ": " + e.getMessage());
+      return false;
+    }
+  }
+
+  /// Has the rules of one family written in a namespace that ends with the program.
+  ///
+  /// @throws CommandException as [CommandRunner#run]
+  Result tried(NamespaceRules rules, IpFamily family, CommandRunner runner) {
+    List<String> line = new ArrayList<>(List.of("unshare", "--net", "--", writer(family)));
+    if (backend == RuleBackend.NFT) {
+      line.addAll(List.of("-f", "-"));
+      return runner.run(line, NftScript.fresh(rules.only(family)).text());
+    }
+    line.add("--noflush");
+    return runner.run(line, RestoreScript.fresh(rules.family(family)).text());
+  }
+
+  /// The program that writes rules.
+  private String writer(IpFamily family) {
+    return backend == RuleBackend.NFT ? nft() : restore(family);
+  }
+
+  private static Optional<Probed> nft(CommandRunner runner, List<String> reasons) {
     try {
       Result listed = runner.run(List.of(NFT, "-j", "list", "tables"), "");
       if (!listed.succeeded() || !jsonAdvice(listed).isEmpty()) {
@@ -170,7 +210,12 @@ public record RulePrograms(RuleBackend backend, String v4, String v6, String ver
         return Optional.empty();
       }
       String version = runner.run(List.of(NFT, "--version"), "").output().strip();
-      return Optional.of(new RulePrograms(RuleBackend.NFT, NFT, NFT, version));
+      RulePrograms programs = new RulePrograms(RuleBackend.NFT, NFT, NFT, version);
+      if (!takes(programs, IpFamily.V4, runner, reasons)) {
+        return Optional.empty();
+      }
+      return Optional.of(
+          new Probed(programs, false, takes(programs, IpFamily.V6, runner, reasons)));
     } catch (CommandException e) {
       reasons.add("nft: " + e.getMessage());
       return Optional.empty();

@@ -4,16 +4,13 @@ import io.tailwater.iptables.apply.CommandRunner.CommandException;
 import io.tailwater.iptables.apply.CommandRunner.Result;
 import io.tailwater.iptables.apply.Preflight.Finding;
 import io.tailwater.iptables.rule.CapturePlan;
-import io.tailwater.iptables.rule.CaptureRules;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.Ipv6;
 import io.tailwater.iptables.rule.NamespaceRules;
-import io.tailwater.iptables.rule.NftScript;
-import io.tailwater.iptables.rule.RestoreScript;
-import io.tailwater.iptables.rule.RuleSet;
 import io.tailwater.iptables.rule.UdpPolicy;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /// Tries rules in namespaces that end with the program which tries them: what this kernel and these
 /// programs can do. Changes nothing.
@@ -45,8 +42,9 @@ final class RuleTrials {
       }
     }
     if (programs.backend() == RuleBackend.NFT) {
-      findings.add(queue(programs));
+      findings.add(shell());
     }
+    RulePrograms.named(RuleBackend.NFT).ifPresent(nft -> findings.add(queue(nft)));
     return findings;
   }
 
@@ -54,9 +52,21 @@ final class RuleTrials {
   private Finding other(RuleBackend backend) {
     String what = "backend " + backend;
     List<String> reasons = new ArrayList<>();
-    return RulePrograms.find(java.util.Optional.of(backend), runner, reasons)
+    return RulePrograms.find(Optional.of(backend), runner, reasons)
         .map(programs -> Finding.ok(what, "could be used: " + programs.version()))
         .orElseGet(() -> Finding.ok(what, "not usable here, not needed: " + reasons.getFirst()));
+  }
+
+  /// Two runs of nft in one namespace, to learn how it tells rules back.
+  private static Finding shell() {
+    return Processes.find("sh")
+        .map(path -> Finding.ok("sh", path.toString()))
+        .orElseGet(() ->
+            Finding.missing(
+                "sh",
+                "not found",
+                "Install a shell, or take the backend iptables-nft: rules of nft cannot be verified"
+                    + " without"));
   }
 
   /// The kernel pass asks the agent about single packets; native nf_tables needs an expression of
@@ -80,17 +90,8 @@ final class RuleTrials {
   }
 
   private Finding tried(String what, RulePrograms programs, CapturePlan plan, IpFamily family) {
-    List<String> line = new ArrayList<>(List.of("unshare", "--net", "--"));
-    String script;
-    if (programs.backend() == RuleBackend.NFT) {
-      line.addAll(List.of(programs.nft(), "-f", "-"));
-      script = NftScript.fresh(only(plan, family)).text();
-    } else {
-      line.addAll(List.of(programs.restore(family), "--noflush"));
-      script = RestoreScript.fresh(CaptureRules.of(plan, family)).text();
-    }
     try {
-      Result result = runner.run(line, script);
+      Result result = programs.tried(NamespaceRules.of(plan), family, runner);
       if (result.succeeded()) {
         return Finding.ok(what, "works");
       }
@@ -109,13 +110,6 @@ final class RuleTrials {
               ? "Install the packages nftables and util-linux"
               : "Install the packages iptables and util-linux");
     }
-  }
-
-  private static NamespaceRules only(CapturePlan plan, IpFamily family) {
-    NamespaceRules both = NamespaceRules.of(plan);
-    return family == IpFamily.V4
-        ? both.withoutIpv6()
-        : new NamespaceRules(RuleSet.none(IpFamily.V4), both.v6());
   }
 
   private static String modules(RuleBackend backend, IpFamily family) {

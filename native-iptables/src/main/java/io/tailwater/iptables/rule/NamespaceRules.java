@@ -31,7 +31,15 @@ public record NamespaceRules(RuleSet v4, RuleSet v6) {
 
   /// The same without a rule for IPv6.
   public NamespaceRules withoutIpv6() {
-    return new NamespaceRules(v4, RuleSet.none(IpFamily.V6));
+    return only(IpFamily.V4);
+  }
+
+  /// The same without a rule for the other family.
+  public NamespaceRules only(IpFamily family) {
+    return switch (family) {
+      case V4 -> new NamespaceRules(v4, RuleSet.none(IpFamily.V6));
+      case V6 -> new NamespaceRules(RuleSet.none(IpFamily.V4), v6);
+    };
   }
 
   public boolean isEmpty() {

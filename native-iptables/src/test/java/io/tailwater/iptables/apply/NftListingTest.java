@@ -50,7 +50,8 @@ class NftListingTest {
                 List.of(
                     "[{\"match\":{\"op\":\"==\",\"left\":{\"meta\":{\"key\":\"l4proto\"}},"
                         + "\"right\":6}},{\"counter\":{}},{\"redirect\":{\"port\":15001}}]")));
-    assertThat(NftListing.parse(LISTED.replace("\"handle\": 5", "\"handle\": 55"))).isEqualTo(table);
+    assertThat(NftListing.parse(LISTED.replace("\"handle\": 5", "\"handle\": 55")))
+        .isEqualTo(table);
     assertThat(NftListing.parse(LISTED.replace("15001", "15002"))).isNotEqualTo(table);
   }
 

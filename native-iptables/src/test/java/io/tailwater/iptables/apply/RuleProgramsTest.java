@@ -90,8 +90,7 @@ class RuleProgramsTest {
 
   @Test
   void nfTablesItselfIsTakenWhereNoIptablesWorks() {
-    machine.put("nft -j list tables", new Result(0, "{\"nftables\": []}", ""));
-    machine.put("nft --version", new Result(0, "nftables v1.0.6", ""));
+    nft();
 
     assertThat(detect())
         .isEqualTo(new RulePrograms(RuleBackend.NFT, "nft", "nft", "nftables v1.0.6"))
@@ -134,6 +133,26 @@ class RuleProgramsTest {
 
   private RulePrograms detect() {
     return RulePrograms.detect(Optional.empty(), runner);
+  }
+
+  /// Without its program, IPv6 would be open.
+  @Test
+  void whatTakesBothFamiliesGoesBeforeWhatLeavesIpv6Open() {
+    programs("iptables-nft", "");
+    machine.keySet().removeIf(command -> command.contains("ip6tables"));
+    assertThat(detect().backend()).isEqualTo(RuleBackend.IPTABLES_NFT);
+
+    nft();
+    assertThat(detect().backend()).isEqualTo(RuleBackend.NFT);
+
+    machine.put("unshare --net -- nft -f -", new Result(1, "", "Error: no IPv6 here"));
+    assertThat(detect().backend()).isEqualTo(RuleBackend.IPTABLES_NFT);
+  }
+
+  private void nft() {
+    machine.put("nft -j list tables", new Result(0, "{\"nftables\": []}", ""));
+    machine.put("nft --version", new Result(0, "nftables v1.0.6", ""));
+    machine.put("unshare --net -- nft -f -", new Result(0, "", ""));
   }
 
   private void programs(String name, String saved) {
