@@ -6,6 +6,7 @@ import io.tailwater.lab.NeedsRoot;
 import io.tailwater.lab.Place;
 import io.tailwater.lab.Result;
 import io.tailwater.lab.Running;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -71,7 +72,8 @@ class DnsForwardingTest {
   private static String question(String type, String... labels) {
     StringBuilder out = new StringBuilder();
     for (String label : labels) {
-      out.append(HEX.toHexDigits((byte) label.length())).append(HEX.formatHex(label.getBytes()));
+      byte[] bytes = label.getBytes(StandardCharsets.ISO_8859_1);
+      out.append(HEX.toHexDigits((byte) bytes.length)).append(HEX.formatHex(bytes));
     }
     return out.append("00").append(type).append("0001").toString();
   }
