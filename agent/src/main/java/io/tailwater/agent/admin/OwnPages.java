@@ -62,6 +62,7 @@ final class OwnPages {
               (json, c) -> {
                 json.writeNumberField("id", c.id());
                 pod(json, c.pod().ref());
+                json.writeStringField("direction", c.direction().text());
                 json.writeStringField("client", c.client().toString());
                 json.writeStringField("dst", c.dst().toString());
                 json.writeStringField("name", name(c.preface()));
@@ -80,6 +81,7 @@ final class OwnPages {
     TextTable table =
         new TextTable(
             "POD",
+            "DIRECTION",
             "CLIENT",
             "DST",
             "NAME",
@@ -94,6 +96,7 @@ final class OwnPages {
     for (ConnectionRecord c : all) {
       table.row(
           c.pod().ref(),
+          c.direction().text(),
           c.client(),
           c.dst(),
           name(c.preface()),

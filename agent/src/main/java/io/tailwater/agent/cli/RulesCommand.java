@@ -90,7 +90,7 @@ final class RulesCommand implements Callable<Integer> {
   @Option(names = "--no-ipv6", description = "Refuse IPv6 instead of capturing it.")
   private boolean noIpv6;
 
-  @Option(names = "--inbound", description = "With inbound capture (show only: not built yet).")
+  @Option(names = "--inbound", description = "With inbound capture (show only).")
   private boolean inbound;
 
   @Option(
@@ -109,7 +109,9 @@ final class RulesCommand implements Callable<Integer> {
               : "--mode must be in-pod, not \"" + mode + "\"");
     }
     if (inbound && action != Action.show) {
-      throw usage("--inbound is not built yet: nothing would listen; only `show` takes it");
+      throw usage(
+          "only `show` takes --inbound: without the agent and its policy routes nobody would be"
+              + " reached");
     }
     Optional<RuleBackend> asked =
         Backend.read(command().commandLine(), backend.isEmpty() ? "auto" : backend);

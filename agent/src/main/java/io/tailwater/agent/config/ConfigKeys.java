@@ -230,9 +230,11 @@ final class ConfigKeys {
   static final ConfigKey<Boolean> CAPTURE_INBOUND =
       key(
           "capture.inbound",
-          Shape.oneOf(words("false", false), "true"),
+          Shape.oneOf(words("false", false, "true", true)),
           "false",
-          "Capture inbound connections too.",
+          "Bring TCP connections to the pods through the agent too: their servers see the clients'"
+              + " own addresses, and no policy applies yet. What programs of the node itself dial,"
+              + " the kubelet's probes first, is left alone by rules in the node's namespace.",
           c -> c.capture().inbound());
   static final ConfigKey<CaptureConfig.OnFailure> CAPTURE_ON_FAILURE =
       key(

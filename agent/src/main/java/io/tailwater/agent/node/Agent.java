@@ -257,13 +257,14 @@ public final class Agent implements AutoCloseable {
           config.mesh().outboundTrafficPolicy());
     }
     LOG.info(
-        "DNS: {}; inbound: not captured",
+        "DNS: {}; inbound: {}",
         config.capture().dns()
             ? "captured, "
                 + (config.dnsProxy().unknownNames() == DnsProxyConfig.UnknownNames.REFUSE
                     ? "unknown names are refused"
                     : "unknown names are forwarded")
-            : "not captured");
+            : "not captured",
+        config.capture().inbound() ? "captured, no policy applies to it" : "not captured");
   }
 
   /// Without these no pod could be captured, and each would fail with an error of its own.

@@ -28,6 +28,7 @@ import io.tailwater.agent.dataplane.upstream.Endpoint;
 import io.tailwater.agent.dataplane.upstream.Sign;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.ClientAddress;
+import io.tailwater.agent.traffic.Direction;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
@@ -214,6 +215,7 @@ class AdminServerTest {
         new ConnectionRecord(
             1,
             pod(),
+            Direction.OUTBOUND,
             new ClientAddress(ip("10.1.0.10"), 41022),
             new OriginalDst(ip("203.0.113.250"), 443),
             Instant.EPOCH,

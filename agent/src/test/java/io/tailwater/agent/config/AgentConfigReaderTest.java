@@ -255,7 +255,6 @@ class AgentConfigReaderTest {
       value = {
         "capture: {mode: node}; capture.mode",
         "capture: {interfaces: [eth0]}; capture.interfaces",
-        "capture: {inbound: true}; capture.inbound",
         "capture: {onFailure: auto}; capture.onFailure",
         "capture: {onFailure: open}; capture.onFailure",
         "relay: kernel; relay",
@@ -276,7 +275,7 @@ class AgentConfigReaderTest {
   void whatIsNotBuiltYetIsAcceptedWithTheValueThatMeansOff() {
     good(
         """
-        capture: {mode: in-pod, interfaces: auto, inbound: false, onFailure: closed}
+        capture: {mode: in-pod, interfaces: auto, onFailure: closed}
         """);
   }
 

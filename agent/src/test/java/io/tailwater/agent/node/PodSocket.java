@@ -43,6 +43,15 @@ final class PodSocket implements AutoCloseable {
     }
   }
 
+  /// Where it stands.
+  InetSocketAddress localAddress() {
+    try {
+      return (InetSocketAddress) channel.getLocalAddress();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
   PodSocket send(byte[] bytes) {
     try {
       ByteBuffer left = ByteBuffer.wrap(bytes);

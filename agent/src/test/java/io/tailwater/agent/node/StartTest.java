@@ -69,9 +69,9 @@ class StartTest {
 
   @Test
   void aFeatureThatIsNotBuiltYetEndsWith2() {
-    Result run = run(world.configuration(policies, "capture: {inbound: true}\n"));
+    Result run = run(world.configuration(policies, "relay: kernel\n"));
     assertThat(run.exit()).isEqualTo(2);
-    assertThat(run.stderr()).contains("capture.inbound");
+    assertThat(run.stderr()).contains("relay");
   }
 
   @Test

@@ -4,28 +4,53 @@ import io.tailwater.iptables.libc.Errno;
 import io.tailwater.iptables.libc.SyscallException;
 import io.tailwater.iptables.netlink.Routing;
 import io.tailwater.iptables.netns.NetworkNamespace;
+import io.tailwater.iptables.rule.CapturePlan;
 import io.tailwater.iptables.rule.IpFamily;
+import io.tailwater.iptables.rule.Mark;
 import io.tailwater.iptables.rule.NodePlan;
 import java.net.InetAddress;
 import java.util.ArrayList;
 import java.util.List;
 
-/// The policy routes of node mode: packets marked [NodePlan#LOCAL] are delivered here, whatever
-/// they are addressed to (`ip rule add fwmark 0x200/0x200 pref 32 lookup 133`, `ip route add local
-/// default dev lo table 133`). Both families; installing twice is the same as once. A platform
-/// thread, one at a time.
+/// The policy routes of one namespace: packets with a mark are delivered here, whatever they are
+/// addressed to (`ip rule add fwmark 0x200/0x200 pref 32 lookup 133`, `ip route add local default
+/// dev lo table 133`). Both families; installing twice is the same as once. A platform thread, one
+/// at a time.
 public final class PolicyRoutes {
+  /// Of the node's namespace: what TPROXY brings to the agent.
+  public static final PolicyRoutes NODE =
+      new PolicyRoutes(
+          "Capture mode node", NodePlan.LOCAL, NodePlan.RULE_PREFERENCE, NodePlan.ROUTE_TABLE);
+
+  /// Of a pod's namespace: what its servers answer to clients in whose name the agent has dialled.
+  public static final PolicyRoutes INBOUND =
+      new PolicyRoutes(
+          "Inbound capture",
+          Mark.INBOUND,
+          CapturePlan.Inbound.RULE_PREFERENCE,
+          CapturePlan.Inbound.ROUTE_TABLE);
+
   /// RFC 5737 and 3849: an address that no node has.
   private static final InetAddress ANY_4 = InetAddress.ofLiteral("192.0.2.254");
 
   private static final InetAddress ANY_6 = InetAddress.ofLiteral("2001:db8::fffe");
 
-  private PolicyRoutes() {}
+  private final String user;
+  private final Mark mark;
+  private final int preference;
+  private final int table;
+
+  private PolicyRoutes(String user, Mark mark, int preference, int table) {
+    this.user = user;
+    this.mark = mark;
+    this.preference = preference;
+    this.table = table;
+  }
 
   /// Adds what is missing, and asks the kernel whether it delivers.
   ///
   /// @throws RulesException with the family, when it cannot be added or another rule comes first
-  public static void install(NetworkNamespace namespace) {
+  public void install(NetworkNamespace namespace) {
     try (Routing routing = Routing.open(namespace)) {
       for (IpFamily family : IpFamily.values()) {
         install(namespace, routing, family);
@@ -33,7 +58,7 @@ public final class PolicyRoutes {
     }
   }
 
-  private static void install(NetworkNamespace namespace, Routing routing, IpFamily family) {
+  private void install(NetworkNamespace namespace, Routing routing, IpFamily family) {
     if (routing.delivers(wanted(family), any(family))) {
       return;
     }
@@ -50,7 +75,9 @@ public final class PolicyRoutes {
               + family
               + ": the policy route cannot be added: "
               + e.getMessage()
-              + ". Capture mode node needs it; CAP_NET_ADMIN must be there, and the kernel must"
+              + ". "
+              + user
+              + " needs it; CAP_NET_ADMIN must be there, and the kernel must"
               + " have policy routing (CONFIG_IP_MULTIPLE_TABLES)",
           e);
     }
@@ -61,28 +88,23 @@ public final class PolicyRoutes {
               + ", "
               + family
               + ": packets with mark "
-              + NodePlan.LOCAL
+              + mark
               + " are not delivered by table "
-              + NodePlan.ROUTE_TABLE
+              + table
               + ": another rule comes before preference "
-              + NodePlan.RULE_PREFERENCE
+              + preference
               + " (see 'ip rule'), or the table is used by somebody else");
     }
   }
 
   /// What is missing, a line for each family; empty when all is in force.
-  public static List<String> verify(NetworkNamespace namespace) {
+  public List<String> verify(NetworkNamespace namespace) {
     List<String> missing = new ArrayList<>();
     try (Routing routing = Routing.open(namespace)) {
       for (IpFamily family : IpFamily.values()) {
         if ((family == IpFamily.V4 || hasIpv6(routing))
             && !routing.delivers(wanted(family), any(family))) {
-          missing.add(
-              family
-                  + " policy route: fwmark "
-                  + NodePlan.LOCAL
-                  + " to table "
-                  + NodePlan.ROUTE_TABLE);
+          missing.add(family + " policy route: fwmark " + mark + " to table " + table);
         }
       }
     }
@@ -92,7 +114,7 @@ public final class PolicyRoutes {
   /// Takes both away. Whether there was anything.
   ///
   /// @throws RulesException with the family that could not be cleaned
-  public static boolean remove(NetworkNamespace namespace) {
+  public boolean remove(NetworkNamespace namespace) {
     boolean found = false;
     try (Routing routing = Routing.open(namespace)) {
       for (IpFamily family : IpFamily.values()) {
@@ -122,13 +144,9 @@ public final class PolicyRoutes {
         || e.errno() == Errno.EACCES;
   }
 
-  private static Routing.LocalDelivery wanted(IpFamily family) {
+  private Routing.LocalDelivery wanted(IpFamily family) {
     return new Routing.LocalDelivery(
-        family == IpFamily.V6,
-        NodePlan.RULE_PREFERENCE,
-        NodePlan.LOCAL.value(),
-        NodePlan.LOCAL.mask(),
-        NodePlan.ROUTE_TABLE);
+        family == IpFamily.V6, preference, mark.value(), mark.mask(), table);
   }
 
   private static InetAddress any(IpFamily family) {

@@ -32,6 +32,13 @@ public record CapturePlan(
     /// Istio's ports.
     public static final Inbound STANDARD = new Inbound(15006, 15008);
 
+    /// The routing table that delivers in the pod whatever it is asked for. Not Istio's, which may
+    /// be there for itself.
+    public static final int ROUTE_TABLE = 15006;
+
+    /// The preference of the rule that leads packets with [Mark#INBOUND] there: before `main`.
+    public static final int RULE_PREFERENCE = 32763;
+
     public Inbound {
       Names.checkPort(plaintextPort);
       Names.checkPort(hbonePort);

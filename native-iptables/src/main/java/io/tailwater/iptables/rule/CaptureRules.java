@@ -47,8 +47,14 @@ public final class CaptureRules {
     Map<Table, List<Chain>> tables = new EnumMap<>(Table.class);
     List<Chain> nat = new ArrayList<>();
     nat.add(new Chain(Chain.OUTPUT, "OUTPUT", outbound()));
+    List<Chain> mangle = new ArrayList<>();
     plan.inbound()
-        .ifPresent(ports -> nat.add(new Chain(Chain.PREROUTING, "PREROUTING", inbound(ports))));
+        .ifPresent(ports -> {
+          InboundRules inbound = new InboundRules(plan, ports, family);
+          nat.add(new Chain(Chain.PREROUTING, "PREROUTING", inbound.redirected()));
+          mangle.add(new Chain(Chain.OUTPUT, "OUTPUT", inbound.returning()));
+          tables.put(Table.RAW, List.of(new Chain(Chain.OUTPUT, "OUTPUT", inbound.zoned())));
+        });
     tables.put(Table.NAT, nat);
     List<Chain> filter = new ArrayList<>();
     filter.add(new Chain(Chain.OUTPUT, "OUTPUT", passedOn()));
@@ -58,8 +64,9 @@ public final class CaptureRules {
     tables.put(Table.FILTER, filter);
     List<Rule> veil = escapes.veil();
     if (!veil.isEmpty()) {
-      tables.put(Table.MANGLE, List.of(new Chain(Chain.POSTROUTING, "POSTROUTING", veil)));
+      mangle.add(new Chain(Chain.POSTROUTING, "POSTROUTING", veil));
     }
+    tables.put(Table.MANGLE, mangle);
     return new RuleSet(family, tables);
   }
 
@@ -106,31 +113,6 @@ public final class CaptureRules {
             new Target.Redirect(plan.outboundPort()),
             new Match.Protocol(IpProtocol.TCP)));
     return rules;
-  }
-
-  private List<Rule> inbound(CapturePlan.Inbound ports) {
-    return List.of(
-        // -m mark --mark 0x539/0xfff -j RETURN
-        Rule.of(
-            "packets of the agent's own sockets pass",
-            new Target.Return(),
-            new Match.PacketMark(plan.agent())),
-        // -d 127.0.0.1/32 -j RETURN
-        Rule.of(
-            "the pod's own loopback is left alone",
-            new Target.Return(),
-            new Match.Destination(family.localhost())),
-        // -p tcp -m tcp --dport 15008 -j RETURN
-        Rule.of(
-            "tunnels go straight to their own listener",
-            new Target.Return(),
-            new Match.Protocol(IpProtocol.TCP),
-            new Match.DestinationPort(IpProtocol.TCP, ports.hbonePort())),
-        // -p tcp -j REDIRECT --to-ports 15006
-        Rule.of(
-            "every other TCP connection to the pod goes to the agent",
-            new Target.Redirect(ports.plaintextPort()),
-            new Match.Protocol(IpProtocol.TCP)));
   }
 
   /// filter sees every packet, and after nat: what was redirected goes to loopback by now.

@@ -33,15 +33,22 @@ final class EscapeRules {
 
   /// For nat: new connections of the agent's own sockets pass.
   List<Rule> agentsConnections() {
-    return Stream.concat(Stream.of(plan.agent()), plan.strictness().joining().stream())
-        .map(mark ->
+    return agentsSockets(plan)
+        .map(matches ->
             // -m mark --mark 0x539/0xfff -j RETURN, and perhaps -m cgroup --path ...
             new Rule(
-                both(new Match.PacketMark(mark), plan.strictness().cgroup()),
+                matches,
                 new Target.Return(),
                 "packets of the agent's own sockets pass: redirected, they would come back to"
                     + " it for ever"))
         .toList();
+  }
+
+  /// How new connections of the agent's own sockets are known, one way for each of its marks. In
+  /// OUTPUT only.
+  static Stream<List<Match>> agentsSockets(CapturePlan plan) {
+    return Stream.concat(Stream.of(plan.agent()), plan.strictness().joining().stream())
+        .map(mark -> both(new Match.PacketMark(mark), plan.strictness().cgroup()));
   }
 
   private static List<Match> both(Match mark, Optional<String> cgroup) {
@@ -52,7 +59,7 @@ final class EscapeRules {
 
   /// For filter: packets of the agent's own sockets pass.
   List<Rule> agentsPackets() {
-    return ownMarks()
+    return ownMarks(plan)
         .map(mark ->
             // -m mark --mark 0x539/0xfff -j RETURN
             Rule.of(
@@ -62,7 +69,8 @@ final class EscapeRules {
         .toList();
   }
 
-  private Stream<Mark> ownMarks() {
+  /// All that the agent has and had.
+  static Stream<Mark> ownMarks(CapturePlan plan) {
     return Stream.of(
             Stream.of(plan.agent()),
             plan.strictness().joining().stream(),
@@ -74,7 +82,7 @@ final class EscapeRules {
   /// For mangle POSTROUTING: a filter on any socket can read the mark of a packet that reaches it,
   /// and packet sockets are reached by all.
   List<Rule> veil() {
-    return ownMarks()
+    return ownMarks(plan)
         .filter(Mark::isWhole)
         .map(mark ->
             // -m mark --mark 0x1a2b3c4d -j MARK --set-xmark 0x0/0xffffffff

@@ -11,6 +11,11 @@ public record Mark(int value, int mask) {
   /// Of a connection: refused, whatever comes in it.
   public static final Mark DENIED = new Mark(0x20, 0x20);
 
+  /// Of a connection that the agent makes to a pod's server in a client's name, and of the server's
+  /// answers in it. Nobody else's: a pod may use parts of the mark for itself. It has none of the
+  /// bits that mark connections otherwise.
+  public static final Mark INBOUND = new Mark(0x7a110111, -1);
+
   public Mark {
     if ((value & ~mask) != 0) {
       throw new IllegalArgumentException(

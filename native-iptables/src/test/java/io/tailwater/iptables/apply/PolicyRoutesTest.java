@@ -42,43 +42,43 @@ class PolicyRoutesTest {
   void routesAreAddedOnceAndTakenAwayWhole() {
     String before = rules();
 
-    PolicyRoutes.install(net.pod());
-    PolicyRoutes.install(net.pod());
+    PolicyRoutes.NODE.install(net.pod());
+    PolicyRoutes.NODE.install(net.pod());
 
-    assertThat(PolicyRoutes.verify(net.pod())).isEmpty();
+    assertThat(PolicyRoutes.NODE.verify(net.pod())).isEmpty();
     assertThat(rules().lines().filter(rule -> rule.contains("0x200/0x200 lookup 133"))).hasSize(2);
     assertThat(rules()).contains("32:\tfrom all fwmark 0x200/0x200 lookup 133");
     assertThat(net.inPod("ip", "route", "show", "table", "133")).contains("local default dev lo");
     assertThat(net.inPod("ip", "-6", "route", "show", "table", "133"))
         .contains("local default dev lo");
 
-    assertThat(PolicyRoutes.remove(net.pod())).isTrue();
+    assertThat(PolicyRoutes.NODE.remove(net.pod())).isTrue();
     assertThat(rules()).isEqualTo(before);
     assertThat(net.inPod("sh", "-c", "ip route show table 133 2>&1 || true"))
         .doesNotContain("default");
-    assertThat(PolicyRoutes.remove(net.pod())).isFalse();
+    assertThat(PolicyRoutes.NODE.remove(net.pod())).isFalse();
   }
 
   @Test
   void whatIsMissingIsNamedAndAddedAgain() {
-    PolicyRoutes.install(net.pod());
+    PolicyRoutes.NODE.install(net.pod());
     net.inPod("ip", "rule", "del", "pref", "32");
     net.inPod("ip", "-6", "route", "flush", "table", "133");
 
-    assertThat(PolicyRoutes.verify(net.pod()))
+    assertThat(PolicyRoutes.NODE.verify(net.pod()))
         .satisfiesExactly(
             four -> assertThat(four).startsWith("IPv4 policy route"),
             six -> assertThat(six).startsWith("IPv6 policy route"));
 
-    PolicyRoutes.install(net.pod());
-    assertThat(PolicyRoutes.verify(net.pod())).isEmpty();
+    PolicyRoutes.NODE.install(net.pod());
+    assertThat(PolicyRoutes.NODE.verify(net.pod())).isEmpty();
   }
 
   @Test
   void aRuleThatComesFirstIsTold() {
     net.inPod("ip", "rule", "add", "fwmark", "0x200/0x200", "pref", "20", "lookup", "main");
 
-    assertThatThrownBy(() -> PolicyRoutes.install(net.pod()))
+    assertThatThrownBy(() -> PolicyRoutes.NODE.install(net.pod()))
         .isInstanceOf(RulesException.class)
         .hasMessageContaining("IPv4")
         .hasMessageContaining("another rule comes before preference 32");

@@ -73,7 +73,8 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       PodGuards guards,
       CapturePace pace) {
     this.pace = pace;
-    this.enrolment = new Enrolment(transport, workers, routes, dns, guards);
+    this.enrolment =
+        new Enrolment(transport, workers, routes, dns, guards, config.inbound());
     this.keeper = new RuleKeeper(config, rules, routes, poller, pace);
     this.thread = Thread.ofPlatform().name("tailwater-capture").daemon(true).unstarted(this::run);
   }

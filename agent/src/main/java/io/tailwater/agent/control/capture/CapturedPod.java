@@ -60,6 +60,7 @@ final class CapturedPod {
 
   @Nullable ServedPod served;
   @Nullable InterceptListener listener;
+  @Nullable InterceptListener inboundListener;
   @Nullable DnsPort dns;
   @Nullable CapturePlan installed;
   @Nullable PodGuard guard;

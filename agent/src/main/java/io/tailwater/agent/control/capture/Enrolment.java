@@ -25,24 +25,37 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 
 /// Everything of a pod's capture but its rules: its namespace, who it is, its listeners. Step by
 /// step, each done once; what was reached stays. Capture thread only.
 final class Enrolment {
   private static final Path MIGRATE = Path.of("/proc/sys/net/ipv4/tcp_migrate_req");
 
+  /// Where the agent itself listens in a pod.
+  private static final Set<Integer> OWN_PORTS =
+      Set.of(
+          CapturePlan.OUTBOUND_PORT,
+          CapturePlan.Inbound.STANDARD.plaintextPort(),
+          CapturePlan.DNS_PORT);
+
   private final Transport transport;
   private final Workers workers;
   private final CurrentRoutes routes;
   private final Optional<DnsProxy> dns;
   private final PodGuards guards;
+  private final boolean inbound;
 
+  /// @param dns who answers captured DNS
+  /// @param inbound whether connections to the pods are captured too
   Enrolment(
       Transport transport,
       Workers workers,
       CurrentRoutes routes,
       Optional<DnsProxy> dns,
-      PodGuards guards) {
+      PodGuards guards,
+      boolean inbound) {
+    this.inbound = inbound;
     this.transport = transport;
     this.workers = workers;
     this.routes = routes;
@@ -87,6 +100,15 @@ final class Enrolment {
               CapturePlan.OUTBOUND_PORT,
               workers.all().stream().map(worker -> worker.lineFor(served)).toList());
     }
+    if (inbound && pod.inboundListener == null && pod.place instanceof InPodSockets place) {
+      pod.inboundListener =
+          InterceptListener.open(
+              place,
+              CapturePlan.Inbound.STANDARD.plaintextPort(),
+              workers.all().stream()
+                  .map(worker -> worker.inboundLineFor(served, place, OWN_PORTS))
+                  .toList());
+    }
     if (pod.dns == null && pod.loopback != null && dns.isPresent()) {
       pod.dns = answerDns(pod.loopback, served, dns.get());
     }
@@ -111,6 +133,10 @@ final class Enrolment {
     if (pod.listener != null) {
       pod.listener.close();
       pod.listener = null;
+    }
+    if (pod.inboundListener != null) {
+      pod.inboundListener.close();
+      pod.inboundListener = null;
     }
     if (pod.dns != null) {
       pod.dns.close();

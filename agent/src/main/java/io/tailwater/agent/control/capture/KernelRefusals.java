@@ -3,6 +3,7 @@ package io.tailwater.agent.control.capture;
 import io.tailwater.agent.dataplane.account.ConnectionRecord;
 import io.tailwater.agent.dataplane.account.PacketObserver;
 import io.tailwater.agent.traffic.ClientAddress;
+import io.tailwater.agent.traffic.Direction;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.Refusal;
@@ -89,6 +90,7 @@ final class KernelRefusals {
         new ConnectionRecord(
             0,
             pod,
+            Direction.OUTBOUND,
             new ClientAddress(packet.source().orElse(UNKNOWN), packet.sourcePort()),
             new OriginalDst(packet.destination().orElse(UNKNOWN), packet.destinationPort()),
             Instant.now(),

@@ -5,6 +5,7 @@ import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.CurrentRoutes;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.iptables.apply.InstallReport;
+import io.tailwater.iptables.apply.PolicyRoutes;
 import io.tailwater.iptables.apply.RuleBackend;
 import io.tailwater.iptables.apply.RulesException;
 import io.tailwater.iptables.apply.TrafficRules;
@@ -18,6 +19,8 @@ import io.tailwater.iptables.rule.EarlierConnections;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.Ipv6;
 import io.tailwater.iptables.rule.UdpPolicy;
+import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.LongAdder;
@@ -119,7 +122,7 @@ final class RuleKeeper {
     pod.changed = false;
     if (plan.equals(pod.installed)) {
       Drift drift = rules.verify(namespace, plan);
-      if (drift instanceof Drift.None) {
+      if (drift instanceof Drift.None && routesStand(pod, namespace, plan)) {
         if (guard != null && guard.bring(pod, namespace, served, plan, now)) {
           (told ? notified : swept).increment();
         }
@@ -140,8 +143,14 @@ final class RuleKeeper {
       watch.pause();
     }
     try {
+      if (plan.inbound().isPresent()) {
+        PolicyRoutes.INBOUND.install(namespace); // before the rules that need them
+      }
       pod.installed = install(pod, namespace, plan, served);
       hold(pod, namespace);
+      if (plan.inbound().isEmpty()) {
+        removeRoutes(pod, namespace); // an agent before may have captured inbound
+      }
       if (guard != null) {
         guard.bring(pod, namespace, served, pod.installed, now);
       }
@@ -151,6 +160,26 @@ final class RuleKeeper {
       }
     }
     verified(pod, now);
+  }
+
+  private static boolean routesStand(
+      CapturedPod pod, NetworkNamespace namespace, CapturePlan plan) {
+    if (plan.inbound().isEmpty()) {
+      return true;
+    }
+    List<String> missing = PolicyRoutes.INBOUND.verify(namespace);
+    if (!missing.isEmpty()) {
+      LOG.warn("pod {}: somebody has removed {}", pod.spec.ref(), String.join(", ", missing));
+    }
+    return missing.isEmpty();
+  }
+
+  private static void removeRoutes(CapturedPod pod, NetworkNamespace namespace) {
+    try {
+      PolicyRoutes.INBOUND.remove(namespace);
+    } catch (RulesException | SyscallException e) {
+      LOG.error("pod {}: {}", pod.spec.ref(), e.getMessage());
+    }
   }
 
   /// Live connections shall outlast rules that somebody flushes, and rules that are removed.
@@ -237,12 +266,19 @@ final class RuleKeeper {
           case AUTO -> closed ? UdpPolicy.QUIC : UdpPolicy.OFF;
         };
     EarlierConnections earlier = closed ? EarlierConnections.CUT : EarlierConnections.SPARED;
-    CapturePlan plan = CapturePlan.egress().withIpv6(ipv6).withUdp(udp).withEarlier(earlier);
-    CapturePlan all = config.dns() ? plan.withDns(CapturePlan.DNS_PORT) : plan;
+    CapturePlan plan =
+        CapturePlan.egress().toBuilder()
+            .ipv6(ipv6)
+            .udp(udp)
+            .earlier(earlier)
+            .dnsPort(config.dns() ? Optional.of(CapturePlan.DNS_PORT) : Optional.empty())
+            .inbound(
+                config.inbound() ? Optional.of(CapturePlan.Inbound.STANDARD) : Optional.empty())
+            .build();
     PodGuard guard = pod.guard;
     return guard == null
-        ? all
-        : guard.strict(all, closed, closed && config.udp() != CaptureConfig.Udp.OFF);
+        ? plan
+        : guard.strict(plan, closed, closed && config.udp() != CaptureConfig.Udp.OFF);
   }
 
   /// Whether the pod may reach only what policy knows.
@@ -271,6 +307,7 @@ final class RuleKeeper {
     } catch (RuntimeException e) {
       LOG.error("pod {}: its rules could not be removed: {}", pod.spec.ref(), e.getMessage());
     }
+    removeRoutes(pod, namespace);
   }
 
   /// Redirected connections of the pod may break from now on.

@@ -43,10 +43,10 @@ final class NotYetHonoured {
           Map.entry(GATEWAY_API + "/GatewayClass", ""),
           Map.entry(
               SECURITY + "/PeerAuthentication",
-              "is not honoured yet: inbound connections are not captured"),
+              "is not honoured yet: no policy applies to inbound connections"),
           Map.entry(
               SECURITY + "/AuthorizationPolicy",
-              "is not honoured yet: inbound connections are not captured"),
+              "is not honoured yet: no policy applies to inbound connections"),
           Map.entry("/ConfigMap", ""));
 
   private record Rule(ResourceRef ref, Hosts host, Visibility visibility) {}

@@ -4,6 +4,8 @@ import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.Direction;
+import io.tailwater.agent.traffic.Pod;
 import java.io.IOException;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
@@ -42,11 +44,16 @@ final class AccessLine {
     ConnectionRecord c = r.connection();
     Map<String, Value> out = new LinkedHashMap<>();
     out.put("src.addr", new Value.Bare(c.client().toString()));
-    out.put("src.workload", new Value.Quoted(c.pod().ref().name()));
-    out.put("src.namespace", new Value.Quoted(c.pod().namespace()));
+    boolean outbound = c.direction() == Direction.OUTBOUND;
+    if (outbound) {
+      workload(out, "src", c.pod());
+    }
     out.put("dst.addr", new Value.Bare(r.dst()));
     quoted(out, "dst.service", r.service());
-    out.put("direction", new Value.Quoted("outbound"));
+    if (!outbound) {
+      workload(out, "dst", c.pod());
+    }
+    out.put("direction", new Value.Quoted(c.direction().text()));
     out.put("bytes_sent", new Value.Amount(c.bytesSent()));
     out.put("bytes_recv", new Value.Amount(c.bytesReceived()));
     out.put("duration", new Value.Quoted(r.duration().toMillis() + "ms"));
@@ -79,12 +86,19 @@ final class AccessLine {
     quoted(out, "cluster", r.cluster());
     c.upstream().ifPresent(a -> out.put("resolved_addr", new Value.Bare(AccessRecord.text(a))));
     quoted(out, "grade", c.grade().map(g -> g.text()));
-    out.put("mode", new Value.Quoted(r.modeText()));
+    if (outbound) {
+      out.put("mode", new Value.Quoted(r.modeText()));
+    }
     quoted(out, "reason", r.reason());
     if (r.wouldBlock()) {
       out.put("would_block", new Value.Bare("true"));
     }
     return out;
+  }
+
+  private static void workload(Map<String, Value> out, String side, Pod pod) {
+    out.put(side + ".workload", new Value.Quoted(pod.ref().name()));
+    out.put(side + ".namespace", new Value.Quoted(pod.namespace()));
   }
 
   private static void quoted(Map<String, Value> out, String name, Optional<String> value) {

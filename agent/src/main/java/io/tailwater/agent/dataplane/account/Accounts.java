@@ -4,6 +4,7 @@ import io.tailwater.agent.dataplane.route.CurrentRoutes;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.Direction;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.PodRef;
@@ -71,12 +72,12 @@ public final class Accounts implements ConnectionObserver, PacketObserver {
 
   @Override
   public void accepted(ConnectionRecord connection) {
-    metrics.accepted();
+    metrics.accepted(connection.direction());
   }
 
   @Override
   public void opened(ConnectionRecord connection) {
-    connection.series = metrics.opened(connection.pod(), connection.decision());
+    connection.series = metrics.opened(connection, connection.decision());
     if (connection.decision().orElse(null) instanceof Decision.Passthrough p
         && p.wouldBlock().isPresent()) {
       denied(connection, p.wouldBlock().get(), EgressMode.AUDIT, "");
@@ -86,7 +87,7 @@ public final class Accounts implements ConnectionObserver, PacketObserver {
 
   @Override
   public void opened(ConnectionRecord connection, Decision first) {
-    TrafficSeries series = metrics.opened(connection.pod(), Optional.of(first));
+    TrafficSeries series = metrics.opened(connection, Optional.of(first));
     series.received.add(connection.bytesSent());
     series.sent.add(connection.bytesReceived());
     connection.series = series;
@@ -115,7 +116,7 @@ public final class Accounts implements ConnectionObserver, PacketObserver {
 
   @Override
   public void ended(ConnectionRecord connection, Outcome outcome) {
-    metrics.ended();
+    metrics.ended(connection.direction());
     TrafficSeries series = connection.series;
     if (series != null) {
       (clean(outcome) ? series.closed : series.failed).increment();
@@ -142,7 +143,9 @@ public final class Accounts implements ConnectionObserver, PacketObserver {
 
   private void tell(ConnectionRecord connection, Outcome outcome) {
     if (outcome instanceof Outcome.Refused(Refusal why, String detail)) {
-      inventory.refused(connection, clock.instant());
+      if (connection.direction() == Direction.OUTBOUND) {
+        inventory.refused(connection, clock.instant());
+      }
       if (why.isDenial()) {
         denied(connection, why, EgressMode.ENFORCE, detail);
       } else {
@@ -173,7 +176,9 @@ public final class Accounts implements ConnectionObserver, PacketObserver {
 
   private void denied(ConnectionRecord c, Refusal why, EgressMode mode, String detail) {
     metrics.denied(c.pod().namespace(), why, mode);
-    denials.add(c, why, mode, withAsked(c, detail), clock.instant());
+    if (c.direction() == Direction.OUTBOUND) { // they are of what the pod called
+      denials.add(c, why, mode, withAsked(c, detail), clock.instant());
+    }
   }
 
   /// What the pod had asked for, where it says another name now.
@@ -202,6 +207,9 @@ public final class Accounts implements ConnectionObserver, PacketObserver {
 
   /// Once per connection, as soon as its name is known; at its end at the latest.
   private void takeStock(ConnectionRecord c, boolean over) {
+    if (c.direction() == Direction.INBOUND) {
+      return; // the pod called nobody
+    }
     if (c.decision().orElse(null) instanceof Decision.PerRequest) {
       return; // its requests are taken stock of, each by its own name
     }

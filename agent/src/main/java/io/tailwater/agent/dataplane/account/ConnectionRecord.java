@@ -3,6 +3,7 @@ package io.tailwater.agent.dataplane.account;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.ClientAddress;
+import io.tailwater.agent.traffic.Direction;
 import io.tailwater.agent.traffic.Grade;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
@@ -18,6 +19,7 @@ import org.jspecify.annotations.Nullable;
 public final class ConnectionRecord {
   private final long id;
   private final Pod pod;
+  private final Direction direction;
   private final ClientAddress client;
   private final OriginalDst dst;
   private final Instant openedAt;
@@ -38,9 +40,16 @@ public final class ConnectionRecord {
   boolean inventoried;
 
   public ConnectionRecord(
-      long id, Pod pod, ClientAddress client, OriginalDst dst, Instant openedAt, long openedNanos) {
+      long id,
+      Pod pod,
+      Direction direction,
+      ClientAddress client,
+      OriginalDst dst,
+      Instant openedAt,
+      long openedNanos) {
     this.id = id;
     this.pod = pod;
+    this.direction = direction;
     this.client = client;
     this.dst = dst;
     this.openedAt = openedAt;
@@ -54,6 +63,11 @@ public final class ConnectionRecord {
 
   public Pod pod() {
     return pod;
+  }
+
+  /// Whether the pod dialled or was dialled.
+  public Direction direction() {
+    return direction;
   }
 
   public ClientAddress client() {
@@ -183,7 +197,8 @@ public final class ConnectionRecord {
 
   /// A copy that no loop changes any more. On the loop.
   public ConnectionRecord copy() {
-    ConnectionRecord copy = new ConnectionRecord(id, pod, client, dst, openedAt, openedNanos);
+    ConnectionRecord copy =
+        new ConnectionRecord(id, pod, direction, client, dst, openedAt, openedNanos);
     copy.preface = preface;
     copy.decision = decision;
     copy.upstream = upstream;

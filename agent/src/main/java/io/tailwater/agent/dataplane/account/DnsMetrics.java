@@ -158,7 +158,7 @@ public final class DnsMetrics {
   }
 
   private Series series(Pod pod, String type, boolean tcp) {
-    TrafficLabels source = TrafficLabels.of(pod, Optional.empty());
+    TrafficLabels source = TrafficLabels.from(pod, Optional.empty());
     Labels labels =
         new Labels(
             type, tcp ? "tcp" : "udp", source.canonicalService(), source.canonicalRevision());

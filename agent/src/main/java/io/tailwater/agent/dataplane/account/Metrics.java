@@ -6,8 +6,8 @@ import io.prometheus.client.CounterMetricFamily;
 import io.prometheus.client.GaugeMetricFamily;
 import io.prometheus.client.exporter.common.TextFormat;
 import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.agent.traffic.Direction;
 import io.tailwater.agent.traffic.EgressMode;
-import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.Refusal;
 import java.io.IOException;
 import java.io.StringWriter;
@@ -37,7 +37,12 @@ public final class Metrics {
   private final ConcurrentHashMap<TrafficLabels, TrafficSeries> series = new ConcurrentHashMap<>();
   private final ConcurrentHashMap<DenialLabels, LongAdder> denials = new ConcurrentHashMap<>();
   private final ConcurrentHashMap<DenialLabels, LongAdder> failures = new ConcurrentHashMap<>();
-  private final LongAdder socketsOpen = new LongAdder();
+  private final LongAdder outboundOpen = new LongAdder();
+  private final LongAdder inboundOpen = new LongAdder();
+
+  /// Written by any loop, once: where inbound connections are not captured there is no number.
+  private volatile boolean inboundSeen;
+
   private final Map<String, Added> added = new ConcurrentSkipListMap<>();
   private final DnsMetrics dns = new DnsMetrics();
   private final CollectorRegistry registry = new CollectorRegistry(true);
@@ -101,16 +106,31 @@ public final class Metrics {
     return dns;
   }
 
-  void accepted() {
-    socketsOpen.increment();
+  void accepted(Direction direction) {
+    open(direction).increment();
+    if (direction == Direction.INBOUND && !inboundSeen) {
+      inboundSeen = true;
+    }
   }
 
-  void ended() {
-    socketsOpen.decrement();
+  void ended(Direction direction) {
+    open(direction).decrement();
   }
 
-  TrafficSeries opened(Pod pod, Optional<Decision> decision) {
-    TrafficLabels labels = TrafficLabels.of(pod, decision);
+  private LongAdder open(Direction direction) {
+    return switch (direction) {
+      case OUTBOUND -> outboundOpen;
+      case INBOUND -> inboundOpen;
+    };
+  }
+
+  /// @param decision of the connection, or of its first request
+  TrafficSeries opened(ConnectionRecord connection, Optional<Decision> decision) {
+    TrafficLabels labels =
+        switch (connection.direction()) {
+          case OUTBOUND -> TrafficLabels.from(connection.pod(), decision);
+          case INBOUND -> TrafficLabels.to(connection.pod());
+        };
     TrafficSeries known = series.get(labels);
     if (known == null) {
       TrafficLabels bounded = series.size() < MAX_SERIES ? labels : TrafficLabels.OTHER;
@@ -153,7 +173,11 @@ public final class Metrics {
     GaugeMetricFamily sockets =
         new GaugeMetricFamily(
             "istio_tcp_sockets_open", "Captured connections that are open.", List.of("reporter"));
-    out.add(sockets.addMetric(List.of("source"), socketsOpen.doubleValue()));
+    sockets.addMetric(List.of(Direction.OUTBOUND.reporter()), outboundOpen.doubleValue());
+    if (inboundSeen) {
+      sockets.addMetric(List.of(Direction.INBOUND.reporter()), inboundOpen.doubleValue());
+    }
+    out.add(sockets);
     GaugeMetricFamily build =
         new GaugeMetricFamily("istio_build", "Version of this build.", List.of("component", "tag"));
     out.add(build.addMetric(List.of("tailwater", version), 1));

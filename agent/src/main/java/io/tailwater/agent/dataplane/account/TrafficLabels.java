@@ -1,13 +1,17 @@
 package io.tailwater.agent.dataplane.account;
 
 import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.agent.traffic.Direction;
 import io.tailwater.agent.traffic.Pod;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
 
 /// The labels of a connection's series: ztunnel's, in its order, with `unknown` where nothing is
 /// known. The values come from the pod and from policy, never from the wire.
 record TrafficLabels(
+    Direction direction,
     String workload,
     String canonicalService,
     String canonicalRevision,
@@ -20,7 +24,8 @@ record TrafficLabels(
 
   /// Where label sets beyond the bound are counted.
   static final TrafficLabels OTHER =
-      new TrafficLabels("other", "other", "other", "other", "other", "other", "other");
+      new TrafficLabels(
+          Direction.OUTBOUND, "other", "other", "other", "other", "other", "other", "other");
 
   /// ztunnel's names. The four of regions and zones are left out, as it does where neither side is
   /// known.
@@ -50,7 +55,8 @@ record TrafficLabels(
           "response_flags",
           "connection_security_policy");
 
-  static TrafficLabels of(Pod pod, Optional<Decision> decision) {
+  /// Of a connection that the pod made.
+  static TrafficLabels from(Pod pod, Optional<Decision> decision) {
     String service = UNKNOWN;
     String serviceNamespace = UNKNOWN;
     if (decision.orElse(null) instanceof Decision.Forward forward) {
@@ -59,9 +65,20 @@ record TrafficLabels(
     } else if (decision.orElse(null) instanceof Decision.Passthrough) {
       service = Decision.PASSTHROUGH;
     }
+    return of(pod, Direction.OUTBOUND, service, serviceNamespace);
+  }
+
+  /// Of a connection that was made to the pod.
+  static TrafficLabels to(Pod pod) {
+    return of(pod, Direction.INBOUND, UNKNOWN, UNKNOWN);
+  }
+
+  private static TrafficLabels of(
+      Pod pod, Direction direction, String service, String serviceNamespace) {
     String workload =
         label(pod, "service.istio.io/workload-name").orElseGet(() -> pod.ref().name());
     return new TrafficLabels(
+        direction,
         workload,
         label(pod, "service.istio.io/canonical-name")
             .or(() -> label(pod, "app.kubernetes.io/name"))
@@ -87,29 +104,24 @@ record TrafficLabels(
 
   /// The values in the order of `NAMES`.
   List<String> values(String responseFlags) {
-    return List.of(
-        "source",
-        workload,
-        canonicalService,
-        canonicalRevision,
-        namespace,
-        UNKNOWN,
-        canonicalService,
-        canonicalRevision,
-        UNKNOWN,
-        service,
-        serviceNamespace,
-        serviceName,
-        UNKNOWN,
-        UNKNOWN,
-        UNKNOWN,
-        UNKNOWN,
-        UNKNOWN,
-        UNKNOWN,
-        UNKNOWN,
-        UNKNOWN,
-        "tcp",
-        responseFlags,
-        UNKNOWN);
+    List<String> own =
+        List.of(
+            workload,
+            canonicalService,
+            canonicalRevision,
+            namespace,
+            UNKNOWN,
+            canonicalService,
+            canonicalRevision,
+            UNKNOWN);
+    List<String> other = Collections.nCopies(own.size(), UNKNOWN);
+    boolean outbound = direction == Direction.OUTBOUND;
+    List<String> values = new ArrayList<>(NAMES.size());
+    values.add(direction.reporter());
+    values.addAll(outbound ? own : other);
+    values.addAll(List.of(service, serviceNamespace, serviceName));
+    values.addAll(outbound ? other : own);
+    values.addAll(List.of("tcp", responseFlags, UNKNOWN));
+    return values;
   }
 }

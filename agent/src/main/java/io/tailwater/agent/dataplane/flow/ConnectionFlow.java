@@ -11,18 +11,16 @@ import io.tailwater.agent.dataplane.connect.ConnectRequest;
 import io.tailwater.agent.dataplane.connect.Connector;
 import io.tailwater.agent.dataplane.connect.UpstreamConnection;
 import io.tailwater.agent.dataplane.http.HttpConnection;
-import io.tailwater.agent.dataplane.relay.CopyRelay;
 import io.tailwater.agent.dataplane.relay.Relay;
 import io.tailwater.agent.dataplane.relay.RelayEnd;
 import io.tailwater.agent.dataplane.relay.RelayObserver;
-import io.tailwater.agent.dataplane.relay.SpliceRelay;
+import io.tailwater.agent.dataplane.relay.Relays;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.dataplane.sniff.PrefaceSniffer;
 import io.tailwater.agent.dataplane.sniff.Sniffed;
-import io.tailwater.agent.dataplane.transport.EpollSocket;
 import io.tailwater.agent.dataplane.transport.StreamSocket;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.Grade;
@@ -43,7 +41,7 @@ import org.slf4j.LoggerFactory;
 ///
 /// Transitions only: each stage's work is in its own room. Everything runs on the connection's one
 /// loop. Owns the client's socket and the bytes read ahead until the relay takes both.
-final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
+final class ConnectionFlow implements Flow, StreamSocket.Reader, RelayObserver {
   private static final Logger LOG = LoggerFactory.getLogger(ConnectionFlow.class);
 
   /// Where a refusal is certain before a byte was read: how long a ClientHello or request line is
@@ -346,14 +344,14 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
     }
     ConnectionPolicy policy = connection.policy();
     StreamSocket upstream = connection.socket();
-    long idle = policy.idleTimeout().orElse(stages.limits().idleTimeout()).toNanos();
-    long now = System.nanoTime();
     Relay relay =
-        stages.highest() == Grade.SPLICE
-                && client instanceof EpollSocket from
-                && upstream instanceof EpollSocket to
-            ? new SpliceRelay(from, to, this, idle, now, worker.pipes())
-            : new CopyRelay(client, upstream, this, idle, now);
+        Relays.between(
+            client,
+            upstream,
+            stages.highest(),
+            this,
+            policy.idleTimeout().orElse(stages.limits().idleTimeout()).toNanos(),
+            worker.pipes());
     record.stage("relaying");
     record.grade(relay.grade());
     connection.endpoint().opened();
@@ -556,11 +554,13 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
     }
   }
 
-  ServedPod pod() {
+  @Override
+  public ServedPod pod() {
     return pod;
   }
 
-  void tick(long now) {
+  @Override
+  public void tick(long now) {
     if (phase instanceof Phase.Relaying(Relay relay, _)) {
       account(relay);
       relay.tick(now);
@@ -593,8 +593,8 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
     }
   }
 
-  /// The agent lets go of it.
-  void drain() {
+  @Override
+  public void drain() {
     if (phase instanceof Phase.Relaying(Relay relay, _)) {
       relay.stop();
     } else if (phase instanceof Phase.Requesting requesting && requesting.http != null) {
@@ -604,8 +604,8 @@ final class ConnectionFlow implements StreamSocket.Reader, RelayObserver {
     }
   }
 
-  /// A copy for whoever lists connections.
-  ConnectionRecord currentRecord() {
+  @Override
+  public ConnectionRecord currentRecord() {
     if (phase instanceof Phase.Relaying(Relay relay, _)) {
       account(relay);
     }

@@ -310,6 +310,7 @@ final class RequestFlow implements Upstreams, HttpObserver {
         new ConnectionRecord(
             connection.id(),
             connection.pod(),
+            connection.direction(),
             connection.client(),
             connection.dst(),
             Instant.now().minusNanos(request.nanos()),

@@ -6,7 +6,9 @@ import io.tailwater.agent.dataplane.accept.Intercepted;
 import io.tailwater.agent.dataplane.account.ConnectionRecord;
 import io.tailwater.agent.dataplane.account.Outcome;
 import io.tailwater.agent.dataplane.relay.PipePool;
+import io.tailwater.agent.dataplane.transport.InPodSockets;
 import io.tailwater.agent.dataplane.transport.SocketMaker;
+import io.tailwater.agent.traffic.Direction;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.agent.traffic.Refusal;
@@ -37,7 +39,7 @@ public final class Worker {
   private final SocketMaker maker;
   private final Stages stages;
   private final PipePool pipes = new PipePool();
-  private final Set<ConnectionFlow> flows = Collections.newSetFromMap(new IdentityHashMap<>());
+  private final Set<Flow> flows = Collections.newSetFromMap(new IdentityHashMap<>());
   private boolean ticking;
   private long lastId;
 
@@ -70,6 +72,25 @@ public final class Worker {
     return new InterceptListener.Line(loop, accepted -> begin(pod, accepted));
   }
 
+  /// What the listener for a pod's inbound connections on this loop hands them to. Any thread.
+  ///
+  /// @param place where sockets to the pod's own servers are born
+  /// @param ownPorts where the agent itself listens in the pod
+  public InterceptListener.Line inboundLineFor(
+      ServedPod pod, InPodSockets place, Set<Integer> ownPorts) {
+    return new InterceptListener.Line(
+        loop,
+        accepted ->
+            new InboundFlow(
+                    this,
+                    pod,
+                    place.inNameOf(accepted.client().address()),
+                    accepted,
+                    accepted.direct() || ownPorts.contains(accepted.dst().port()),
+                    record(pod.pod(), Direction.INBOUND, accepted))
+                .begin());
+  }
+
   /// What the listener of the whole node on this loop hands its connections to. Any thread.
   public InterceptListener.Line lineFor(PodsByAddress pods) {
     return new InterceptListener.Line(
@@ -80,26 +101,27 @@ public final class Worker {
   }
 
   private void begin(ServedPod pod, Intercepted accepted) {
-    new ConnectionFlow(this, pod, accepted, record(pod.pod(), accepted)).begin();
+    new ConnectionFlow(this, pod, accepted, record(pod.pod(), Direction.OUTBOUND, accepted))
+        .begin();
   }
 
   /// Whose policy would apply is not known, so that none lets it pass.
   private void refuseStranger(Intercepted accepted) {
-    ConnectionRecord record = record(STRANGER, accepted);
+    ConnectionRecord record = record(STRANGER, Direction.OUTBOUND, accepted);
     stages.observer().accepted(record);
     accepted.socket().reset();
     record.stage("closed");
     stages.observer().ended(record, new Outcome.Refused(Refusal.UNKNOWN_SOURCE, ""));
   }
 
-  private ConnectionRecord record(Pod pod, Intercepted accepted) {
+  private ConnectionRecord record(Pod pod, Direction direction, Intercepted accepted) {
     // Ids are unique over loops: the loop's number is in the low bits.
     long id = ++lastId << 8 | number;
     return new ConnectionRecord(
-        id, pod, accepted.client(), accepted.dst(), Instant.now(), System.nanoTime());
+        id, pod, direction, accepted.client(), accepted.dst(), Instant.now(), System.nanoTime());
   }
 
-  void add(ConnectionFlow flow) {
+  void add(Flow flow) {
     flows.add(flow);
     if (!ticking) {
       ticking = true;
@@ -107,14 +129,14 @@ public final class Worker {
     }
   }
 
-  void remove(ConnectionFlow flow) {
+  void remove(Flow flow) {
     flows.remove(flow);
   }
 
   private void tick() {
     long now = System.nanoTime();
     try {
-      for (ConnectionFlow flow : List.copyOf(flows)) {
+      for (Flow flow : List.copyOf(flows)) {
         flow.tick(now);
       }
     } finally {
@@ -145,7 +167,7 @@ public final class Worker {
     CompletableFuture<Void> done = new CompletableFuture<>();
     loop.execute(() -> {
       try {
-        for (ConnectionFlow flow : List.copyOf(flows)) {
+        for (Flow flow : List.copyOf(flows)) {
           if (ofPod.test(flow.pod())) {
             flow.drain();
           }

@@ -54,6 +54,21 @@ public final class InPodSockets implements SocketPlace, ListeningPlace, Loopback
     });
   }
 
+  /// Sockets that stand at a client's address; as [#sockets] otherwise.
+  void socketsAt(InetAddress client, int count, List<StreamSocket> made) {
+    namespace.call(() -> {
+      for (int i = 0; i < count; i++) {
+        made.add(transport.socketAt(client, mark.value()));
+      }
+      return made;
+    });
+  }
+
+  /// Where sockets are born to go on to the pod's own servers in a client's name.
+  public SocketPlace inNameOf(InetAddress client) {
+    return new ClientSockets(this, client);
+  }
+
   @Override
   public boolean hasIpv6() {
     return ipv6;

@@ -120,7 +120,7 @@ public final class SocketMaker implements AutoCloseable {
     stores
         .entrySet()
         .removeIf(e -> {
-          if (!e.getKey().place().equals(place)) {
+          if (!e.getKey().place().isOf(place)) {
             return false;
           }
           e.getValue().ready.forEach(StreamSocket::close);

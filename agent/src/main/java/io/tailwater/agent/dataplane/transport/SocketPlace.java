@@ -16,4 +16,9 @@ public interface SocketPlace {
 
   /// Whether the pod can speak IPv6 at all.
   boolean hasIpv6();
+
+  /// Whether it is this place, or one that is gone with it.
+  default boolean isOf(SocketPlace place) {
+    return equals(place);
+  }
 }

@@ -138,7 +138,9 @@ class AccountsTest {
   void labelSetsAreBounded() {
     Decision decision = Samples.forwarded(1, "de.wikipedia.org").decision().orElseThrow();
     for (int i = 0; i < Metrics.MAX_SERIES + 50; i++) {
-      metrics.opened(Samples.pod("pod-" + i), Optional.of(decision));
+      metrics.opened(
+          Samples.connection(i, "pod-" + i, Samples.tls("de.wikipedia.org")),
+          Optional.of(decision));
     }
 
     List<String> opened =

@@ -9,6 +9,7 @@ import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.AddressRule;
 import io.tailwater.agent.traffic.CidrBlock;
 import io.tailwater.agent.traffic.ClientAddress;
+import io.tailwater.agent.traffic.Direction;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.Grade;
 import io.tailwater.agent.traffic.HostName;
@@ -48,6 +49,7 @@ final class Samples {
         new ConnectionRecord(
             id,
             pod(pod),
+            Direction.OUTBOUND,
             new ClientAddress(ip("10.1.0.10"), 41022),
             new OriginalDst(ip("203.0.113.250"), 443),
             T0,

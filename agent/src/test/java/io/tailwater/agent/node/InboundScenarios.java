@@ -1,0 +1,167 @@
+package io.tailwater.agent.node;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.tailwater.agent.node.PodSocket.End;
+import io.tailwater.iptables.netns.NetworkNamespace;
+import io.tailwater.lab.NeedsRoot;
+import io.tailwater.lab.Place;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.StandardProtocolFamily;
+import java.nio.ByteBuffer;
+import java.nio.channels.DatagramChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.time.Duration;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.TestInstance.Lifecycle;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/// Inbound capture: connections to pods go through the agent, and the pods' servers do not notice.
+/// With every backend and both transports.
+@NeedsRoot
+@TestInstance(Lifecycle.PER_CLASS)
+abstract class InboundScenarios {
+  private static final Duration SOON = Duration.ofSeconds(10);
+  private final String backend;
+  private final String transport;
+  private World world;
+  private RunningAgent agent;
+
+  InboundScenarios(String backend, String transport) {
+    this.backend = backend;
+    this.transport = transport;
+  }
+
+  @BeforeAll
+  void start() {
+    world = World.build();
+    agent =
+        RunningAgent.start(
+            world,
+            configuration(
+                "capture: {inbound: true, backend: %s}\ntransport: %s\n"
+                    .formatted(backend, transport)));
+  }
+
+  @AfterAll
+  void stop() {
+    if (agent != null) {
+      agent.close();
+    }
+    world.close();
+  }
+
+  private Path configuration(String more) {
+    return world.configuration(
+        world.policies(""), "mesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}\n" + more);
+  }
+
+  private static String address(Place place, boolean six) {
+    return six ? place.v6() : place.v4();
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void aServerInThePodSeesTheClientsOwnAddress(boolean six) {
+    String pod = address(world.ratings, six);
+    try (PodServer server = PodServer.listen(world.ratings, 8080);
+        PodSocket client = PodSocket.connect(world.web, pod, 8080);
+        PodServer.Session session = server.accept()) {
+      assertThat(session.client().getAddress()).isEqualTo(client.localAddress().getAddress());
+      session.send("welcome\n"); // a server that speaks first
+      assertThat(client.readLine(SOON)).isEqualTo("welcome");
+      assertThat(agent.page("15000/connections").stdout())
+          .containsPattern("default/ratings-v1 +inbound +.*" + java.util.regex.Pattern.quote(pod));
+      client.send("a question\n").shutdownOutput();
+      assertThat(session.readAll()).isEqualTo("a question\n");
+      session.send("an answer after the client's end\n");
+      assertThat(client.readLine(SOON)).isEqualTo("an answer after the client's end");
+      session.shutdownOutput();
+      assertThat(client.end(SOON)).isEqualTo(End.CLOSED);
+
+      agent.awaitAccess(
+          "info\taccess\tconnection complete",
+          ":" + client.localAddress().getPort() + " dst.addr=",
+          "dst.workload=\"ratings-v1\"",
+          "direction=\"inbound\"",
+          "bytes_sent=11",
+          "bytes_recv=41",
+          transport.equals("epoll") ? "grade=\"splice\"" : "grade=\"copy\"");
+    }
+    assertThat(agent.page("15020/metrics").stdout())
+        .containsPattern(
+            "istio_tcp_connections_opened_total\\{reporter=\"destination\",source_workload=\"unknown\""
+                + ".*destination_workload=\"ratings-v1\"");
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void aClientMeetsAResetWhereNobodyListens(boolean six) {
+    try (PodSocket client = PodSocket.connect(world.web, address(world.ratings, six), 8199)) {
+      assertThat(client.end(SOON)).isEqualTo(End.RESET);
+    }
+    agent.awaitAccess("direction=\"inbound\"", ":8199", "reason=\"connect_failed\"");
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {15001, 15006, 15053})
+  void capturePortsAreNotToBeDialledFromOutside(int port) {
+    try (PodSocket client = PodSocket.connect(world.web, world.ratings.v4(), port)) {
+      assertThat(client.end(SOON)).isEqualTo(End.RESET);
+    }
+    agent.awaitAccess("direction=\"inbound\"", ":" + port, "reason=\"direct_hit\"");
+  }
+
+  @Test
+  void aResetOfTheServerReachesTheClient() {
+    try (PodServer server = PodServer.listen(world.ratings, 8082);
+        PodSocket client = PodSocket.connect(world.web, world.ratings.v4(), 8082)) {
+      server.accept().reset();
+      assertThat(client.end(SOON)).isEqualTo(End.RESET);
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void aPodThatDialsItselfIsLeftAlone(boolean six) {
+    String own = address(world.ratings, six);
+    try (PodServer server = PodServer.listen(world.ratings, 8083);
+        PodSocket client = PodSocket.connect(world.ratings, own, 8083);
+        PodServer.Session session = server.accept()) {
+      // To the port: the very same connection.
+      assertThat(session.client()).isEqualTo(client.localAddress());
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void udpIsLeftAlone(boolean six) throws IOException {
+    StandardProtocolFamily family =
+        six ? StandardProtocolFamily.INET6 : StandardProtocolFamily.INET;
+    InetSocketAddress at =
+        new InetSocketAddress(InetAddress.ofLiteral(address(world.ratings, six)), 8084);
+    try (DatagramChannel server = datagrams(world.ratings, family).bind(at);
+        DatagramChannel client = datagrams(world.web, family)) {
+      client.connect(at);
+      client.write(ByteBuffer.wrap("ping".getBytes(StandardCharsets.US_ASCII)));
+      server.socket().setSoTimeout((int) SOON.toMillis());
+      java.net.DatagramPacket packet = new java.net.DatagramPacket(new byte[16], 16);
+      server.socket().receive(packet);
+      assertThat(packet.getSocketAddress()).isEqualTo(client.getLocalAddress());
+    }
+  }
+
+  private static DatagramChannel datagrams(Place place, StandardProtocolFamily family)
+      throws IOException {
+    try (NetworkNamespace namespace = NetworkNamespace.open(place.path())) {
+      return namespace.call(() -> DatagramChannel.open(family));
+    }
+  }
+}
