@@ -21,7 +21,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /// The same answers by every transport and grade.
-@NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter"})
+@NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter", "dig"})
 class TransportsTest {
   private static World world;
   private static Path policies;
@@ -65,6 +65,17 @@ class TransportsTest {
           .contains("grade=\"" + (relay.equals("splice") ? "splice" : "copy") + "\"");
       Result refused = world.curlVia(world.ratings, "example.org", World.v4("example.org"));
       assertThat(refused.stderr()).containsIgnoringCase("reset");
+
+      for (String how : new String[] {"+notcp", "+tcp"}) {
+        for (String asked : new String[] {World.DECOY, World.DECOY_6}) {
+          Result dig =
+              world.lab.exec(
+                  world.ratings, "dig", "@" + asked, how, "+short", "+time=5", "de.wikipedia.org");
+          assertThat(dig.stdout().strip())
+              .as("%s\n%s", dig, agent.log())
+              .isEqualTo(World.v4("de.wikipedia.org"));
+        }
+      }
 
       // Ten million bytes there, the end of them, and then their count and hash back.
       byte[] bytes = new byte[10_000_000];
