@@ -25,7 +25,8 @@ import org.xbill.DNS.Type;
 /// What is kept of forwarded answers, how long, and how it is given out again.
 class AnswerCacheTest {
   private static final long SECOND = 1_000_000_000L;
-  private static final long NOW = Long.MAX_VALUE - 5 * SECOND; // nanoTime may wrap
+  // nanoTime may wrap
+  private static final long NOW = Math.subtractExact(Long.MAX_VALUE, 5 * SECOND);
 
   private final AnswerCache cache = new AnswerCache(3, 3600, 300 * SECOND);
 
