@@ -11,12 +11,17 @@ import io.tailwater.iptables.rule.NamespaceRules;
 import io.tailwater.iptables.rule.NftScript;
 import io.tailwater.iptables.rule.NftTable;
 import io.tailwater.iptables.rule.RuleSet;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.EnumMap;
+import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -27,19 +32,20 @@ import java.util.regex.Pattern;
 final class NftRules implements RuleStore {
   private static final int ATTEMPTS = 3;
 
-  /// Plans of which it is remembered. Pods have one of a few, but for the mark of each.
-  private static final int REMEMBERED = 256;
+  /// Plans of which it is remembered what nft tells, as digests: each pod may have a mark of its
+  /// own, and thus a plan.
+  private static final int REMEMBERED = 1024;
 
   private static final Pattern FAILED_LINE = Pattern.compile("(?m)^[^:\\n]*:(\\d+):\\d+");
   private static final String LIST = "list table inet " + NftScript.TABLE;
 
   private final RulePrograms programs;
   private final CommandRunner runner;
-  private final Map<NamespaceRules, NftTable> told =
+  private final Map<String, String> told =
       Collections.synchronizedMap(
           new LinkedHashMap<>(16, 0.75f, true) {
             @Override
-            protected boolean removeEldestEntry(Map.Entry<NamespaceRules, NftTable> eldest) {
+            protected boolean removeEldestEntry(Map.Entry<String, String> eldest) {
               return size() > REMEMBERED;
             }
           });
@@ -120,8 +126,14 @@ final class NftRules implements RuleStore {
 
   private Map<IpFamily, Drift> drifts(
       NetworkNamespace namespace, NamespaceRules wanted, NftTable current) {
-    NftTable expected = told(wanted, namespace.path().toString(), current);
     Map<IpFamily, Drift> drifts = new EnumMap<>(IpFamily.class);
+    String script = NftScript.fresh(wanted).text();
+    String found = digest(current);
+    if (!wanted.isEmpty() && found.equals(told.get(digest(script)))) {
+      wanted.families().forEach(family -> drifts.put(family.family(), new Drift.None()));
+      return drifts;
+    }
+    NftTable expected = told(script, namespace.path().toString(), current);
     for (RuleSet family : wanted.families()) {
       drifts.put(family.family(), Drift.between(family, expected, current));
     }
@@ -169,22 +181,33 @@ final class NftRules implements RuleStore {
   }
 
   /// What nft tells of the wanted rules when it has just been given them.
-  private NftTable told(NamespaceRules wanted, String where, NftTable current) {
-    if (wanted.isEmpty()) {
+  private NftTable told(String script, String where, NftTable current) {
+    if (script.isEmpty()) {
       return NftTable.ABSENT;
     }
-    NftTable known = told.get(wanted);
-    if (known == null) {
-      NftScript script = NftScript.fresh(wanted);
-      String both = programs.nft() + " -f - && exec " + programs.nft() + " -n -j " + LIST;
-      Result result = run(List.of("unshare", "--net", "--", "sh", "-c", both), script.text());
-      if (!result.succeeded()) {
-        throw failure(where, script, result, current);
-      }
-      known = parse(result, where);
-      told.put(wanted, known);
+    String both = programs.nft() + " -f - && exec " + programs.nft() + " -n -j " + LIST;
+    Result result = run(List.of("unshare", "--net", "--", "sh", "-c", both), script);
+    if (!result.succeeded()) {
+      throw failure(where, new NftScript(script), result, current);
     }
-    return known;
+    NftTable table = parse(result, where);
+    told.put(digest(script), digest(table));
+    return table;
+  }
+
+  /// Equal for tables that do the same, in whatever order their chains were made.
+  private static String digest(NftTable table) {
+    return digest(table.flags() + " " + new TreeMap<>(table.chains()));
+  }
+
+  private static String digest(String text) {
+    try {
+      return HexFormat.of()
+          .formatHex(
+              MessageDigest.getInstance("SHA-256").digest(text.getBytes(StandardCharsets.UTF_8)));
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every Java has SHA-256", e);
+    }
   }
 
   private NftTable read(NetworkNamespace namespace) {
