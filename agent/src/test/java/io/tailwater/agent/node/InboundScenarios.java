@@ -1,12 +1,14 @@
 package io.tailwater.agent.node;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.tailwater.agent.node.PodSocket.End;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.lab.NeedsRoot;
 import io.tailwater.lab.Place;
 import java.io.IOException;
+import java.net.ConnectException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.StandardProtocolFamily;
@@ -163,5 +165,55 @@ abstract class InboundScenarios {
     try (NetworkNamespace namespace = NetworkNamespace.open(place.path())) {
       return namespace.call(() -> DatagramChannel.open(family));
     }
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void probesOfTheNodeReachThePodAsWithoutAnAgent(boolean six) {
+    String pod = address(world.ratings, six);
+    try (PodServer server = PodServer.listen(world.ratings, 8085);
+        PodSocket kubelet = PodSocket.connect(world.lab.node(), pod, 8085);
+        PodServer.Session session = server.accept()) {
+      assertThat(session.client().getAddress())
+          .isEqualTo(
+              InetAddress.ofLiteral(
+                  six ? "fd16:9254:7127:1337:ffff:ffff:ffff:ffff" : "169.254.7.127"));
+      session.send("healthy\n");
+      assertThat(kubelet.readLine(SOON)).isEqualTo("healthy");
+    }
+    // A probe of TCP tells whether somebody listens: nobody accepts in between.
+    assertThatThrownBy(() -> PodSocket.connect(world.lab.node(), pod, 8198))
+        .hasRootCauseInstanceOf(ConnectException.class);
+    assertThat(agent.accessLines("direction=\"inbound\"", ":8085").toList()).isEmpty();
+  }
+
+  @Test
+  void whatTheNodeForwardsForOthersIsNoProbe() {
+    // A NodePort: the node translates and masquerades, so it comes from an address of the node.
+    node(
+        "iptables -t nat -A PREROUTING -p tcp --dport 30080 -j DNAT --to "
+            + world.ratings.v4()
+            + ":8086");
+    node("iptables -t nat -A POSTROUTING -p tcp --dport 8086 -j MASQUERADE");
+    try (PodServer server = PodServer.listen(world.ratings, 8086);
+        PodSocket client = PodSocket.connect(world.web, world.lab.node().v4(), 30080);
+        PodServer.Session session = server.accept()) {
+      assertThat(session.client().getAddress().getHostAddress())
+          .isNotEqualTo("169.254.7.127")
+          .isNotEqualTo(client.localAddress().getAddress().getHostAddress());
+      client.shutdownOutput();
+      session.shutdownOutput();
+    } finally {
+      node(
+          "iptables -t nat -D PREROUTING -p tcp --dport 30080 -j DNAT --to "
+              + world.ratings.v4()
+              + ":8086");
+      node("iptables -t nat -D POSTROUTING -p tcp --dport 8086 -j MASQUERADE");
+    }
+    agent.awaitAccess("direction=\"inbound\"", ":8086");
+  }
+
+  private void node(String command) {
+    assertThat(world.lab.exec(world.lab.node(), command.split(" ")).exit()).as(command).isZero();
   }
 }

@@ -40,6 +40,8 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   private final CapturePace pace;
   private final Enrolment enrolment;
   private final RuleKeeper keeper;
+  private final ProbeKeeper probes;
+  private final boolean inbound;
   private final RuleCrew crew = new RuleCrew(Runtime.getRuntime().availableProcessors());
   private final Thread thread;
   private final BlockingQueue<Runnable> tasks = new LinkedBlockingQueue<>();
@@ -73,9 +75,10 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       PodGuards guards,
       CapturePace pace) {
     this.pace = pace;
-    this.enrolment =
-        new Enrolment(transport, workers, routes, dns, guards, config.inbound());
+    this.enrolment = new Enrolment(transport, workers, routes, dns, guards, config.inbound());
     this.keeper = new RuleKeeper(config, rules, routes, poller, pace);
+    this.probes = new ProbeKeeper(rules);
+    this.inbound = config.inbound();
     this.thread = Thread.ofPlatform().name("tailwater-capture").daemon(true).unstarted(this::run);
   }
 
@@ -205,7 +208,13 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
         due.add(pod);
       }
     }
+    if (inbound) {
+      probes.keep(pods.values(), now); // ahead of the rules that would capture probes
+    }
     crew.each(due, pod -> bringRules(pod, now));
+    if (!inbound && keeper.foundInbound()) {
+      probes.remove();
+    }
     due.forEach(pod -> finish(pod, now));
     publish();
   }
@@ -411,8 +420,15 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     awaitEnd();
   }
 
+  private boolean allOpen() {
+    return pods.values().stream().allMatch(pod -> keeper.opensOnLeave(pod.served));
+  }
+
   private void departure(Leave how) {
     tasks.add(() -> {
+      if (how == Leave.UNINSTALL || (how == Leave.AS_CONFIGURED && inbound && allOpen())) {
+        probes.remove();
+      }
       for (CapturedPod pod : pods.values()) {
         try {
           switch (how) {

@@ -42,6 +42,10 @@ final class RuleKeeper {
   private final CurrentRoutes routes;
   private final NetlinkPoller poller;
   private final CapturePace pace;
+
+  /// Set by any thread of the crew, read when it is done.
+  private volatile boolean foundInbound;
+
   private final LongAdder notified = new LongAdder();
   private final LongAdder swept = new LongAdder();
 
@@ -162,6 +166,14 @@ final class RuleKeeper {
     verified(pod, now);
   }
 
+  /// Whether traces of inbound capture were found and removed since the last call: an agent before
+  /// was configured otherwise. Capture thread.
+  boolean foundInbound() {
+    boolean found = foundInbound;
+    foundInbound = false;
+    return found;
+  }
+
   private static boolean routesStand(
       CapturedPod pod, NetworkNamespace namespace, CapturePlan plan) {
     if (plan.inbound().isEmpty()) {
@@ -174,9 +186,11 @@ final class RuleKeeper {
     return missing.isEmpty();
   }
 
-  private static void removeRoutes(CapturedPod pod, NetworkNamespace namespace) {
+  private void removeRoutes(CapturedPod pod, NetworkNamespace namespace) {
     try {
-      PolicyRoutes.INBOUND.remove(namespace);
+      if (PolicyRoutes.INBOUND.remove(namespace)) {
+        foundInbound = true;
+      }
     } catch (RulesException | SyscallException e) {
       LOG.error("pod {}: {}", pod.spec.ref(), e.getMessage());
     }
