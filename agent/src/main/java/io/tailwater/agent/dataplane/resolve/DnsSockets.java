@@ -58,7 +58,7 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
   // The thread's own.
   private final PriorityQueue<Exchange> deadlines =
       new PriorityQueue<>(Comparator.comparingLong(e -> e.deadline));
-  private final ByteBuffer datagram = ByteBuffer.allocateDirect(LARGEST);
+  private @Nullable ByteBuffer datagram;
   private final SecureRandom random = new SecureRandom();
 
   /// Servers that answer with another case than they were asked with, and not over TCP.
@@ -187,6 +187,16 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
     }
   }
 
+  /// Made when the first answer comes: an agent that is idle has none.
+  private ByteBuffer buffer() {
+    ByteBuffer made = datagram;
+    if (made == null) {
+      made = ByteBuffer.allocateDirect(LARGEST);
+      datagram = made;
+    }
+    return made;
+  }
+
   /// A question on its way. Everything but the constructor runs on the thread.
   private abstract class Exchange {
     final InetSocketAddress remote;
@@ -297,6 +307,7 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
     @Override
     void proceed(SelectionKey key) throws IOException {
       var udp = (DatagramChannel) key.channel();
+      ByteBuffer datagram = buffer();
       while (true) {
         datagram.clear();
         if (udp.read(datagram) <= 0) {
