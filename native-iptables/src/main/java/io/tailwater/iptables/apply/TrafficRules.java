@@ -97,8 +97,9 @@ public final class TrafficRules {
   ///   nothing before. Without a family: the rules of another backend could not be removed, and the
   ///   new ones are in force beside them
   public InstallReport install(NetworkNamespace namespace, NamespaceRules rules) {
-    Map<IpFamily, Outcome> outcomes = store.install(namespace, rules, hasIpv6.test(namespace));
-    List<RuleBackend> others = leftovers.remove(namespace, true);
+    boolean ipv6 = hasIpv6.test(namespace);
+    Map<IpFamily, Outcome> outcomes = store.install(namespace, rules, ipv6);
+    List<RuleBackend> others = leftovers.remove(namespace, ipv6);
     return new InstallReport(
         namespace.path(), namespace.id(), store.programs().backend(), outcomes, others);
   }

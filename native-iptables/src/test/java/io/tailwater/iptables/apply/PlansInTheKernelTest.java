@@ -1,0 +1,102 @@
+package io.tailwater.iptables.apply;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.tailwater.iptables.TwoNamespaces;
+import io.tailwater.iptables.netns.NetworkNamespace;
+import io.tailwater.iptables.rule.CapturePlan;
+import io.tailwater.iptables.rule.Drift;
+import io.tailwater.iptables.rule.EarlierConnections;
+import io.tailwater.iptables.rule.IpFamily;
+import io.tailwater.iptables.rule.Ipv6;
+import io.tailwater.iptables.rule.Mark;
+import io.tailwater.iptables.rule.NamespaceRules;
+import io.tailwater.iptables.rule.NodePlan;
+import io.tailwater.iptables.rule.NodeRules;
+import io.tailwater.iptables.rule.Strictness;
+import io.tailwater.iptables.rule.UdpPolicy;
+import io.tailwater.lab.NeedsRoot;
+import java.net.InetAddress;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/// Whatever is planned, every backend takes it, reads it back as it was meant, goes from any plan
+/// to any other, and leaves nothing.
+@NeedsRoot
+class PlansInTheKernelTest {
+  private static final CapturePlan CLOSED =
+      CapturePlan.egress()
+          .withAgent(new Mark(0x92345678, -1))
+          .withDns(CapturePlan.DNS_PORT)
+          .withInbound(CapturePlan.Inbound.STANDARD)
+          .withEarlier(EarlierConnections.CUT)
+          .withStrictness(
+              Strictness.NONE
+                  .withClosed(true)
+                  .withKnownProtocolsOnly(true)
+                  .withFormer(List.of(new Mark(0x12345678, -1)))
+                  .withLog(133));
+
+  private static final List<NamespaceRules> PLANS =
+      Stream.concat(
+              Stream.of(
+                      CLOSED,
+                      CLOSED.withUdp(UdpPolicy.ALL),
+                      CLOSED.withUdp(UdpPolicy.QUIC).withIpv6(Ipv6.REFUSE),
+                      CLOSED.withIpv6(Ipv6.UNTOUCHED),
+                      CapturePlan.egress())
+                  .map(NamespaceRules::of),
+              Stream.of(
+                  node(pod("veth1", CLOSED, "10.244.0.2", "fd00:10:244::2")),
+                  node(
+                      pod("veth1", CLOSED.withUdp(UdpPolicy.ALL), "10.244.0.2", "fd00:10:244::2"),
+                      pod("veth2", CLOSED.withIpv6(Ipv6.REFUSE), "10.244.0.3"))))
+          .toList();
+
+  @BeforeAll
+  static void warm() {
+    NetworkNamespace.warmUp();
+  }
+
+  @ParameterizedTest
+  @EnumSource(RuleBackend.class)
+  void everyPlanIsTakenReadBackAndReplaced(RuleBackend backend) {
+    CommandRunner processes = new Processes();
+    TrafficRules rules =
+        new TrafficRules(RulePrograms.detect(Optional.of(backend), processes), processes);
+    try (TwoNamespaces net = new TwoNamespaces()) {
+      for (NamespaceRules first : PLANS) {
+        for (NamespaceRules second : List.of(first, PLANS.getFirst())) {
+          rules.install(net.pod(), second);
+          assertThat(rules.verify(net.pod(), second)).isEqualTo(new Drift.None());
+          // Nothing is remembered here: an agent that has just started.
+          assertThat(
+                  new TrafficRules(rules.programs(), processes)
+                      .install(net.pod(), second)
+                      .families())
+              .allSatisfy((family, outcome) ->
+                  assertThat(outcome.state()).isEqualTo(InstallReport.State.UNCHANGED));
+        }
+      }
+      rules.remove(net.pod());
+      assertThat(net.inPod("nft", "list", "ruleset"))
+          .doesNotContain("TAILWATER", "tailwater", "redirect", "reject");
+      assertThat(net.inPod("iptables-legacy-save")).doesNotContain("-A ", "TAILWATER");
+      assertThat(net.inPod("ip6tables-legacy-save")).doesNotContain("-A ", "TAILWATER");
+    }
+  }
+
+  private static NamespaceRules node(NodePlan.Pod... pods) {
+    NodePlan plan = new NodePlan(List.of(pods), List.of("cali+"), Optional.of(133));
+    return new NamespaceRules(NodeRules.of(plan, IpFamily.V4), NodeRules.of(plan, IpFamily.V6));
+  }
+
+  private static NodePlan.Pod pod(String name, CapturePlan plan, String... addresses) {
+    return new NodePlan.Pod(
+        List.of(name), Stream.of(addresses).map(InetAddress::ofLiteral).toList(), plan);
+  }
+}
