@@ -7,6 +7,7 @@ import io.tailwater.agent.control.capture.CaptureConfig;
 import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.iptables.apply.InstallReport;
+import io.tailwater.iptables.apply.PolicyRoutes;
 import io.tailwater.iptables.apply.Processes;
 import io.tailwater.iptables.apply.RuleBackend;
 import io.tailwater.iptables.apply.RulePrograms;
@@ -15,11 +16,13 @@ import io.tailwater.iptables.apply.TrafficRules;
 import io.tailwater.iptables.libc.Errno;
 import io.tailwater.iptables.libc.SyscallException;
 import io.tailwater.iptables.netns.NetnsException;
+import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.CapturePlan;
 import io.tailwater.iptables.rule.Drift;
 import io.tailwater.iptables.rule.EarlierConnections;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.Ipv6;
+import io.tailwater.iptables.rule.NamespaceRules;
 import io.tailwater.iptables.rule.UdpPolicy;
 import java.io.PrintWriter;
 import java.nio.file.Path;
@@ -28,6 +31,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -66,7 +70,10 @@ final class RulesCommand implements Callable<Integer> {
   @Option(
       names = "--netns",
       paramLabel = "PATH",
-      description = "The network namespace, such as /run/netns/ratings.")
+      description = {
+        "The network namespace, such as /run/netns/ratings; with --mode node that of the node",
+        "(default: the one that this command runs in)."
+      })
   private @Nullable Path netns;
 
   @Option(
@@ -81,8 +88,14 @@ final class RulesCommand implements Callable<Integer> {
       description = "auto, iptables-nft, iptables-legacy or nft (default: as configured).")
   private String backend = "";
 
-  @Option(names = "--mode", paramLabel = "MODE", defaultValue = "in-pod", description = "in-pod.")
-  private String mode = "in-pod";
+  @Option(
+      names = "--mode",
+      paramLabel = "MODE",
+      description = {
+        "in-pod, or node: the rules of the node's namespace for the pods that the",
+        "configuration lists (default: as configured)."
+      })
+  private String mode = "";
 
   @Option(names = "--no-dns", description = "Do not capture DNS.")
   private boolean noDns;
@@ -102,11 +115,8 @@ final class RulesCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    if (!mode.equals("in-pod")) {
-      throw usage(
-          mode.equals("node")
-              ? "--mode node is not built yet; write in-pod"
-              : "--mode must be in-pod, not \"" + mode + "\"");
+    if (!List.of("", "in-pod", "node").contains(mode)) {
+      throw usage("--mode must be in-pod or node, not \"" + mode + "\"");
     }
     if (inbound && action != Action.show) {
       throw usage(
@@ -127,16 +137,13 @@ final class RulesCommand implements Callable<Integer> {
       }
       agent = loaded.config();
     }
-    CapturePlan plan = plan(agent);
-    if (action == Action.show) {
-      Optional<RuleBackend> shown = backend.isEmpty() ? configured(agent) : asked;
-      return show(plan, shown.orElse(RuleBackend.IPTABLES_NFT));
-    }
-    if (netns == null) {
-      throw usage("--netns is missing: name the namespace, such as /run/netns/ratings");
-    }
+    boolean onNode =
+        mode.isEmpty()
+            ? agent.filter(a -> a.capture().mode() == CaptureConfig.Mode.NODE).isPresent()
+            : mode.equals("node");
+    Optional<RuleBackend> forced = backend.isEmpty() ? configured(agent) : asked;
     try {
-      return change(plan, netns, backend.isEmpty() ? configured(agent) : asked);
+      return onNode ? onNode(agent, forced) : inPod(agent, forced);
     } catch (NetnsException e) {
       return failed(e, 1);
     } catch (SyscallException e) {
@@ -144,6 +151,69 @@ final class RulesCommand implements Callable<Integer> {
     } catch (RulesException e) {
       return failed(e, lacksSomething(String.valueOf(e.getMessage())) ? 3 : 1);
     }
+  }
+
+  private int inPod(Optional<AgentConfig> agent, Optional<RuleBackend> forced) {
+    NamespaceRules wanted = NamespaceRules.of(plan(agent));
+    if (action == Action.show) {
+      return show(wanted, forced.orElse(RuleBackend.IPTABLES_NFT), "");
+    }
+    if (netns == null) {
+      throw usage("--netns is missing: name the namespace, such as /run/netns/ratings");
+    }
+    TrafficRules rules = rules(forced);
+    try (NetworkNamespace namespace = NetworkNamespace.open(netns)) {
+      return switch (action) {
+        case apply -> report(rules.install(namespace, wanted));
+        case remove -> report(rules.remove(namespace));
+        case verify, show -> drift(netns, rules.verify(namespace, wanted));
+      };
+    }
+  }
+
+  private int onNode(Optional<AgentConfig> agent, Optional<RuleBackend> forced) {
+    Path path = netns == null ? Path.of("/proc/self/ns/net") : netns;
+    if (action == Action.show && agent.isEmpty()) {
+      return show(
+          NamespaceRules.of(NodePods.example(plan(agent))),
+          forced.orElse(RuleBackend.IPTABLES_NFT),
+          PolicyRoutes.NODE.show());
+    }
+    try (NetworkNamespace node = NetworkNamespace.open(path)) {
+      if (action == Action.remove) {
+        TrafficRules rules = rules(forced);
+        InstallReport report = rules.remove(node);
+        PolicyRoutes.NODE.remove(node);
+        return report(report);
+      }
+      AgentConfig listed =
+          agent.orElseThrow(() -> usage("--config is missing: it lists the pods of the node"));
+      NamespaceRules wanted = NamespaceRules.of(NodePods.of(node, listed, plan(agent)));
+      if (action == Action.show) {
+        return show(wanted, forced.orElse(RuleBackend.IPTABLES_NFT), PolicyRoutes.NODE.show());
+      }
+      TrafficRules rules = rules(forced);
+      if (action == Action.apply) {
+        PolicyRoutes.NODE.install(node);
+        return report(rules.install(node, wanted));
+      }
+      List<String> missing = PolicyRoutes.NODE.verify(node);
+      Drift drift = rules.verify(node, wanted);
+      return drift(
+          path,
+          missing.isEmpty()
+              ? drift
+              : drift instanceof Drift.Changed(List<String> lines)
+                  ? new Drift.Changed(both(lines, missing))
+                  : new Drift.Missing(
+                      drift instanceof Drift.Missing(List<String> lines)
+                          ? both(lines, missing)
+                          : missing));
+    }
+  }
+
+  private static List<String> both(List<String> first, List<String> second) {
+    return Stream.concat(first.stream(), second.stream()).toList();
   }
 
   private static boolean lacksSomething(String message) {
@@ -158,14 +228,9 @@ final class RulesCommand implements Callable<Integer> {
     return code;
   }
 
-  private int change(CapturePlan plan, Path namespace, Optional<RuleBackend> forced) {
+  private static TrafficRules rules(Optional<RuleBackend> forced) {
     Processes processes = new Processes();
-    TrafficRules rules = new TrafficRules(RulePrograms.detect(forced, processes), processes);
-    return switch (action) {
-      case apply -> report(rules.install(namespace, plan));
-      case remove -> report(rules.remove(namespace));
-      case verify, show -> drift(namespace, rules.verify(namespace, plan));
-    };
+    return new TrafficRules(RulePrograms.detect(forced, processes), processes);
   }
 
   private static Optional<RuleBackend> configured(Optional<AgentConfig> agent) {
@@ -200,8 +265,8 @@ final class RulesCommand implements Callable<Integer> {
     return inbound ? plan.withInbound(CapturePlan.Inbound.STANDARD) : plan;
   }
 
-  private int show(CapturePlan plan, RuleBackend backend) {
-    String text = TrafficRules.show(plan, backend);
+  private int show(NamespaceRules wanted, RuleBackend backend, String routes) {
+    String text = routes + TrafficRules.show(wanted, backend);
     if (output == OutputFormat.json) {
       out()
           .println(

@@ -177,9 +177,10 @@ final class ConfigKeys {
   static final ConfigKey<CaptureConfig.Mode> CAPTURE_MODE =
       key(
           "capture.mode",
-          Shape.oneOf(words("in-pod", CaptureConfig.Mode.IN_POD), "node"),
+          Shape.oneOf(words("in-pod", CaptureConfig.Mode.IN_POD, "node", CaptureConfig.Mode.NODE)),
           "in-pod",
-          "Where the rules stand.",
+          "Where the rules stand: in the pod's namespace, or in the node's, where no pod can touch"
+              + " them (`docs/capture-modes.md`).",
           c -> c.capture().mode());
   static final ConfigKey<CaptureConfig.Backend> CAPTURE_BACKEND =
       key(
@@ -201,9 +202,10 @@ final class ConfigKeys {
   static final ConfigKey<List<String>> CAPTURE_INTERFACES =
       key(
           "capture.interfaces",
-          Shape.only(List.of(), Shape.autoOr(Shape.listOf(Shape.text("a pattern")))),
+          Shape.autoOr(Shape.listOf(Shape.interfacePattern())),
           "auto",
-          "Node mode, which is not built yet: the pods' interfaces.",
+          "Node mode: `auto`, the node's ends of the pods' interfaces, or patterns like `cali+`:"
+              + " what comes from any other interface that matches is refused.",
           c -> c.capture().interfaces());
   static final ConfigKey<Boolean> CAPTURE_DNS =
       key(

@@ -153,7 +153,18 @@ interface Shape<T> {
         String::valueOf);
   }
 
-  /// `auto`, which reads as 0, or a number of at least 1.
+  /// `auto`, which reads as 0, or a number of at least 1. As rules name interfaces; IFNAMSIZ is 16
+  /// with the final zero.
+  static Shape<String> interfacePattern() {
+    return parsed(
+        "an interface's name, or how it begins, like `cali+`",
+        t ->
+            Optional.of(t)
+                .filter(name ->
+                    name.matches("[A-Za-z0-9_.:@][A-Za-z0-9_.:@-]{0,13}([A-Za-z0-9_.:@-]|\\+)?")),
+        t -> t);
+  }
+
   static Shape<Integer> autoOrInteger() {
     return parsed(
         "`auto` or a whole number of at least 1",

@@ -10,6 +10,7 @@ import io.tailwater.agent.admin.BuildInfo;
 import io.tailwater.agent.config.AgentConfig;
 import io.tailwater.agent.control.allocate.AddressAllocator;
 import io.tailwater.agent.control.allocate.AllocationFile;
+import io.tailwater.agent.control.capture.CaptureConfig;
 import io.tailwater.agent.control.capture.CaptureLoop;
 import io.tailwater.agent.control.capture.ListedPods;
 import io.tailwater.agent.control.capture.PodGuards;
@@ -258,13 +259,15 @@ public final class Agent implements AutoCloseable {
     }
     LOG.info(
         "DNS: {}; inbound: {}",
-        config.capture().dns()
+        config.capture().dns() && config.capture().mode() == CaptureConfig.Mode.IN_POD
             ? "captured, "
                 + (config.dnsProxy().unknownNames() == DnsProxyConfig.UnknownNames.REFUSE
                     ? "unknown names are refused"
                     : "unknown names are forwarded")
             : "not captured",
-        config.capture().inbound() ? "captured, no policy applies to it" : "not captured");
+        config.capture().inbound() && config.capture().mode() == CaptureConfig.Mode.IN_POD
+            ? "captured, no policy applies to it"
+            : "not captured");
   }
 
   /// Without these no pod could be captured, and each would fail with an error of its own.

@@ -7,6 +7,10 @@ import java.util.Map;
 /// What policy needs to know of a client pod. `ips` may be empty until they are found out.
 public record Pod(
     PodRef ref, String serviceAccount, Map<String, String> labels, List<InetAddress> ips) {
+  /// Stands for whoever sends from an address of no captured pod.
+  public static final Pod UNKNOWN =
+      new Pod(new PodRef("unknown", "unknown"), "", Map.of(), List.of());
+
   public Pod {
     labels = Map.copyOf(labels);
     ips = List.copyOf(ips);

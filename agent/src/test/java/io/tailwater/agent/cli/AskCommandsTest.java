@@ -159,7 +159,7 @@ class AskCommandsTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "rules show --mode node",
+        "rules show --mode nodes",
         "rules show --backend pf",
         "rules apply",
         "rules apply --inbound --netns /run/netns/x",

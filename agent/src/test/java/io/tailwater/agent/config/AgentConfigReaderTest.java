@@ -253,8 +253,6 @@ class AgentConfigReaderTest {
   @CsvSource(
       delimiter = ';',
       value = {
-        "capture: {mode: node}; capture.mode",
-        "capture: {interfaces: [eth0]}; capture.interfaces",
         "capture: {onFailure: auto}; capture.onFailure",
         "capture: {onFailure: open}; capture.onFailure",
         "relay: kernel; relay",
@@ -269,6 +267,22 @@ class AgentConfigReaderTest {
     assertThat(loaded.problems().getFirst().kind()).isEqualTo(ConfigProblem.Kind.NOT_BUILT_YET);
     assertThat(loaded.problems().getFirst().key()).isEqualTo(key);
     assertThat(loaded.problems().getFirst().message()).contains("not built yet");
+  }
+
+  @Test
+  void captureOnTheNodeTakesInterfacesOrFindsThem() {
+    AgentConfig config = good("capture: {mode: node, interfaces: [cali+, veth1]}");
+    assertThat(config.capture().mode()).isEqualTo(CaptureConfig.Mode.NODE);
+    assertThat(config.capture().interfaces()).containsExactly("cali+", "veth1");
+    assertThat(good("capture: {mode: node}").capture().interfaces()).isEmpty();
+
+    for (String bad : List.of("'a b'", "a+b", "-x", "abcdefghijklmnop", "'x; drop'")) {
+      assertThat(problems("capture: {mode: node, interfaces: [" + bad + "]}"))
+          .as(bad)
+          .singleElement()
+          .asString()
+          .contains("capture.interfaces[0]");
+    }
   }
 
   @Test

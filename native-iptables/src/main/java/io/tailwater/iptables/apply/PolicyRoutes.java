@@ -47,6 +47,18 @@ public final class PolicyRoutes {
     this.table = table;
   }
 
+  /// What is added, as `ip` would be told.
+  public String show() {
+    StringBuilder text = new StringBuilder();
+    for (String family : List.of("-4", "-6")) {
+      text.append(
+          "# ip %s rule add fwmark %s pref %d lookup %d%n"
+              .formatted(family, mark, preference, table));
+      text.append("# ip %s route add local default dev lo table %d%n".formatted(family, table));
+    }
+    return text.toString();
+  }
+
   /// Adds what is missing, and asks the kernel whether it delivers.
   ///
   /// @throws RulesException with the family, when it cannot be added or another rule comes first

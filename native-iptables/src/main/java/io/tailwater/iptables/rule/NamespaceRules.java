@@ -17,6 +17,11 @@ public record NamespaceRules(RuleSet v4, RuleSet v6) {
         CaptureRules.of(plan, IpFamily.V4), CaptureRules.of(plan, IpFamily.V6));
   }
 
+  /// The rules of the node's namespace.
+  public static NamespaceRules of(NodePlan plan) {
+    return new NamespaceRules(NodeRules.of(plan, IpFamily.V4), NodeRules.of(plan, IpFamily.V6));
+  }
+
   public RuleSet family(IpFamily family) {
     return switch (family) {
       case V4 -> v4;

@@ -1,6 +1,5 @@
 package io.tailwater.agent.control.capture;
 
-import io.tailwater.agent.dataplane.accept.InterceptListener.ListenException;
 import io.tailwater.agent.dataplane.dns.DnsProxy;
 import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.agent.dataplane.flow.Workers;
@@ -31,15 +30,16 @@ import org.slf4j.LoggerFactory;
 /// Brings what is captured to what is wanted, and keeps it there: desired against actual, from
 /// facts.
 ///
-/// Order: listeners first ([Enrolment]), then rules ([RuleKeeper]), so that a pod never meets rules
-/// without a listener; reverse on removal. A pod that fails is tried again, and harms no other. All
-/// state belongs to the one platform thread; [#status] reads a published snapshot.
+/// Order: listeners first, then rules, so that a pod never meets rules without a listener; reverse
+/// on removal. Where both are is the affair of [PodCapture]. A pod that fails is tried again, and
+/// harms no other. All state belongs to the one platform thread; [#status] reads a published
+/// snapshot.
 public final class CaptureLoop implements CapturedPods, AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(CaptureLoop.class);
 
   private final CapturePace pace;
   private final Enrolment enrolment;
-  private final RuleKeeper keeper;
+  private final PodCapture capture;
   private final ProbeKeeper probes;
   private final boolean inbound;
   private final RuleCrew crew = new RuleCrew(Runtime.getRuntime().availableProcessors());
@@ -76,9 +76,25 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       CapturePace pace) {
     this.pace = pace;
     this.enrolment = new Enrolment(transport, workers, routes, dns, guards, config.inbound());
-    this.keeper = new RuleKeeper(config, rules, routes, poller, pace);
+    RuleKeeper keeper = new RuleKeeper(config, rules, routes, poller, pace);
+    this.capture =
+        switch (config.mode()) {
+          case IN_POD -> new InPod(enrolment, keeper);
+          case NODE ->
+              new OnNode(
+                  config,
+                  rules,
+                  keeper,
+                  transport,
+                  workers,
+                  routes,
+                  poller,
+                  guards,
+                  pace,
+                  () -> tasks.add(() -> {}));
+        };
     this.probes = new ProbeKeeper(rules);
-    this.inbound = config.inbound();
+    this.inbound = config.inbound() && config.mode() == CaptureConfig.Mode.IN_POD;
     this.thread = Thread.ofPlatform().name("tailwater-capture").daemon(true).unstarted(this::run);
   }
 
@@ -123,7 +139,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   /// How often rules that had been changed were put back, by how that was noticed: `notified` or
   /// `swept`. Any thread.
   public Map<String, Long> repairs() {
-    return Map.of("notified", keeper.notifiedRepairs(), "swept", keeper.sweptRepairs());
+    return Map.of("notified", capture.notifiedRepairs(), "swept", capture.sweptRepairs());
   }
 
   /// The plan that is in force in a pod, as it was left last. Any thread.
@@ -156,7 +172,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   }
 
   private long untilNext(long now) {
-    long next = nextLookNanos;
+    long next = Math.min(nextLookNanos - now, capture.dueNanos(now) - now) + now;
     for (CapturedPod pod : pods.values()) {
       next = Math.min(next - now, pod.dueNanos(pace) - now) + now;
     }
@@ -164,7 +180,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   }
 
   private void publish() {
-    published = pods.values().stream().map(pod -> pod.status(keeper.noticed(pod))).toList();
+    published = pods.values().stream().map(pod -> pod.status(capture.noticed(pod))).toList();
   }
 
   private void wanted(PodSpec spec) {
@@ -212,9 +228,10 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       probes.keep(pods.values(), now); // ahead of the rules that would capture probes
     }
     crew.each(due, pod -> bringRules(pod, now));
-    if (!inbound && keeper.foundInbound()) {
+    if (!inbound && capture.foundInbound()) {
       probes.remove();
     }
+    capture.bringCommon(due, now);
     due.forEach(pod -> finish(pod, now));
     publish();
   }
@@ -249,20 +266,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
         notThere(pod, now, e);
         return false;
       }
-      keeper.watch(pod, namespace, this::changed);
-      ServedPod served = enrolment.serve(pod, namespace);
-      PodGuard guard = pod.guard;
-      if (guard != null) {
-        guard.watch(pod, namespace, served, () -> changed(pod));
-      }
-      try {
-        enrolment.listen(pod, served);
-      } catch (ListenException e) {
-        if (!keeper.isClosed(served)) {
-          throw e;
-        }
-        pod.failure = e; // without a listener the rules refuse
-      }
+      capture.prepare(pod, namespace, this::changed);
       return true;
     } catch (Exception e) { // Netty throws I/O failures undeclared
       failed(pod, now, e);
@@ -278,9 +282,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       return;
     }
     try {
-      if (keeper.isDue(pod, served, now)) {
-        keeper.bring(pod, namespace, served, now);
-      }
+      capture.bring(pod, namespace, served, now);
     } catch (RuntimeException e) {
       pod.failure = e;
     }
@@ -327,14 +329,8 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
 
   /// Lets go of a pod. `removeRules` is false where its namespace is gone or rules shall stay.
   private void release(CapturedPod pod, boolean removeRules, boolean endConnections) {
-    NetworkNamespace namespace = pod.namespace;
-    if (removeRules && namespace != null) { // also where an agent before us has left some
-      keeper.remove(pod, namespace);
-    } else {
-      keeper.unwatch(pod);
-    }
     ServedPod served = pod.served;
-    enrolment.letGo(pod, endConnections);
+    capture.release(pod, removeRules, endConnections);
     TranslationHold hold = pod.hold;
     if (endConnections || served == null || hold == null) {
       RuleKeeper.holdNoMore(pod);
@@ -421,7 +417,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   }
 
   private boolean allOpen() {
-    return pods.values().stream().allMatch(pod -> keeper.opensOnLeave(pod.served));
+    return pods.values().stream().allMatch(pod -> capture.opensOnLeave(pod.served));
   }
 
   private void departure(Leave how) {
@@ -432,12 +428,9 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       for (CapturedPod pod : pods.values()) {
         try {
           switch (how) {
-            case TO_ANOTHER -> {
-              keeper.unwatch(pod);
-              enrolment.listenNoMore(pod);
-            }
+            case TO_ANOTHER -> capture.handOver(pod);
             case UNINSTALL -> release(pod, true, false);
-            case AS_CONFIGURED -> release(pod, keeper.opensOnLeave(pod.served), false);
+            case AS_CONFIGURED -> release(pod, capture.opensOnLeave(pod.served), false);
           }
         } catch (Exception e) {
           LOG.error("pod {}: it could not be let go of", pod.spec.ref(), e);
@@ -446,6 +439,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       if (how != Leave.TO_ANOTHER) {
         pods.clear();
       }
+      capture.leave(how);
       publish();
       finishEnded();
       closed = true;

@@ -270,7 +270,8 @@ final class RuleKeeper {
     return plan;
   }
 
-  private CapturePlan plan(CapturedPod pod, ServedPod served) {
+  /// What the pod's rules are to be now.
+  CapturePlan plan(CapturedPod pod, ServedPod served) {
     boolean closed = isClosed(served);
     Ipv6 ipv6 = !pod.ipv6Uncapturable ? Ipv6.CAPTURE : closed ? Ipv6.REFUSE : Ipv6.UNTOUCHED;
     UdpPolicy udp =

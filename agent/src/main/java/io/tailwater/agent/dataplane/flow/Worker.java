@@ -10,14 +10,12 @@ import io.tailwater.agent.dataplane.transport.InPodSockets;
 import io.tailwater.agent.dataplane.transport.SocketMaker;
 import io.tailwater.agent.traffic.Direction;
 import io.tailwater.agent.traffic.Pod;
-import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.agent.traffic.Refusal;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.IdentityHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
@@ -29,10 +27,6 @@ public final class Worker {
   /// How often live connections are looked at for idleness and byte counts. Only while there are
   /// any.
   private static final long TICK_SECONDS = 2;
-
-  /// Who dials from an address of no pod that is captured.
-  private static final Pod STRANGER =
-      new Pod(new PodRef("unknown", "unknown"), "", Map.of(), List.of());
 
   private final int number;
   private final EventLoop loop;
@@ -107,7 +101,7 @@ public final class Worker {
 
   /// Whose policy would apply is not known, so that none lets it pass.
   private void refuseStranger(Intercepted accepted) {
-    ConnectionRecord record = record(STRANGER, Direction.OUTBOUND, accepted);
+    ConnectionRecord record = record(Pod.UNKNOWN, Direction.OUTBOUND, accepted);
     stages.observer().accepted(record);
     accepted.socket().reset();
     record.stage("closed");

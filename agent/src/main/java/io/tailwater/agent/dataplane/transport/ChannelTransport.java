@@ -1,11 +1,9 @@
 package io.tailwater.agent.dataplane.transport;
 
 import io.netty.channel.Channel;
-import io.netty.channel.ChannelOption;
 import io.netty.channel.ServerChannel;
 import io.netty.channel.socket.DatagramChannel;
 import io.netty.channel.socket.SocketChannel;
-import io.netty.channel.unix.UnixChannelOption;
 import io.tailwater.agent.traffic.OriginalDst;
 import java.net.Inet4Address;
 import java.net.InetAddress;
@@ -36,15 +34,13 @@ abstract class ChannelTransport implements Transport {
     UnixSocketOptions.mark(socket, mark);
     UnixSocketOptions.keepAlive(socket);
     if (listens) {
-      socket.config().setOption(ChannelOption.SO_REUSEADDR, true);
-      socket.config().setOption(UnixChannelOption.SO_REUSEPORT, true);
+      UnixSocketOptions.shared(socket);
     }
   }
 
   /// Sets the mark and the sharing of the port; NIO has none of it.
   void udpOptions(Channel socket, int mark) {
     UnixSocketOptions.mark(socket, mark);
-    socket.config().setOption(UnixChannelOption.SO_REUSEPORT, true);
   }
 
   @Override

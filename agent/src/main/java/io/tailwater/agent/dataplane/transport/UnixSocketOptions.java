@@ -55,7 +55,19 @@ final class UnixSocketOptions {
   private static final IntegerUnixChannelOption NO_PORT =
       new IntegerUnixChannelOption("IP_BIND_ADDRESS_NO_PORT", SOL_IP, IP_BIND_ADDRESS_NO_PORT);
 
+  /// Netty knows these for listeners of its own class only, and not for those of a chosen family.
+  private static final IntegerUnixChannelOption REUSE_ADDRESS =
+      new IntegerUnixChannelOption("SO_REUSEADDR", SOL_SOCKET, Syscalls.SO_REUSEADDR);
+
+  private static final IntegerUnixChannelOption REUSE_PORT =
+      new IntegerUnixChannelOption("SO_REUSEPORT", SOL_SOCKET, Syscalls.SO_REUSEPORT);
+
   private UnixSocketOptions() {}
+
+  static void shared(Channel listener) {
+    listener.config().setOption(REUSE_ADDRESS, 1);
+    listener.config().setOption(REUSE_PORT, 1);
+  }
 
   static void transparent(Channel socket, StandardProtocolFamily family) {
     socket

@@ -1,0 +1,322 @@
+package io.tailwater.agent.node;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assumptions.assumeThat;
+
+import io.tailwater.agent.dataplane.transport.IoUringTransport;
+import io.tailwater.lab.NeedsRoot;
+import io.tailwater.lab.Place;
+import io.tailwater.lab.Result;
+import io.tailwater.lab.TcpServer;
+import io.tailwater.lab.TcpServer.Behaviour;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/// Capture in the node's namespace: the same answers as in the pods, and nothing that a pod does in
+/// its own namespace gets it out.
+@NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter", "python3"})
+class NodeModeTest {
+  private static final String CLOSED =
+      "capture: {mode: node}\nmesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}\n";
+  private static final String SITE = "en.wikipedia.org";
+
+  private static World world;
+  private static Path policies;
+
+  @BeforeAll
+  static void build() {
+    world = World.build();
+    policies = world.policies(MainJobTest.POLICIES);
+    TcpServer digest = TcpServer.start(world.lab, world.web, Map.of(25, Behaviour.DIGEST));
+    assertThat(digest.process().isAlive()).isTrue();
+  }
+
+  @AfterAll
+  static void remove() {
+    if (world != null) {
+      world.close();
+    }
+  }
+
+  @AfterEach
+  void nothingIsLeft() {
+    Result removed =
+        RunningAgent.once(
+            world, "rules", "remove", "--mode", "node", "--netns", "/proc/self/ns/net");
+    assertThat(removed.exit()).as(removed.stdout() + removed.stderr()).isZero();
+    assertThat(nodeRules()).doesNotContain("TAILWATER").doesNotContain("tailwater");
+    assertThat(routes()).doesNotContain("0x200");
+  }
+
+  private static String nodeRules() {
+    return world
+        .lab
+        .exec(
+            world.lab.node(),
+            "sh",
+            "-c",
+            "iptables-nft-save; ip6tables-nft-save; iptables-legacy-save; nft list ruleset")
+        .stdout();
+  }
+
+  private static String routes() {
+    return world
+        .lab
+        .exec(
+            world.lab.node(),
+            "sh",
+            "-c",
+            "ip rule; ip -6 rule; ip route show table 133; ip -6 route show table 133; true")
+        .stdout();
+  }
+
+  private static void arrives(RunningAgent agent, Place pod, String dialled) {
+    Result curl = world.curlVia(pod, SITE, dialled);
+    assertThat(curl.exit()).as("%s\n%s", curl.stderr(), agent.log()).isZero();
+    assertThat(curl.stdout()).contains("host=" + SITE).endsWith("200\n");
+    assertThat(pod.addresses())
+        .as("the server sees the pod itself")
+        .contains(curl.stdout().replaceFirst("(?s).*client=(\\S+).*", "$1"));
+  }
+
+  private static void isRefused(Place pod, String site, String address) {
+    Result curl = world.curlVia(pod, site, address);
+    assertThat(curl.exit()).as(curl.stdout() + curl.stderr()).isIn(7, 28, 35, 52, 56);
+    assertThat(curl.stdout()).doesNotContain("host=");
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "epoll, splice, iptables-nft",
+    "epoll, copy, iptables-legacy",
+    "epoll, splice, nft",
+    "io_uring, auto, iptables-nft",
+    "io_uring, auto, nft"
+  })
+  void carriesNamesBytesAndRefusals(String transport, String relay, String backend)
+      throws Exception {
+    if (transport.equals("io_uring")) {
+      assumeThat(IoUringTransport.unavailable()).isEmpty();
+    }
+    Path configuration =
+        world.configuration(
+            policies,
+            "transport: %s\nrelay: %s\n%s"
+                .formatted(
+                    transport,
+                    relay,
+                    CLOSED.replace("mode: node", "mode: node, backend: " + backend)));
+    try (RunningAgent agent = RunningAgent.start(world, configuration)) {
+      for (Place pod : List.of(world.ratings, world.reviews)) {
+        arrives(agent, pod, World.DECOY);
+        arrives(agent, pod, World.DECOY_6);
+      }
+      assertThat(agent.awaitAccess("sni=\"" + SITE + "\"", "original_dst=" + World.DECOY + ":443"))
+          .contains("src.workload=\"ratings-v1\"")
+          .contains("grade=\"" + (relay.equals("splice") ? "splice" : "copy") + "\"");
+      for (String address : new String[] {World.v4("example.org"), World.v6("example.org")}) {
+        Result refused = world.curlVia(world.ratings, "example.org", address);
+        assertThat(refused.stderr()).containsIgnoringCase("reset");
+      }
+
+      byte[] bytes = new byte[10_000_000];
+      new Random(1).nextBytes(bytes);
+      String sum = HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
+      try (PodSocket client = PodSocket.connect(world.ratings, World.v4("example.org"), 25)) {
+        client.send(bytes).shutdownOutput();
+        assertThat(client.readLine(Duration.ofSeconds(20))).isEqualTo(bytes.length + " " + sum);
+        assertThat(client.end(Duration.ofSeconds(10))).isEqualTo(PodSocket.End.CLOSED);
+      }
+      assertThat(world.lab.exec(world.ratings, "iptables-save").stdout())
+          .as("nothing of ours is in the pod")
+          .doesNotContain("TAILWATER");
+      assertThat(RunningAgent.once(world, "drain", "--uninstall").exit()).isZero();
+      World.await(
+          () -> "the rules are gone\n" + agent.log() + nodeRules(),
+          () ->
+              !nodeRules().contains("TAILWATER")
+                  && !nodeRules().contains("tailwater")
+                  && !routes().contains("0x200"));
+    }
+    Result free = world.curlVia(world.ratings, "example.org", World.v4("example.org"));
+    assertThat(free.stdout()).contains("host=example.org");
+  }
+
+  @Test
+  void nothingThatThePodDoesInItsNamespaceLetsItOut() {
+    try (RunningAgent agent = RunningAgent.start(world, world.configuration(policies, CLOSED))) {
+      String address = World.v4("example.org");
+      isRefused(world.ratings, "example.org", address);
+
+      String tricks =
+          """
+          nft flush ruleset
+          iptables-legacy -F; iptables-legacy -t nat -F; iptables-legacy -t mangle -F
+          ip rule add fwmark 1337 lookup main pref 1
+          ip rule add from all lookup main pref 2
+          ip route replace 198.51.100.30/32 via 10.244.0.1 dev eth0 table main
+          ip neigh flush all
+          sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0
+          """;
+      world.lab.exec(world.ratings, "sh", "-c", tricks);
+      isRefused(world.ratings, "example.org", address);
+      isRefused(world.ratings, "example.org", World.v6("example.org"));
+      for (String mark : List.of("0x539", "0x538", "0x200", "0x800", "0xffffffff")) {
+        assertThat(connect(world.ratings, "", mark, address, 443))
+            .as("with mark " + mark)
+            .doesNotContain("ESCAPED");
+      }
+      arrives(agent, world.ratings, World.DECOY);
+    }
+  }
+
+  @Test
+  void aFalseSourceIsDroppedEvenIfItIsAnotherPodsOrRoutedBack() {
+    try (RunningAgent agent = RunningAgent.start(world, world.configuration(policies, CLOSED))) {
+      for (String source : List.of("10.244.0.77", world.reviews.v4())) {
+        world.lab.exec(world.ratings, "ip", "addr", "add", source + "/32", "dev", "eth0");
+        assertThat(connect(world.ratings, source, "0", World.v4(SITE), 443))
+            .as("from " + source)
+            .doesNotContain("ESCAPED")
+            .contains("timed out");
+        world.lab.exec(world.ratings, "ip", "addr", "del", source + "/32", "dev", "eth0");
+      }
+      agent.awaitAccess("unknown_source", "10.244.0.77");
+      arrives(agent, world.ratings, World.DECOY);
+    }
+  }
+
+  @Test
+  void serversInPodsAnswerAndOtherPodsAreLeftAlone() {
+    Place other = world.lab.addPod("other");
+    TcpServer inPod = TcpServer.start(world.lab, world.reviews, Map.of(8080, Behaviour.BANNER));
+    assertThat(inPod.process().isAlive()).isTrue();
+    try (RunningAgent agent = RunningAgent.start(world, world.configuration(policies, CLOSED))) {
+      for (Place client : List.of(other, world.web, world.lab.node())) {
+        assertThat(world.greet(client, world.reviews.v4(), 8080).stdout())
+            .as("from " + client.name())
+            .contains("220 lab ready");
+      }
+      assertThat(world.curlVia(other, "example.org", World.v4("example.org")).stdout())
+          .as("a pod that is not captured reaches everything")
+          .contains("host=example.org");
+      assertThat(world.greet(world.ratings, world.reviews.v4(), 8080).stdout())
+          .as("a captured one only what its policy knows")
+          .doesNotContain("220");
+      assertThat(agent.awaitAccess("original_dst=" + world.reviews.v4() + ":8080"))
+          .contains("connection_closed");
+    }
+  }
+
+  @Test
+  void podsReachEachOtherAndTheNodeThroughTheAgentWhereThePolicyIsOpen() {
+    TcpServer inPod = TcpServer.start(world.lab, world.reviews, Map.of(8081, Behaviour.BANNER));
+    TcpServer onNode = TcpServer.start(world.lab, world.lab.node(), Map.of(8082, Behaviour.BANNER));
+    assertThat(inPod.process().isAlive() && onNode.process().isAlive()).isTrue();
+    Path configuration = world.configuration(policies, "capture: {mode: node}\n");
+    try (RunningAgent agent = RunningAgent.start(world, configuration)) {
+      assertThat(world.greet(world.ratings, world.reviews.v4(), 8081).stdout())
+          .as(agent.log())
+          .contains("220 lab ready");
+      assertThat(world.greet(world.ratings, world.reviews.v6(), 8081).stdout())
+          .as(agent.log())
+          .contains("220 lab ready");
+      assertThat(world.greet(world.ratings, "10.244.0.1", 8082).stdout())
+          .as(agent.log())
+          .contains("220 lab ready");
+      World.await(inPod::output, () -> inPod.output().contains("/" + world.ratings.v4() + ":"));
+      World.await(onNode::output, () -> onNode.output().contains("/" + world.ratings.v4() + ":"));
+      agent.awaitAccess("original_dst=10.244.0.1:8082", "connection complete");
+    }
+  }
+
+  @Test
+  void anAgentThatEndsLeavesThePodsClosedAndTheNextOneTakesOver() {
+    Path configuration = world.configuration(policies, CLOSED);
+    try (RunningAgent agent = RunningAgent.start(world, configuration)) {
+      arrives(agent, world.ratings, World.DECOY);
+      assertThat(agent.stop()).as(agent.log()).isZero();
+    }
+    assertThat(nodeRules()).contains("TPROXY --on-port 15001");
+    isRefused(world.ratings, SITE, World.v4(SITE));
+
+    try (RunningAgent next = RunningAgent.start(world, configuration)) {
+      arrives(next, world.ratings, World.DECOY);
+      next.process().signal("KILL");
+      next.process().awaitExit(Duration.ofSeconds(10));
+      isRefused(world.ratings, SITE, World.v4(SITE));
+    }
+    try (RunningAgent last = RunningAgent.start(world, configuration)) {
+      arrives(last, world.ratings, World.DECOY);
+    }
+  }
+
+  @Test
+  void rulesAndRoutesThatSomebodyTakesAwayAreBackAndNothingPassesMeanwhile() {
+    try (RunningAgent agent = RunningAgent.start(world, world.configuration(policies, CLOSED))) {
+      Place node = world.lab.node();
+      world.lab.exec(node, "sh", "-c", "ip rule del pref 32; ip route flush table 133").orThrow();
+      isRefused(world.ratings, "example.org", World.v4("example.org"));
+      world.lab.exec(node, "iptables-nft", "-t", "mangle", "-F", "TAILWATER_PRERT").orThrow();
+      World.await(
+          () -> "put back\n" + agent.log() + nodeRules(),
+          () ->
+              nodeRules().contains("-A TAILWATER_PRERT -i veth1 -j TAILWATER_POD_veth1")
+                  && routes().contains("0x200/0x200 lookup 133"));
+      arrives(agent, world.ratings, World.DECOY);
+    }
+  }
+
+  @Test
+  void strangersOnMatchingInterfacesAreRefused() {
+    Place stranger = world.lab.addPod("stranger");
+    // The lab's outside world has such names too, so the stranger's is given whole.
+    String name =
+        world
+            .lab
+            .exec(world.lab.node(), "ip", "-o", "route", "get", stranger.v4())
+            .stdout()
+            .replaceFirst("(?s).* dev (\\S+) .*", "$1");
+    Path configuration =
+        world.configuration(
+            policies,
+            CLOSED.replace("mode: node", "mode: node, interfaces: [veth1, veth2, " + name + "]"));
+    try (RunningAgent agent = RunningAgent.start(world, configuration)) {
+      assertThat(connect(stranger, "", "0", World.v4(SITE), 443)).contains("timed out");
+      assertThat(agent.process().isAlive()).isTrue();
+    }
+  }
+
+  /// Connects from an address, with a mark, and says what came of it.
+  private static String connect(Place pod, String source, String mark, String address, int port) {
+    String script =
+        """
+        import socket, sys
+        s = socket.socket()
+        s.settimeout(3)
+        try:
+          s.setsockopt(1, 36, int(sys.argv[2], 16) & 0xffffffff if int(sys.argv[2], 16) < 2**31 else int(sys.argv[2], 16) - 2**32)
+          if sys.argv[1]: s.bind((sys.argv[1], 0))
+          s.connect((sys.argv[3], int(sys.argv[4])))
+          s.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n')
+          print('ESCAPED' if s.recv(100) else 'ended')
+        except Exception as e:
+          print(e)
+        """;
+    return world
+        .lab
+        .exec(pod, "python3", "-c", script, source, mark, address, Integer.toString(port))
+        .stdout();
+  }
+}
