@@ -295,6 +295,13 @@ public final class AgentConfigReader {
               "is not a loopback address, and the admin pages have no password"));
     }
     samePorts(file);
+    if (get(ConfigKeys.CAPTURE_INBOUND)
+        && get(ConfigKeys.CAPTURE_MODE) == CaptureConfig.Mode.NODE) {
+      error(
+          ConfigKeys.CAPTURE_INBOUND,
+          file,
+          "is for capture.mode in-pod; in mode node inbound connections are not captured yet");
+    }
     Set<PodRef> seen = new HashSet<>();
     Set<String> namespaces = new HashSet<>();
     for (PodEntry entry : get(ConfigKeys.PODS)) {

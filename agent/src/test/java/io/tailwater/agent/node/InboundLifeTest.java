@@ -68,6 +68,23 @@ class InboundLifeTest {
   }
 
   @Test
+  void aNewAgentTakesOverAndWhatIsOpenStays() {
+    Path configuration = configuration(INBOUND);
+    try (RunningAgent first = RunningAgent.start(world, configuration);
+        PodServer server = PodServer.listen(world.ratings, 8080);
+        PodSocket client = PodSocket.connect(world.web, world.ratings.v4(), 8080);
+        PodServer.Session session = server.accept();
+        RunningAgent second = RunningAgent.start(world, configuration)) {
+      reach(server);
+      probe(server);
+      session.send("still here\n");
+      assertThat(client.readLine(Duration.ofSeconds(10))).isEqualTo("still here");
+      assertThat(first.process().isAlive()).isTrue();
+      assertThat(second.process().isAlive()).isTrue();
+    }
+  }
+
+  @Test
   void rulesOfTheNodeThatSomebodyFlushesComeBack() {
     try (RunningAgent agent = RunningAgent.start(world, configuration(INBOUND));
         PodServer server = PodServer.listen(world.ratings, 8080)) {

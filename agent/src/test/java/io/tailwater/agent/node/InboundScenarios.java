@@ -105,6 +105,34 @@ abstract class InboundScenarios {
 
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
+  void aClientsPortAndTheAgentsMayBeTheSame(boolean six) {
+    String file = "/proc/sys/net/ipv4/ip_local_port_range";
+    String usual = world.lab.exec(world.ratings, "cat", file).stdout().strip();
+    // The agent can only choose between the two ports that the client has itself.
+    write(file, "40001 40002");
+    String pod = address(world.ratings, six);
+    try (PodServer server = PodServer.listen(world.ratings, 8087);
+        PodSocket first = PodSocket.connectFrom(world.web, 40001, pod, 8087);
+        PodServer.Session firstSession = server.accept();
+        PodSocket second = PodSocket.connectFrom(world.web, 40002, pod, 8087);
+        PodServer.Session secondSession = server.accept()) {
+      firstSession.send("one\n");
+      secondSession.send("two\n");
+      assertThat(first.readLine(SOON)).isEqualTo("one");
+      assertThat(second.readLine(SOON)).isEqualTo("two");
+      assertThat(firstSession.client().getPort()).isBetween(40001, 40002);
+    } finally {
+      write(file, usual);
+    }
+  }
+
+  private void write(String file, String text) {
+    assertThat(world.lab.exec(world.ratings, "sh", "-c", "echo " + text + " > " + file).exit())
+        .isZero();
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
   void aClientMeetsAResetWhereNobodyListens(boolean six) {
     try (PodSocket client = PodSocket.connect(world.web, address(world.ratings, six), 8199)) {
       assertThat(client.end(SOON)).isEqualTo(End.RESET);

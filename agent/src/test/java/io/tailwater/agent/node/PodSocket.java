@@ -43,6 +43,19 @@ final class PodSocket implements AutoCloseable {
     }
   }
 
+  /// The same from a port of the test's choice.
+  static PodSocket connectFrom(Place pod, int own, String address, int port) {
+    try (NetworkNamespace namespace = NetworkNamespace.open(pod.path())) {
+      InetSocketAddress to = new InetSocketAddress(InetAddress.ofLiteral(address), port);
+      SocketChannel channel = namespace.call(() -> SocketChannel.open());
+      channel.setOption(StandardSocketOptions.SO_REUSEADDR, true);
+      channel.bind(new InetSocketAddress(own)).connect(to);
+      return new PodSocket(channel);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
   /// Where it stands.
   InetSocketAddress localAddress() {
     try {
