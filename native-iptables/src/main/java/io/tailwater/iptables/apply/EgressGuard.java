@@ -30,6 +30,11 @@ import java.util.stream.Collectors;
 public final class EgressGuard {
   static final String TABLE = "tailwater-guard";
 
+  /// What it takes.
+  static final String NEEDED =
+      "Needed are Linux 5.16 with CONFIG_NETFILTER_EGRESS and CONFIG_IP_ROUTE_CLASSID, and nft"
+          + " 1.0.1";
+
   /// An interface may go between our look and our transaction; then we look again.
   private static final int ATTEMPTS = 3;
 
@@ -68,8 +73,8 @@ public final class EgressGuard {
             namespace.path()
                 + ": frames of packet sockets cannot be stopped here: nft: "
                 + result.complaint()
-                + ". Linux 5.16 with CONFIG_NETFILTER_EGRESS and CONFIG_IP_ROUTE_CLASSID is needed,"
-                + " and nft 1.0.1");
+                + ". "
+                + NEEDED);
       }
     }
   }

@@ -3,10 +3,13 @@ package io.tailwater.iptables.apply;
 import io.tailwater.iptables.apply.CommandRunner.CommandException;
 import io.tailwater.iptables.apply.CommandRunner.Result;
 import io.tailwater.iptables.apply.Preflight.Finding;
+import io.tailwater.iptables.netlink.Interfaces.Interface;
+import io.tailwater.iptables.netlink.PacketLog;
 import io.tailwater.iptables.rule.CapturePlan;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.Ipv6;
 import io.tailwater.iptables.rule.NamespaceRules;
+import io.tailwater.iptables.rule.Strictness;
 import io.tailwater.iptables.rule.UdpPolicy;
 import java.util.ArrayList;
 import java.util.List;
@@ -25,7 +28,14 @@ final class RuleTrials {
   /// lacks for later.
   List<Finding> run(RulePrograms programs) {
     List<Finding> findings = new ArrayList<>();
-    CapturePlan plan = CapturePlan.egress().withUdp(UdpPolicy.QUIC);
+    CapturePlan plan =
+        CapturePlan.egress()
+            .withUdp(UdpPolicy.QUIC)
+            .withStrictness(
+                Strictness.NONE
+                    .withClosed(true)
+                    .withKnownProtocolsOnly(true)
+                    .withLog(PacketLog.GROUP));
     findings.add(tried("capture of IPv4", programs, plan, IpFamily.V4));
     Finding v6 = tried("capture of IPv6", programs, plan, IpFamily.V6);
     if (v6.state() == Finding.State.OK) {
@@ -36,6 +46,7 @@ final class RuleTrials {
               v6.what(), v6.found(), "IPv6 can only be refused, not captured. " + v6.whatToDo()));
       findings.add(tried("refusal of IPv6", programs, plan.withIpv6(Ipv6.REFUSE), IpFamily.V6));
     }
+    findings.add(guard(plan));
     for (RuleBackend other : RuleBackend.values()) {
       if (other != programs.backend()) {
         findings.add(other(other));
@@ -46,6 +57,26 @@ final class RuleTrials {
     }
     RulePrograms.named(RuleBackend.NFT).ifPresent(nft -> findings.add(queue(nft)));
     return findings;
+  }
+
+  /// Whatever keeps the rules: only nf_tables stands at an interface's egress.
+  private Finding guard(CapturePlan plan) {
+    String what = "guard against packet sockets";
+    String todo =
+        EgressGuard.NEEDED
+            + "; without it a pod's process with CAP_NET_RAW can send past the rules: take that"
+            + " capability from pods";
+    try {
+      Result result =
+          runner.run(
+              List.of("unshare", "--net", "--", "nft", "-f", "-"),
+              EgressGuard.script(List.of(new Interface(1, "lo", false)), plan));
+      return result.succeeded()
+          ? Finding.ok(what, "works")
+          : Finding.warning(what, result.complaint(), todo);
+    } catch (CommandException e) {
+      return Finding.warning(what, e.getMessage(), todo);
+    }
   }
 
   /// Not needed, so never a complaint: what `backend:` could be set to here.
@@ -118,14 +149,16 @@ final class RuleTrials {
       case IPTABLES_LEGACY ->
           "Load the kernel modules "
               + (v4 ? "iptable_nat, iptable_filter" : "ip6table_nat, ip6table_filter")
-              + ", nf_conntrack, xt_REDIRECT, xt_mark and "
+              + ", nf_conntrack, xt_REDIRECT, xt_NFLOG, xt_mark, xt_connmark, xt_addrtype, xt_limit"
+              + " and "
               + (v4 ? "ipt_REJECT" : "ip6t_REJECT");
       case IPTABLES_NFT ->
           "Load the kernel modules nf_tables, nft_compat, nft_chain_nat, nf_conntrack, xt_REDIRECT,"
-              + " xt_mark and "
+              + " xt_NFLOG, xt_mark, xt_connmark, xt_addrtype, xt_limit and "
               + (v4 ? "ipt_REJECT" : "ip6t_REJECT");
       case NFT ->
-          "Load the kernel modules nf_tables, nft_chain_nat, nft_redir, nft_ct and nft_reject_inet";
+          "Load the kernel modules nf_tables, nft_chain_nat, nft_redir, nft_ct, nft_log, nft_limit,"
+              + " nft_fib_inet and nft_reject_inet";
     };
   }
 }

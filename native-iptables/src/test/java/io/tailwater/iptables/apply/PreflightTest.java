@@ -117,6 +117,21 @@ class PreflightTest {
     assertThat(of(findings, "refusal of IPv6").state()).isEqualTo(State.OK);
   }
 
+  @Test
+  void kernelWithoutEgressHookIsWarnedOf() throws IOException {
+    machine("000001ffffffffff", "0", "32768\t60999", "1048576");
+    CommandRunner noEgress =
+        (command, input, environment) ->
+            input.contains("hook egress")
+                ? new Result(1, "", "Error: Could not process rule: Operation not supported\n")
+                : WORKING.run(command, input, environment);
+
+    Finding guard = of(preflight(noEgress), "guard against packet sockets");
+
+    assertThat(guard.state()).isEqualTo(State.WARNING);
+    assertThat(guard.whatToDo()).contains("CONFIG_NETFILTER_EGRESS", "CAP_NET_RAW");
+  }
+
   @NeedsRoot
   @Test
   void thisMachineCanCapture() {
@@ -124,6 +139,7 @@ class PreflightTest {
 
     assertThat(findings).extracting(Finding::state).doesNotContain(State.MISSING);
     assertThat(of(findings, "capture of IPv6").found()).isEqualTo("works");
+    assertThat(of(findings, "guard against packet sockets").found()).isEqualTo("works");
     assertThat(of(findings, "local ports").found())
         .matches("net.ipv4.ip_local_port_range=\\d+ \\d+.*");
   }

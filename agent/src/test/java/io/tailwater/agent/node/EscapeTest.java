@@ -1,0 +1,337 @@
+package io.tailwater.agent.node;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.tailwater.lab.NeedsRoot;
+import io.tailwater.lab.Place;
+import io.tailwater.lab.Result;
+import io.tailwater.lab.Running;
+import io.tailwater.lab.TcpServer;
+import io.tailwater.lab.TcpServer.Behaviour;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/// Every way out of a captured pod that we know of, tried by a foreign program (`escape.py`) with
+/// root's capabilities in the pod's namespace. Each attempt is recorded, and nothing arrives at its
+/// destination: an address outside that counts whatever comes.
+@NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter", "nft", "python3"})
+@Timeout(300)
+class EscapeTest {
+  private static final String SCRIPT =
+      Path.of("src/test/python/escape.py").toAbsolutePath().toString();
+  private static final Duration LIMIT = Duration.ofSeconds(60);
+
+  /// How, and the reason that it is recorded with.
+  private static final List<List<String>> ATTEMPTS =
+      List.of(
+          List.of("mark", "mark"),
+          List.of("mark6", "mark"),
+          List.of("mark-udp", "mark"),
+          List.of("every-mark", "mark"),
+          List.of("prepare", "uncaptured"),
+          List.of("answer", "uncaptured"),
+          List.of("false-route", "uncaptured"),
+          List.of("fragments", "uncaptured"),
+          List.of("flags", "uncaptured"),
+          List.of("raw", "uncaptured"),
+          List.of("extension-headers", "udp"),
+          List.of("spoofed", "udp"),
+          List.of("icmp", "icmp"),
+          List.of("protocols", "protocol"),
+          List.of("udp", "udp"),
+          List.of("udp6", "udp"),
+          List.of("quic", "udp"),
+          List.of("quic6", "udp"),
+          List.of("other-dns", "udp"),
+          List.of("frames", "packet_socket"),
+          List.of("connect", "connection_closed"),
+          List.of("connect6", "connection_closed"),
+          List.of("fast-open", "connection_closed"),
+          List.of("metadata", "connection_closed"),
+          List.of("metadata6", "connection_closed"));
+
+  private static World world;
+  private static Place outside;
+
+  @BeforeAll
+  static void build() {
+    world = World.build();
+    outside = world.lab.place("decoy");
+    // Neighbour discovery is the network's, not the pod's.
+    at(
+        outside,
+        "nft 'table inet seen { chain every { type filter hook prerouting priority -300;"
+            + " iifname lo accept; icmpv6 type { 133, 134, 135, 136, 143 } accept; ip6 daddr"
+            + " ff02::/16 accept; meta nfproto { ipv4, ipv6 } counter; }; }'");
+  }
+
+  @AfterAll
+  static void remove() {
+    if (world != null) {
+      world.close();
+    }
+  }
+
+  private static Result at(Place place, String command) {
+    Result result = world.lab.exec(place, "sh", "-c", command);
+    assertThat(result.ok()).as(command + ": " + result.stderr()).isTrue();
+    return result;
+  }
+
+  private static List<String> escape(String how) {
+    Place pod = world.ratings;
+    return List.of("python3", SCRIPT, how, pod.v4(), pod.v6(), World.DECOY, World.DECOY_6);
+  }
+
+  private static Result attempt(String how) {
+    return world.lab.exec(world.ratings, LIMIT, escape(how));
+  }
+
+  private static String arrived() {
+    return at(outside, "nft list chain inet seen every | grep -o 'packets [0-9]*'").stdout();
+  }
+
+  private static RunningAgent start(String backend, String mode, String udp) {
+    return RunningAgent.start(
+        world,
+        world.configuration(
+            world.policies(MainJobTest.POLICIES),
+            "mesh: {outboundTrafficPolicy: {mode: "
+                + mode
+                + "}}\ncapture: {backend: "
+                + backend
+                + ", udp: "
+                + udp
+                + "}\n"));
+  }
+
+  private static void stop(RunningAgent agent) {
+    RunningAgent.once(world, "drain", "--uninstall");
+    agent.close();
+    for (Place pod : List.of(world.ratings, world.reviews)) {
+      RunningAgent.once(world, "rules", "remove", "--netns", pod.path().toString());
+    }
+  }
+
+  private static boolean denied(RunningAgent agent, String reason, long more) {
+    return denials(agent, reason) > more;
+  }
+
+  private static long denials(RunningAgent agent, String reason) {
+    return number(agent, "tailwater_denials_total{namespace=\"default\",reason=\"" + reason + "\"");
+  }
+
+  private static long number(RunningAgent agent, String metric) {
+    return agent
+        .page("15020/metrics")
+        .stdout()
+        .lines()
+        .filter(line -> line.startsWith(metric))
+        .mapToLong(line -> (long) Double.parseDouble(line.substring(line.lastIndexOf(' ') + 1)))
+        .sum();
+  }
+
+  private static void reachesWhatIsAllowed() {
+    Result curl = world.curlViaDecoy(world.ratings, "en.wikipedia.org");
+    assertThat(curl.stdout()).as(curl.stderr()).endsWith("200\n");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"iptables-nft", "iptables-legacy", "nft"})
+  void noAttemptArrivesAndEachIsRecorded(String backend) {
+    RunningAgent agent = start(backend, "REGISTRY_ONLY", "all");
+    try {
+      reachesWhatIsAllowed(); // and finds the gateway's address, which frames need
+      assertThat(agent.page("15000/pods?format=json").stdout()).contains("\"guard\": \"on\"");
+      String before = arrived();
+      List<String> unseen = new ArrayList<>();
+      for (List<String> attempt : ATTEMPTS) {
+        String reason = attempt.getLast();
+        long known = denials(agent, reason);
+        Result result = attempt(attempt.getFirst());
+        assertThat(arrived())
+            .as("%s: %s", attempt, result.stdout() + result.stderr())
+            .isEqualTo(before);
+        long deadline = System.nanoTime() + Duration.ofSeconds(6).toNanos();
+        while (!denied(agent, reason, known) && System.nanoTime() < deadline) {
+          Thread.onSpinWait();
+        }
+        if (!denied(agent, reason, known)) {
+          unseen.add(attempt + ": " + result.stdout() + result.stderr());
+        }
+      }
+      assertThat(unseen).isEmpty();
+      for (String captured : List.of("dns", "dns-tcp")) {
+        attempt(captured);
+        assertThat(arrived()).as(captured).isEqualTo(before);
+      }
+      // The access log tells ten refusals a minute for each pod and address; these were the first.
+      agent.awaitAccess("reason=\"mark\"", "src.workload=\"ratings-v1\"", World.DECOY + ":443");
+      assertThat(agent.page("15000/denials").stdout())
+          .contains("packet_socket", "uncaptured", "protocol", "icmp", "mark", "udp");
+      reachesWhatIsAllowed();
+    } finally {
+      stop(agent);
+    }
+  }
+
+  @Test
+  void agentsOwnPortsAreNotReachedFromThePod() {
+    RunningAgent agent = start("auto", "REGISTRY_ONLY", "all");
+    try {
+      String node =
+          world
+              .lab
+              .exec(world.ratings, "sh", "-c", "ip route show default | cut -d' ' -f3")
+              .stdout()
+              .strip();
+      for (String port : List.of("15000", "15020", "15021")) {
+        Result curl = world.curl(world.ratings, "http://" + node + ":" + port + "/");
+        assertThat(curl.stdout()).as(port).doesNotContain("200");
+        Result local = world.curl(world.ratings, "http://127.0.0.1:" + port + "/");
+        assertThat(local.exit()).as("nobody listens on " + port + " in the pod").isEqualTo(7);
+      }
+      Result direct = world.curl(world.ratings, "http://127.0.0.1:15001/");
+      assertThat(direct.ok()).isFalse();
+      agent.awaitAccess("reason=\"direct_hit\"");
+    } finally {
+      stop(agent);
+    }
+  }
+
+  @Test
+  void markCannotBeReadFromPackets() throws Exception {
+    RunningAgent agent = start("iptables-nft", "REGISTRY_ONLY", "all");
+    try {
+      Running reader = world.lab.start(world.ratings, escape("read-mark").toArray(String[]::new));
+      reader.awaitOutput("listening", LIMIT);
+      for (int i = 0; i < 5; i++) {
+        reachesWhatIsAllowed();
+      }
+      reader.awaitOutput("read ", LIMIT);
+      assertThat(reader.output()).contains("read 0x0");
+      try (Stream<Path> files =
+          Files.list(agent.configuration().resolveSibling("state").resolve("marks"))) {
+        List<Path> marks = files.toList();
+        assertThat(marks).hasSize(2);
+        for (Path mark : marks) {
+          assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(mark)))
+              .isEqualTo("rw-------");
+        }
+      }
+    } finally {
+      stop(agent);
+    }
+  }
+
+  @Test
+  void guessedMarkIsReplacedAndLiveConnectionsGoOn() throws Exception {
+    RunningAgent agent = start("iptables-nft", "ALLOW_ANY", "auto");
+    try (TcpServer _ = TcpServer.start(world.lab, world.web, Map.of(2525, Behaviour.ECHO));
+        Load load = Load.start(world.ratings, World.v4("example.org"), 2525, 4, 2, 5)) {
+      World.await(() -> "lines", () -> load.keptLines() > 50 && load.freshLines() > 20);
+      String rules = marksInForce();
+      Running flood = world.lab.start(world.ratings, escape("flood").toArray(String[]::new));
+      long deadline = System.nanoTime() + Duration.ofSeconds(60).toNanos();
+      while (number(agent, "tailwater_mark_replacements_total") == 0
+          && System.nanoTime() < deadline) {
+        Thread.sleep(200);
+      }
+      assertThat(number(agent, "tailwater_mark_replacements_total"))
+          .as(agent.log() + agent.page("15020/metrics").stdout() + flood.output())
+          .isPositive();
+      World.await(
+          () -> "another mark only: " + marksInForce() + " was " + rules,
+          () -> !marksInForce().contains(rules) && marksInForce().lines().count() == 1);
+      flood.signal("TERM");
+      assertThat(number(agent, "tailwater_wrong_marks_total{outcome=\"captured\""))
+          .isGreaterThan(1000);
+      long kept = load.keptLines();
+      long fresh = load.freshLines();
+      World.await(
+          () -> "more lines", () -> load.keptLines() > kept + 50 && load.freshLines() > fresh + 20);
+      assertThat(load.keptFailures()).isEmpty();
+      // The flood takes source ports by the thousand; a new connection may meet one of them.
+      assertThat(load.freshFailures())
+          .as(() -> agent.log() + agent.accessLines(":2525", "error=").toList())
+          .hasSizeLessThan((int) (load.freshLines() / 100) + 1);
+    } finally {
+      stop(agent);
+    }
+  }
+
+  /// The marks that nat lets past.
+  private static String marksInForce() {
+    return at(
+            world.ratings,
+            "iptables-nft-save -t nat | grep -o 'mark --mark 0x[0-9a-f]* -j RETURN' | cut -d' ' -f3"
+                + " || true")
+        .stdout()
+        .strip();
+  }
+
+  @Test
+  void openPodIsCapturedHoweverItPretends() {
+    RunningAgent agent = start("iptables-nft", "ALLOW_ANY", "auto");
+    try {
+      for (String how : List.of("mark", "prepare", "false-route")) {
+        long lines = agent.accessLines("original_dst=" + World.DECOY + ":443").count();
+        attempt(how);
+        World.await(
+            () -> how + " is captured\n" + agent.accessLog(),
+            () -> agent.accessLines("original_dst=" + World.DECOY + ":443").count() > lines);
+      }
+      World.await(
+          () -> "counted",
+          () -> number(agent, "tailwater_wrong_marks_total{outcome=\"captured\"") > 0);
+      assertThat(denials(agent, "mark")).isZero();
+    } finally {
+      stop(agent);
+    }
+  }
+
+  @Test
+  void flushedRulesAndGuardAreBackBeforeLong() {
+    RunningAgent agent = start("iptables-nft", "REGISTRY_ONLY", "all");
+    try {
+      reachesWhatIsAllowed();
+      at(world.ratings, "nft flush ruleset");
+      World.await(
+          () -> "the guard again",
+          () ->
+              world
+                  .lab
+                  .exec(world.ratings, "nft", "list", "table", "netdev", "tailwater-guard")
+                  .ok());
+      World.await(() -> "the rules again", () -> !marksInForce().isEmpty());
+      String before = arrived();
+      for (String how : List.of("mark", "udp", "frames", "prepare")) {
+        attempt(how);
+        assertThat(arrived()).as(how).isEqualTo(before);
+      }
+      at(world.ratings, "ip link add late type veth peer name later && ip link set late up");
+      World.await(
+          () -> "the new interface is guarded",
+          () ->
+              world
+                  .lab
+                  .exec(world.ratings, "nft", "list", "table", "netdev", "tailwater-guard")
+                  .stdout()
+                  .contains("late"));
+    } finally {
+      stop(agent);
+    }
+  }
+}
