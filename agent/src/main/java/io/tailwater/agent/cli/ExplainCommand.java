@@ -3,6 +3,8 @@ package io.tailwater.agent.cli;
 import io.tailwater.agent.config.AgentConfig;
 import io.tailwater.agent.config.AgentConfigReader;
 import io.tailwater.agent.config.ListenAddress;
+import io.tailwater.agent.control.allocate.AddressAllocator;
+import io.tailwater.agent.control.compile.DnsAnswers;
 import io.tailwater.agent.control.compile.Explain;
 import io.tailwater.agent.control.compile.PolicyCompiler;
 import io.tailwater.agent.control.compile.Prediction;
@@ -165,7 +167,7 @@ final class ExplainCommand implements Callable<Integer> {
     }
     ResourceSet set = ResourceSet.of(snapshots);
     PolicyCompiler.Compiled compiled =
-        new PolicyCompiler(agent.mesh(), agent.egress()).compile(set);
+        new PolicyCompiler(agent.mesh(), agent.egress(), dnsAnswers(agent)).compile(set);
     compiled.problems().stream().filter(Problem::isError).forEach(err::println);
     Map<PodRef, Pod> pods = pods(agent, set);
     Pod pod = pods.get(client);
@@ -192,6 +194,23 @@ final class ExplainCommand implements Callable<Integer> {
     }
     out.flush();
     return verdict(answer.prediction().passes());
+  }
+
+  /// As the agent would with its first addresses; nothing is read or kept.
+  private static DnsAnswers dnsAnswers(AgentConfig agent) {
+    AddressAllocator.Store none =
+        new AddressAllocator.Store() {
+          @Override
+          public Map<AddressAllocator.Host, Integer> load() {
+            return Map.of();
+          }
+
+          @Override
+          public void save(Map<AddressAllocator.Host, Integer> numbers) {}
+        };
+    return agent.capture().dns()
+        ? DnsAnswers.of(agent.dnsProxy().answers(), none)
+        : new DnsAnswers.NotCaptured();
   }
 
   private Explain.Answer answer(RouteTable table, Explain.Question question, ResolveConfig dns) {

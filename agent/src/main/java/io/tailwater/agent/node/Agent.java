@@ -8,7 +8,6 @@ import io.tailwater.agent.admin.AdminInputs;
 import io.tailwater.agent.admin.AdminServer;
 import io.tailwater.agent.admin.BuildInfo;
 import io.tailwater.agent.config.AgentConfig;
-import io.tailwater.agent.control.allocate.AddressAllocator;
 import io.tailwater.agent.control.allocate.AllocationFile;
 import io.tailwater.agent.control.capture.CaptureConfig;
 import io.tailwater.agent.control.capture.CaptureLoop;
@@ -305,15 +304,9 @@ public final class Agent implements AutoCloseable {
   }
 
   private static DnsAnswers dnsAnswers(AgentConfig config, AllocationFile kept) {
-    if (!config.capture().dns()) {
-      return new DnsAnswers.NotCaptured();
-    }
-    return switch (config.dnsProxy().answers()) {
-      case AUTO ->
-          new DnsAnswers.Own(new AddressAllocator(AddressAllocator.Which.NAMELESS, kept), true);
-      case ALLOCATED ->
-          new DnsAnswers.Own(new AddressAllocator(AddressAllocator.Which.ALL, kept), false);
-    };
+    return config.capture().dns()
+        ? DnsAnswers.of(config.dnsProxy().answers(), kept)
+        : new DnsAnswers.NotCaptured();
   }
 
   private Optional<DnsProxy> dnsProxy(AddressFilter filter, DnsjavaLookup lookUp) {

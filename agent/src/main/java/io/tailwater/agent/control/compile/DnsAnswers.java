@@ -1,6 +1,7 @@
 package io.tailwater.agent.control.compile;
 
 import io.tailwater.agent.control.allocate.AddressAllocator;
+import io.tailwater.agent.dataplane.dns.DnsProxyConfig;
 
 /// What captured DNS answers clients with, and so which addresses name services.
 public sealed interface DnsAnswers {
@@ -15,6 +16,14 @@ public sealed interface DnsAnswers {
   /// @param realNames whether a host whose every port is found by name is answered with its real
   ///   addresses instead (`dns.answers: auto`)
   record Own(AddressAllocator allocator, boolean realNames) implements DnsAnswers {}
+
+  /// As `dns.answers` has it.
+  static DnsAnswers of(DnsProxyConfig.Answers answers, AddressAllocator.Store kept) {
+    return switch (answers) {
+      case AUTO -> new Own(new AddressAllocator(AddressAllocator.Which.NAMELESS, kept), true);
+      case ALLOCATED -> new Own(new AddressAllocator(AddressAllocator.Which.ALL, kept), false);
+    };
+  }
 
   /// Whether clients know services by allocated addresses.
   default boolean captured() {

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.core.JsonGenerator;
 import io.tailwater.agent.dataplane.resolve.AddressFilter;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.Explanation;
+import io.tailwater.agent.dataplane.route.KnownName;
 import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.route.Suggestion;
@@ -73,13 +74,21 @@ public final class Explain {
   public record Answer(
       Question question, OriginalDst dst, Preface preface, Prediction prediction) {}
 
-  /// Answers. With a name as destination, the address of the Kubernetes Service of that name, else
-  /// the first that a look-up answers, is taken for the one that the client dials.
+  private static Optional<InetAddress> told(RouteTable table, Pod pod, HostName name) {
+    return table.view(pod).known(name).orElse(null) instanceof KnownName.Given(var addresses)
+        ? addresses.stream().findFirst()
+        : Optional.empty();
+  }
+
+  /// Answers. With a name as destination, the first address that captured DNS tells the client,
+  /// else that of the Kubernetes Service of that name, else the first that a look-up answers, is
+  /// taken for the one that the client dials.
   public static Answer run(
       RouteTable table, Question question, Prediction.LookUp lookUp, AddressFilter filter) {
     Destination to = question.to();
     Optional<InetAddress> dialled =
         to.address()
+            .or(() -> to.host().flatMap(name -> told(table, question.pod(), name)))
             .or(() -> to.host().flatMap(name -> table.vip(question.pod(), name)))
             .or(() ->
                 to.host().flatMap(lookUp::of).stream()

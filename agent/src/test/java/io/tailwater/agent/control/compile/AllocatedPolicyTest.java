@@ -12,6 +12,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.tailwater.agent.control.allocate.AddressAllocator;
 import io.tailwater.agent.control.allocate.AllocationFile;
 import io.tailwater.agent.control.istio.EgressSettings;
+import io.tailwater.agent.dataplane.resolve.StandardAddressFilter;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.KnownName;
 import io.tailwater.agent.dataplane.sniff.Preface;
@@ -21,6 +22,7 @@ import java.net.InetAddress;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -130,6 +132,27 @@ class AllocatedPolicyTest {
         .isEqualTo("outbound|5432||pooled.db.example");
     assertThat(cluster(opaque(compiled, "240.240.0.1")))
         .isEqualTo("outbound|5432||orders.db.example");
+  }
+
+  @Test
+  void aServiceWithoutANameInItsBytesIsExplainedAtTheAddressThatDnsTells() {
+    HostName host = HostName.of("users.db.example");
+    Explain.Question question =
+        new Explain.Question(
+            pod("shop"),
+            new Explain.Destination(Optional.of(host), Optional.empty(), 5432),
+            Optional.empty(),
+            Optional.empty());
+
+    Explain.Answer answer =
+        Explain.run(
+            auto(TWO_DATABASES).table(),
+            question,
+            _ -> Optional.empty(),
+            new StandardAddressFilter(Set::of));
+
+    assertThat(answer.dst()).isEqualTo(dst("240.240.0.2", 5432));
+    assertThat(answer.prediction().cluster()).contains("outbound|5432||users.db.example");
   }
 
   @Test
