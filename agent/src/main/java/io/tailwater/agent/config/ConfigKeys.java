@@ -241,10 +241,18 @@ final class ConfigKeys {
   static final ConfigKey<CaptureConfig.OnFailure> CAPTURE_ON_FAILURE =
       key(
           "capture.onFailure",
-          Shape.oneOf(words("closed", CaptureConfig.OnFailure.CLOSED), "open", "auto"),
-          "closed",
-          "What new connections meet while no agent runs. `closed`: the rules stay and refuse them."
-              + " Will be `auto` by default once it is built.",
+          Shape.oneOf(
+              words(
+                  "closed",
+                  CaptureConfig.OnFailure.CLOSED,
+                  "open",
+                  CaptureConfig.OnFailure.OPEN,
+                  "auto",
+                  CaptureConfig.OnFailure.AUTO)),
+          "auto",
+          "What new connections meet while no agent runs, also after a crash. `closed`: they are"
+              + " refused. `open`: they pass, unseen, after 3s at most. `auto`: closed for pods"
+              + " that enforce REGISTRY_ONLY, else open.",
           c -> c.capture().onFailure());
   static final ConfigKey<List<InetSocketAddress>> DNS_SERVERS =
       key(

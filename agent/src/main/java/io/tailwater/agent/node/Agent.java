@@ -156,7 +156,7 @@ public final class Agent implements AutoCloseable {
             accounts,
             highestGrade(config, transport));
     this.workers = workers(stages);
-    this.netlink = new NetlinkPoller("tailwater-netlink").start();
+    this.netlink = new NetlinkPoller("tailwater-netlink");
     PodGuards.Numbers numbers = new PodGuards.Numbers();
     PodGuards guards =
         new PodGuards(
@@ -178,6 +178,7 @@ public final class Agent implements AutoCloseable {
             netlink,
             dnsProxy(filter, lookUp),
             guards);
+    netlink.start();
     accounts
         .metrics()
         .counters(

@@ -78,7 +78,7 @@ class AgentConfigReaderTest {
     pinned.put("capture.dns", "true");
     pinned.put("capture.udp", "auto");
     pinned.put("capture.inbound", "false");
-    pinned.put("capture.onFailure", "closed"); // not built yet; then auto
+    pinned.put("capture.onFailure", "auto");
     pinned.put("dns.servers", "[]");
     pinned.put("dns.answers", "auto");
     pinned.put("dns.unknownNames", "forward");
@@ -253,8 +253,6 @@ class AgentConfigReaderTest {
   @CsvSource(
       delimiter = ';',
       value = {
-        "capture: {onFailure: auto}; capture.onFailure",
-        "capture: {onFailure: open}; capture.onFailure",
         "relay: kernel; relay",
         "sources: [{kubernetes: {}}]; sources[0].kubernetes",
         "sources: [{istiod: {address: istiod:15012}}]; sources[0].istiod"
@@ -289,7 +287,7 @@ class AgentConfigReaderTest {
   void whatIsNotBuiltYetIsAcceptedWithTheValueThatMeansOff() {
     good(
         """
-        capture: {mode: in-pod, interfaces: auto, onFailure: closed}
+        capture: {mode: in-pod, interfaces: auto}
         """);
   }
 

@@ -140,6 +140,7 @@ public final class TrafficRules {
       outcomes = store.remove(namespace, ipv6);
     } finally {
       others = leftovers.remove(namespace, ipv6);
+      AliveSets.remove(namespace);
     }
     return new InstallReport(
         namespace.path(), namespace.id(), store.programs().backend(), outcomes, others);

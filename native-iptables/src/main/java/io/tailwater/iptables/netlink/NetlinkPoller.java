@@ -6,6 +6,7 @@ import io.tailwater.iptables.libc.Syscalls;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -43,6 +44,8 @@ public final class NetlinkPoller implements AutoCloseable {
   /// too.
   private final List<@Nullable Watch> watches = new ArrayList<>();
 
+  private Runnable tick = () -> {};
+  private long everyMillis = -1;
   private int watchesMade;
   private volatile boolean closed;
 
@@ -63,6 +66,14 @@ public final class NetlinkPoller implements AutoCloseable {
   /// Starts the thread. Call it from the agent's own namespace.
   public NetlinkPoller start() {
     thread.start();
+    return this;
+  }
+
+  /// Has something done again and again, on the poller's thread; it must not block. Before
+  /// [#start].
+  public NetlinkPoller every(long millis, Runnable what) {
+    everyMillis = millis;
+    tick = what;
     return this;
   }
 
@@ -147,8 +158,18 @@ public final class NetlinkPoller implements AutoCloseable {
   }
 
   private void run() {
+    long nextTick = System.nanoTime();
     while (true) {
-      long count = Syscalls.epollWait(epoll, events.address(), MOST_EVENTS, -1);
+      int wait = -1;
+      if (everyMillis > 0) {
+        long now = System.nanoTime();
+        if (now - nextTick >= 0) {
+          nextTick = now + TimeUnit.MILLISECONDS.toNanos(everyMillis);
+          tick();
+        }
+        wait = (int) TimeUnit.NANOSECONDS.toMillis(Math.max(0, nextTick - now)) + 1;
+      }
+      long count = Syscalls.epollWait(epoll, events.address(), MOST_EVENTS, wait);
       for (int i = 0; i < count; i++) {
         long data = events.bytes().getLong(i * EVENT + EVENT_DATA);
         if (data == END) {
@@ -163,6 +184,14 @@ public final class NetlinkPoller implements AutoCloseable {
         LOG.error("epoll_wait failed: {}", Errno.describe((int) -count));
         return;
       }
+    }
+  }
+
+  private void tick() {
+    try {
+      tick.run();
+    } catch (RuntimeException e) {
+      LOG.error("what the netlink thread does regularly failed", e);
     }
   }
 

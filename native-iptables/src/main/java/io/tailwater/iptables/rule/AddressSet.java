@@ -5,12 +5,18 @@ package io.tailwater.iptables.rule;
 ///
 /// @param timeoutSeconds after which an element leaves by itself; 0: never
 public record AddressSet(String name, Kind kind, int timeoutSeconds) {
+  /// How long a dead agent is taken for a living one.
+  public static final int ALIVE_SECONDS = 3;
+
   /// What its elements are.
   public enum Kind {
     /// Addresses: `hash:ip`.
     ADDRESS,
     /// Addresses with ports: `hash:ip,port` (for nf_tables of any protocol).
-    ADDRESS_AND_PORT
+    ADDRESS_AND_PORT,
+    /// Everything of its family or nothing: `hash:net` that holds both halves of all addresses; for
+    /// nf_tables the family itself is the element.
+    EVERYTHING
   }
 
   public AddressSet {
@@ -20,12 +26,26 @@ public record AddressSet(String name, Kind kind, int timeoutSeconds) {
     }
   }
 
+  /// What says that an agent lives: its elements leave after [#ALIVE_SECONDS] unless it renews
+  /// them.
+  public static AddressSet alive(IpFamily family) {
+    return new AddressSet(
+        family == IpFamily.V4 ? "tailwater-alive-v4" : "tailwater-alive-v6",
+        Kind.EVERYTHING,
+        ALIVE_SECONDS);
+  }
+
   /// What stands in braces after `add set inet TABLE NAME`.
   String nft(IpFamily family) {
-    String type = family == IpFamily.V4 ? "ipv4_addr" : "ipv6_addr";
+    String address = family == IpFamily.V4 ? "ipv4_addr" : "ipv6_addr";
+    String type =
+        switch (kind) {
+          case ADDRESS -> address;
+          case ADDRESS_AND_PORT -> address + " . inet_service";
+          case EVERYTHING -> "nf_proto";
+        };
     return "type "
         + type
-        + (kind == Kind.ADDRESS_AND_PORT ? " . inet_service" : "")
         + " ;"
         + (timeoutSeconds > 0 ? " flags timeout ; timeout " + timeoutSeconds + "s ;" : "");
   }

@@ -11,6 +11,8 @@ import java.util.Optional;
 /// @param dnsPort where DNS is redirected to, if it is captured
 /// @param inbound where inbound TCP is redirected to, if it is captured
 /// @param earlier what becomes of connections from before
+/// @param failsOpen whether everything passes while no agent lives: the rules ask
+///   [AddressSet#alive], which the agent renews
 /// @param strictness how the agent is known, and what pretends to be it or goes round it
 public record CapturePlan(
     Mark agent,
@@ -20,6 +22,7 @@ public record CapturePlan(
     Optional<Integer> dnsPort,
     Optional<Inbound> inbound,
     EarlierConnections earlier,
+    boolean failsOpen,
     Strictness strictness) {
   /// Port of outbound capture, Istio's.
   public static final int OUTBOUND_PORT = 15001;
@@ -93,6 +96,10 @@ public record CapturePlan(
     return toBuilder().earlier(connections).build();
   }
 
+  public CapturePlan withFailsOpen(boolean open) {
+    return toBuilder().failsOpen(open).build();
+  }
+
   public CapturePlan withStrictness(Strictness how) {
     return toBuilder().strictness(how).build();
   }
@@ -107,6 +114,7 @@ public record CapturePlan(
     private Optional<Integer> dnsPort = Optional.empty();
     private Optional<Inbound> inbound = Optional.empty();
     private EarlierConnections earlier = EarlierConnections.SPARED;
+    private boolean failsOpen;
     private Strictness strictness = Strictness.NONE;
 
     private Builder() {}
@@ -119,6 +127,7 @@ public record CapturePlan(
       dnsPort = plan.dnsPort;
       inbound = plan.inbound;
       earlier = plan.earlier;
+      failsOpen = plan.failsOpen;
       strictness = plan.strictness;
     }
 
@@ -157,6 +166,11 @@ public record CapturePlan(
       return this;
     }
 
+    public Builder failsOpen(boolean open) {
+      failsOpen = open;
+      return this;
+    }
+
     public Builder strictness(Strictness how) {
       strictness = how;
       return this;
@@ -172,6 +186,7 @@ public record CapturePlan(
           dnsPort,
           inbound,
           earlier,
+          failsOpen,
           strictness);
     }
   }

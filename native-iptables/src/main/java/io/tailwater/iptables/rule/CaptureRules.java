@@ -32,12 +32,47 @@ public final class CaptureRules {
   /// The chains of one family. Empty for IPv6 that is left untouched.
   public static RuleSet of(CapturePlan plan, IpFamily family) {
     CaptureRules rules = new CaptureRules(plan, family);
+    RuleSet whileAlive = rules.whileAlive();
+    return plan.failsOpen() && !whileAlive.isEmpty() ? failingOpen(whileAlive) : whileAlive;
+  }
+
+  /// Each chain that the kernel enters is left at once while no agent lives.
+  private static RuleSet failingOpen(RuleSet rules) {
+    AddressSet alive = AddressSet.alive(rules.family());
+    // -m set ! --match-set tailwater-alive-v4 dst -j RETURN
+    Rule leave =
+        Rule.of(
+            "while no agent lives, everything passes: a living one renews what is in the set",
+            new Target.Return(),
+            new Match.Filled(alive.name()).not());
+    Map<Table, List<Chain>> tables = new EnumMap<>(Table.class);
+    rules
+        .tables()
+        .forEach((table, chains) ->
+            tables.put(
+                table,
+                chains.stream()
+                    .map(chain -> {
+                      if (!chain.isHooked()) {
+                        return chain;
+                      }
+                      List<Rule> all = new ArrayList<>(List.of(leave));
+                      all.addAll(chain.rules());
+                      return new Chain(chain.name(), chain.hook(), all);
+                    })
+                    .toList()));
+    List<AddressSet> sets = new ArrayList<>(rules.sets());
+    sets.add(alive);
+    return new RuleSet(rules.family(), tables, sets);
+  }
+
+  private RuleSet whileAlive() {
     return switch (family) {
-      case V4 -> rules.capture();
+      case V4 -> capture();
       case V6 ->
           switch (plan.ipv6()) {
-            case CAPTURE -> rules.capture();
-            case REFUSE -> rules.refuse();
+            case CAPTURE -> capture();
+            case REFUSE -> refuse();
             case UNTOUCHED -> RuleSet.none(family);
           };
     };

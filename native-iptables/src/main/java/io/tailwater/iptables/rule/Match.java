@@ -370,6 +370,24 @@ public sealed interface Match {
     }
   }
 
+  /// `-m set --match-set NAME dst` of a set of [AddressSet.Kind#EVERYTHING]: whether it has its
+  /// elements.
+  record Filled(String set) implements Match {
+    public Filled {
+      Names.checkSet(set);
+    }
+
+    @Override
+    public List<String> arguments() {
+      return List.of("-m", "set", "--match-set", set, "dst");
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      return compare("meta nfproto", negated, "@" + set);
+    }
+  }
+
   /// `-m cgroup --path a/b`: made by a socket of a process in this control group (version 2) or
   /// below it. Packets without a socket never match, not even negated.
   ///

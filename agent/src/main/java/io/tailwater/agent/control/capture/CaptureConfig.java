@@ -17,7 +17,7 @@ public record CaptureConfig(
   /// What this version does when nothing is said.
   public static final CaptureConfig DEFAULTS =
       new CaptureConfig(
-          Mode.IN_POD, Backend.AUTO, List.of(), true, Udp.AUTO, false, OnFailure.CLOSED);
+          Mode.IN_POD, Backend.AUTO, List.of(), true, Udp.AUTO, false, OnFailure.AUTO);
 
   /// Where the rules stand.
   public enum Mode {

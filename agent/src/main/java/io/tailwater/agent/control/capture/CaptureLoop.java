@@ -357,8 +357,8 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
 
   /// What happens to the pods when the agent leaves.
   public enum Leave {
-    /// `onFailure` decides: rules stay where it is closed, so that nothing passes unseen until an
-    /// agent is back.
+    /// `onFailure` decides: where it is closed nothing passes until an agent is back, where it is
+    /// open everything does, at once. Rules stay, but open ones that do not depend on an agent.
     AS_CONFIGURED,
     /// Every rule is removed.
     UNINSTALL,
@@ -430,7 +430,8 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
           switch (how) {
             case TO_ANOTHER -> capture.handOver(pod);
             case UNINSTALL -> release(pod, true, false);
-            case AS_CONFIGURED -> release(pod, capture.opensOnLeave(pod.served), false);
+            case AS_CONFIGURED ->
+                release(pod, capture.opensOnLeave(pod.served) && !capture.letPass(pod), false);
           }
         } catch (Exception e) {
           LOG.error("pod {}: it could not be let go of", pod.spec.ref(), e);

@@ -6,6 +6,7 @@ import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.agent.dataplane.transport.ListeningPlace;
 import io.tailwater.agent.dataplane.transport.LoopbackPlace;
 import io.tailwater.agent.traffic.Pod;
+import io.tailwater.iptables.apply.AliveSets;
 import io.tailwater.iptables.apply.TranslationHold;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.CapturePlan;
@@ -46,6 +47,9 @@ final class CapturedPod {
   /// The kernel has no way to keep redirected connections when rules are flushed.
   boolean unholdable;
 
+  /// Its rules cannot depend on a living agent.
+  boolean cannotFailOpen;
+
   boolean ipv6Uncapturable;
   int failures;
   String backend = "";
@@ -66,6 +70,7 @@ final class CapturedPod {
   @Nullable PodGuard guard;
   @Nullable DriftWatch watch;
   @Nullable TranslationHold hold;
+  @Nullable AliveSets alive;
 
   /// What went wrong in the round that is under way.
   @Nullable Exception failure;

@@ -75,6 +75,11 @@ final class InPod implements PodCapture {
   }
 
   @Override
+  public boolean letPass(CapturedPod pod) {
+    return keeper.letPass(pod);
+  }
+
+  @Override
   public boolean opensOnLeave(@Nullable ServedPod served) {
     return keeper.opensOnLeave(served);
   }

@@ -486,6 +486,11 @@ final class OnNode implements PodCapture {
   }
 
   @Override
+  public boolean letPass(CapturedPod pod) {
+    return false; // rules on the node depend on no set
+  }
+
+  @Override
   public boolean opensOnLeave(@Nullable ServedPod served) {
     return keeper.opensOnLeave(served);
   }

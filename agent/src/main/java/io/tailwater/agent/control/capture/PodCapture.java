@@ -43,6 +43,10 @@ sealed interface PodCapture permits InPod, OnNode {
   /// Whether what the pod sends passes while no agent runs.
   boolean opensOnLeave(@Nullable ServedPod served);
 
+  /// Lets what the pod sends pass from now on, by rules that stay. False where they cannot: then
+  /// they have to go.
+  boolean letPass(CapturedPod pod);
+
   /// Whether rules of inbound capture were met since it was asked last.
   boolean foundInbound();
 

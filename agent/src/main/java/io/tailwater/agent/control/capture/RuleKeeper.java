@@ -4,6 +4,7 @@ import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.CurrentRoutes;
 import io.tailwater.agent.traffic.EgressMode;
+import io.tailwater.iptables.apply.AliveSets;
 import io.tailwater.iptables.apply.InstallReport;
 import io.tailwater.iptables.apply.PolicyRoutes;
 import io.tailwater.iptables.apply.RuleBackend;
@@ -21,6 +22,8 @@ import io.tailwater.iptables.rule.Ipv6;
 import io.tailwater.iptables.rule.UdpPolicy;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.LongAdder;
@@ -37,6 +40,9 @@ import org.slf4j.LoggerFactory;
 final class RuleKeeper {
   private static final Logger LOG = LoggerFactory.getLogger(RuleKeeper.class);
 
+  /// Three times within the time of a set, so that one late renewal is none too few.
+  private static final long RENEWAL_MILLIS = 1000;
+
   private final CaptureConfig config;
   private final TrafficRules rules;
   private final CurrentRoutes routes;
@@ -46,6 +52,7 @@ final class RuleKeeper {
   /// Set by any thread of the crew, read when it is done.
   private volatile boolean foundInbound;
 
+  private final Set<AliveSets> renewed = ConcurrentHashMap.newKeySet();
   private final LongAdder notified = new LongAdder();
   private final LongAdder swept = new LongAdder();
 
@@ -60,6 +67,7 @@ final class RuleKeeper {
     this.routes = routes;
     this.poller = poller;
     this.pace = pace;
+    poller.every(RENEWAL_MILLIS, this::renew);
   }
 
   /// Repairs that a notification has led to. Any thread.
@@ -121,7 +129,7 @@ final class RuleKeeper {
     if (guard != null) {
       guard.step(pod, now);
     }
-    CapturePlan plan = plan(pod, served);
+    CapturePlan plan = canFailOpen(pod, namespace, plan(pod, served));
     boolean told = pod.changed;
     pod.changed = false;
     if (plan.equals(pod.installed)) {
@@ -150,7 +158,11 @@ final class RuleKeeper {
       if (plan.inbound().isPresent()) {
         PolicyRoutes.INBOUND.install(namespace); // before the rules that need them
       }
+      if (plan.failsOpen()) {
+        renewable(pod, namespace).make();
+      }
       pod.installed = install(pod, namespace, plan, served);
+      living(pod);
       hold(pod, namespace);
       if (plan.inbound().isEmpty()) {
         removeRoutes(pod, namespace); // an agent before may have captured inbound
@@ -196,6 +208,85 @@ final class RuleKeeper {
     }
   }
 
+  /// The plan, as far as the kernel can do it.
+  private CapturePlan canFailOpen(CapturedPod pod, NetworkNamespace namespace, CapturePlan plan) {
+    if (!plan.failsOpen()) {
+      return plan;
+    }
+    try {
+      renewable(pod, namespace);
+      return plan;
+    } catch (SyscallException e) {
+      pod.cannotFailOpen = true;
+      LOG.warn(
+          "pod {}: should this agent be killed, what the pod begins is refused until one is back:"
+              + " its rules cannot depend on a set ({}). The kernel needs ip_set_hash_net and"
+              + " xt_set, or the backend nft",
+          pod.spec.ref(),
+          e.getMessage());
+      return plan.withFailsOpen(false);
+    }
+  }
+
+  private AliveSets renewable(CapturedPod pod, NetworkNamespace namespace) {
+    if (pod.alive == null) {
+      pod.alive = AliveSets.open(namespace, rules.programs().backend());
+    }
+    return pod.alive;
+  }
+
+  /// The rules stand: from now on the pod is renewed, or needs not be.
+  private void living(CapturedPod pod) {
+    AliveSets sets = pod.alive;
+    if (sets == null) {
+      return;
+    }
+    CapturePlan installed = pod.installed;
+    if (installed != null && installed.failsOpen()) {
+      sets.renew(); // the first time at once; the poller's thread does not know the sets yet
+      renewed.add(sets);
+    } else {
+      renewedNoMore(pod);
+    }
+  }
+
+  private void renewedNoMore(CapturedPod pod) {
+    AliveSets sets = pod.alive;
+    if (sets != null) {
+      pod.alive = null;
+      synchronized (sets) {
+        renewed.remove(sets);
+        sets.close();
+      }
+    }
+  }
+
+  /// Says of every pod that fails open that an agent lives. On the poller's thread.
+  private void renew() {
+    for (AliveSets sets : renewed) {
+      synchronized (sets) {
+        if (renewed.contains(sets)) {
+          sets.renew(); // where it fails, somebody took the set away, and a repair is on its way
+        }
+      }
+    }
+  }
+
+  /// What the pod sends passes from now on, where nobody shall be refused while there is no agent.
+  /// False where the rules cannot say so.
+  boolean letPass(CapturedPod pod) {
+    AliveSets sets = pod.alive;
+    CapturePlan installed = pod.installed;
+    if (sets == null || installed == null || !installed.failsOpen()) {
+      return false;
+    }
+    synchronized (sets) {
+      renewed.remove(sets);
+      sets.stop();
+    }
+    return true;
+  }
+
   /// Live connections shall outlast rules that somebody flushes, and rules that are removed.
   private static void hold(CapturedPod pod, NetworkNamespace namespace) {
     if (pod.hold != null || pod.unholdable) {
@@ -238,7 +329,7 @@ final class RuleKeeper {
         throw e;
       }
       pod.ipv6Uncapturable = true; // until the pod is met anew
-      CapturePlan without = plan(pod, served);
+      CapturePlan without = plan(pod, served).withFailsOpen(plan.failsOpen());
       LOG.warn(
           "pod {}: IPv6 cannot be captured ({}); {}",
           pod.spec.ref(),
@@ -287,6 +378,7 @@ final class RuleKeeper {
             .udp(udp)
             .earlier(earlier)
             .dnsPort(config.dns() ? Optional.of(CapturePlan.DNS_PORT) : Optional.empty())
+            .failsOpen(opensOnLeave(served) && !pod.cannotFailOpen)
             .inbound(
                 config.inbound() ? Optional.of(CapturePlan.Inbound.STANDARD) : Optional.empty())
             .build();
@@ -342,6 +434,7 @@ final class RuleKeeper {
     if (pod.guard != null) {
       pod.guard.close();
     }
+    renewedNoMore(pod);
     pod.installed = null;
   }
 }

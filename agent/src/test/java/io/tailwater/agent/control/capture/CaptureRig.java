@@ -100,7 +100,7 @@ final class CaptureRig implements AutoCloseable {
   CaptureRig(
       Transport transport, CommandRunner runner, Optional<RuleBackend> backend, CapturePace pace) {
     NetworkNamespace.warmUp();
-    netlink = new NetlinkPoller("netlink").start();
+    netlink = new NetlinkPoller("netlink");
     tools = RulePrograms.detect(backend, new Processes());
     rules = new TrafficRules(tools, runner);
     group = new MultiThreadIoEventLoopGroup(1, transport.ioHandlers());
@@ -150,6 +150,7 @@ final class CaptureRig implements AutoCloseable {
                 Optional.empty(),
                 new PodGuards.Numbers()),
             pace);
+    netlink.start();
     loop.start();
   }
 

@@ -1,0 +1,119 @@
+package io.tailwater.agent.node;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.tailwater.lab.NeedsRoot;
+import io.tailwater.lab.Place;
+import io.tailwater.lab.TcpServer;
+import io.tailwater.lab.TcpServer.Behaviour;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.Map;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/// What pods meet when the agent is killed while they are busy: `onFailure`, by the kernel alone.
+@NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter"})
+@Timeout(180)
+class FailureTest {
+  private static final int PORT = 2525;
+  private static final String SITE = "en.wikipedia.org";
+
+  private static World world;
+  private static Path policies;
+
+  @BeforeAll
+  static void build() {
+    world = World.build();
+    policies = world.policies(MainJobTest.POLICIES);
+  }
+
+  @AfterAll
+  static void remove() {
+    if (world != null) {
+      world.close();
+    }
+  }
+
+  @AfterEach
+  void rulesRemoved() {
+    for (Place pod : new Place[] {world.ratings, world.reviews}) {
+      RunningAgent.once(world, "rules", "remove", "--netns", pod.path().toString());
+      assertThat(world.lab.exec(pod, "ipset", "list", "-name").orThrow()).isEmpty();
+    }
+  }
+
+  private static void kill(RunningAgent agent) {
+    agent.process().signal("KILL");
+    agent.process().awaitExit(Duration.ofSeconds(10));
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "open, iptables-nft",
+    "open, iptables-legacy",
+    "open, nft",
+    "auto, iptables-nft",
+  })
+  void killedAgentLetsOpenPodsPassAndTheNextOneCapturesThemAgain(String onFailure, String backend)
+      throws Exception {
+    Path configuration =
+        world.configuration(
+            policies, "capture: {onFailure: " + onFailure + ", backend: " + backend + "}\n");
+    try (TcpServer _ = TcpServer.start(world.lab, world.web, Map.of(PORT, Behaviour.ECHO));
+        RunningAgent agent = RunningAgent.start(world, configuration);
+        Load load = Load.start(world.ratings, World.v4("example.org"), PORT, 0, 2, 5)) {
+      World.await(() -> "lines" + load.freshFailures(), () -> load.freshLines() > 50);
+      Thread.sleep(4000); // longer than a set lives by itself
+      assertThat(world.curlViaDecoy(world.ratings, SITE).ok()).as(agent.log()).isTrue();
+      assertThat(load.freshFailures()).isEmpty();
+
+      kill(agent);
+      long killed = System.nanoTime();
+      long before = load.freshLines();
+      World.await(() -> "lines without an agent", () -> load.freshLines() > before + 20);
+      Duration closedFor = Duration.ofNanos(System.nanoTime() - killed);
+      System.out.println(backend + ": passes " + closedFor.toMillis() + " ms after the kill");
+      assertThat(closedFor).isLessThan(Duration.ofSeconds(8));
+      load.forgetFailures();
+      assertThat(world.curlVia(world.ratings, SITE, World.v4(SITE)).ok()).isTrue();
+
+      try (RunningAgent next = RunningAgent.start(world, configuration)) {
+        assertThat(world.curlViaDecoy(world.ratings, SITE).ok()).as(next.log()).isTrue();
+        long lines = load.freshLines();
+        World.await(() -> "more lines", () -> load.freshLines() > lines + 20);
+        assertThat(load.freshFailures()).as("from open to captured").isEmpty();
+        assertThat(next.stop()).isZero();
+      }
+      assertThat(world.curlVia(world.ratings, SITE, World.v4(SITE)).ok())
+          .as("open at once after a regular end")
+          .isTrue();
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"iptables-nft", "iptables-legacy", "nft"})
+  void killedAgentLeavesClosedPodsClosed(String backend) throws Exception {
+    Path configuration =
+        world.configuration(
+            policies,
+            "mesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}\ncapture: {onFailure: auto,"
+                + " backend: "
+                + backend
+                + "}\n");
+    try (TcpServer _ = TcpServer.start(world.lab, world.web, Map.of(PORT, Behaviour.ECHO));
+        RunningAgent agent = RunningAgent.start(world, configuration);
+        Load load = Load.start(world.ratings, World.v4("example.org"), PORT, 0, 2, 5)) {
+      World.await(() -> "refusals", () -> load.freshFailures().size() > 20);
+      kill(agent);
+      Thread.sleep(5000);
+      assertThat(load.freshLines()).as("refused before and after").isZero();
+      assertThat(world.curlVia(world.ratings, SITE, World.v4(SITE)).exit()).isEqualTo(7);
+    }
+  }
+}
