@@ -12,6 +12,7 @@ import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -93,6 +94,22 @@ class FailureTest {
       assertThat(world.curlVia(world.ratings, SITE, World.v4(SITE)).ok())
           .as("open at once after a regular end")
           .isTrue();
+    }
+  }
+
+  @Test
+  void podsThatEnforcePassTooWhereItIsSaidSo() {
+    Path configuration =
+        world.configuration(
+            policies,
+            "mesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}\ncapture: {onFailure: open}\n");
+    try (RunningAgent agent = RunningAgent.start(world, configuration)) {
+      assertThat(world.curlVia(world.ratings, "example.org", World.v4("example.org")).ok())
+          .isFalse();
+      kill(agent);
+      World.await(
+          () -> "it passes",
+          () -> world.curlVia(world.ratings, "example.org", World.v4("example.org")).ok());
     }
   }
 
