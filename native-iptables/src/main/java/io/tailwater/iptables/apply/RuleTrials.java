@@ -9,6 +9,7 @@ import io.tailwater.iptables.rule.CapturePlan;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.Ipv6;
 import io.tailwater.iptables.rule.NamespaceRules;
+import io.tailwater.iptables.rule.NodePlan;
 import io.tailwater.iptables.rule.Strictness;
 import io.tailwater.iptables.rule.UdpPolicy;
 import java.util.ArrayList;
@@ -47,6 +48,7 @@ final class RuleTrials {
       findings.add(tried("refusal of IPv6", programs, plan.withIpv6(Ipv6.REFUSE), IpFamily.V6));
     }
     findings.add(guard(plan));
+    findings.add(onNode(programs, plan));
     for (RuleBackend other : RuleBackend.values()) {
       if (other != programs.backend()) {
         findings.add(other(other));
@@ -76,6 +78,26 @@ final class RuleTrials {
           : Finding.warning(what, result.complaint(), todo);
     } catch (CommandException e) {
       return Finding.warning(what, e.getMessage(), todo);
+    }
+  }
+
+  /// Needed by `capture.mode: node` alone, so never more than a warning.
+  private Finding onNode(RulePrograms programs, CapturePlan plan) {
+    String what = "capture on the node";
+    NodePlan.Pod pod =
+        new NodePlan.Pod(List.of("veth0"), List.of(IpFamily.V4.localhost().address()), plan);
+    NodePlan node = new NodePlan(List.of(pod), List.of(), Optional.empty());
+    try {
+      Result result = programs.tried(NamespaceRules.of(node), IpFamily.V4, runner);
+      return result.succeeded()
+          ? Finding.ok(what, "works")
+          : Finding.warning(
+              what,
+              result.complaint(),
+              "For capture.mode node load the kernel modules of TPROXY and the socket match"
+                  + " (xt_TPROXY, xt_socket; nft_tproxy, nft_socket); in-pod needs neither");
+    } catch (CommandException e) {
+      return Finding.warning(what, e.getMessage(), "Only capture.mode node needs it");
     }
   }
 
