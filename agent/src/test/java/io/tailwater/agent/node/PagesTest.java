@@ -178,7 +178,11 @@ class PagesTest {
 
   @Test
   void aPortOfTheAgentThatIsTakenEndsTheNextOneWith1() {
-    Result second = RunningAgent.once(world, "run", "--config", agent.configuration().toString());
+    // With the same state folder it would take over instead.
+    Path other = agent.configuration().resolveSibling("another-agent.yaml");
+    World.write(
+        other, World.read(agent.configuration()).replaceAll("(?m)^stateDir: .*$", "$0-other"));
+    Result second = RunningAgent.once(world, "run", "--config", other.toString());
     assertThat(second.exit()).as(second.stderr()).isEqualTo(1);
     assertThat(second.stderr())
         .contains("admin")
