@@ -95,7 +95,7 @@ class InboundLifeTest {
           () -> "the node's rules; there are\n" + rules(world.lab.node()),
           () -> rules(world.lab.node()).contains("-d " + world.ratings.v4()));
       probe(server);
-      assertThat(agent.log()).contains("the node's rules for probes");
+      World.await(agent::log, () -> agent.log().contains("the node's rules for probes"));
     }
   }
 

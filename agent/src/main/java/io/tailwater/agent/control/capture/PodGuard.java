@@ -34,10 +34,12 @@ final class PodGuard implements AutoCloseable {
   private final PodMarks marks;
   private EgressGuard.@Nullable Standing standing;
   private final XdpRings rings = new XdpRings();
+  private boolean ringsTold;
   private NetlinkPoller.@Nullable Watch log;
   private NetlinkPoller.@Nullable Watch links;
   private String lacking = "";
   private String unlogged = "";
+  private int unloggedTries;
   private long nextTryNanos = System.nanoTime();
 
   /// Set on the poller's thread: somebody guesses at the mark.
@@ -129,7 +131,9 @@ final class PodGuard implements AutoCloseable {
       nextTryNanos = System.nanoTime() + TRY_AGAIN;
       boolean taken = e.errno() == Errno.EBUSY || e.errno() == Errno.EPERM;
       String why = taken ? "another program has log group " + PacketLog.GROUP : e.getMessage();
-      if (!why.equals(unlogged)) {
+      // Met for the first time it may well be the agent that this one takes over from.
+      unloggedTries = why.equals(unlogged) ? unloggedTries + 1 : 1;
+      if (unloggedTries == (taken ? 2 : 1)) {
         LOG.warn(
             "pod {}: what the kernel refuses there is not told: {}; trying again",
             pod.spec.ref(),
@@ -177,7 +181,9 @@ final class PodGuard implements AutoCloseable {
   private void holdRings(CapturedPod pod, NetworkNamespace namespace, EgressGuard.Standing guard) {
     List<String> before = rings.taken();
     rings.hold(namespace, guard.interfaces());
-    if (!rings.taken().isEmpty() && !rings.taken().equals(before)) {
+    // What is taken at the first look may still be held by the agent that this one takes over from.
+    if (!rings.taken().isEmpty() && rings.taken().equals(before) && !ringsTold) {
+      ringsTold = true;
       LOG.warn(
           "pod {}: a program of the pod holds AF_XDP queues and can send by them past the rules:"
               + " {}",

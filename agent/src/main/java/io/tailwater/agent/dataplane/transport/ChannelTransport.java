@@ -41,6 +41,7 @@ abstract class ChannelTransport implements Transport {
   /// Sets the mark and the sharing of the port; NIO has none of it.
   void udpOptions(Channel socket, int mark) {
     UnixSocketOptions.mark(socket, mark);
+    UnixSocketOptions.sharedPort(socket);
   }
 
   @Override

@@ -66,7 +66,12 @@ final class UnixSocketOptions {
 
   static void shared(Channel listener) {
     listener.config().setOption(REUSE_ADDRESS, 1);
-    listener.config().setOption(REUSE_PORT, 1);
+    sharedPort(listener);
+  }
+
+  /// Lets the agent that takes over have the port while this one still has it.
+  static void sharedPort(Channel socket) {
+    socket.config().setOption(REUSE_PORT, 1);
   }
 
   static void transparent(Channel socket, StandardProtocolFamily family) {
