@@ -155,6 +155,15 @@ final class HttpServer implements AutoCloseable {
   /// Ends, and leaves the address to the one who shares it.
   void give() {
     given = true;
+    listener.close().awaitUninterruptibly(2, TimeUnit.SECONDS);
+    // Who has asked, or is about to, still gets an answer; who only keeps a connection does not.
+    try {
+      for (int i = 0; i < 50 && !connections.isEmpty(); i++) {
+        TimeUnit.MILLISECONDS.sleep(20);
+      }
+    } catch (InterruptedException _) {
+      Thread.currentThread().interrupt(); // then they are cut
+    }
     close();
   }
 
