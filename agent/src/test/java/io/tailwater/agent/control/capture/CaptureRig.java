@@ -171,8 +171,12 @@ final class CaptureRig implements AutoCloseable {
 
   /// How the rules in a pod differ from those that the loop has installed.
   Drift drift(Place pod) {
-    CapturePlan plan = loop.inForce(ref(pod.name())).join().orElse(CapturePlan.egress());
-    return rules.verify(pod.path(), plan);
+    return rules.verify(pod.path(), inForce(pod.name()));
+  }
+
+  /// The plan that the loop has brought into force for a pod; the plain one for a pod without.
+  CapturePlan inForce(String name) {
+    return loop.inForce(ref(name)).join().orElse(CapturePlan.egress());
   }
 
   /// From now on unknown destinations count as refused (or not) by policy.

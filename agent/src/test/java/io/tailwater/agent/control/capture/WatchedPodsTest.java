@@ -119,14 +119,13 @@ class WatchedPodsTest {
       Path file = mount("pod", first.path());
       watched.start(rig.loop::accept);
       rig.awaitState("pod", "captured");
-      assertThat(rig.rules.verify(first.path(), CapturePlan.egress()))
-          .isInstanceOf(Drift.None.class);
+      assertThat(rig.rules.verify(first.path(), rig.inForce("pod"))).isInstanceOf(Drift.None.class);
 
       unmount(file);
       mount("pod", second.path());
       CaptureRig.await(
           () -> "the new namespace is captured",
-          () -> rig.rules.verify(second.path(), CapturePlan.egress()) instanceof Drift.None);
+          () -> rig.rules.verify(second.path(), rig.inForce("pod")) instanceof Drift.None);
       rig.awaitState("pod", "captured");
     }
   }
@@ -139,14 +138,14 @@ class WatchedPodsTest {
       Path file = mount("goes", place.path());
       watched.start(rig.loop::accept);
       rig.awaitState("goes", "captured");
+      CapturePlan plan = rig.inForce("goes");
 
       unmount(file);
 
       CaptureRig.await(() -> "no pod: " + rig.loop.status(), () -> rig.loop.status().isEmpty());
       assertThat(rig.lab.exec(place, "ss", "-Hltn").orThrow()).doesNotContain("15001");
       // The namespace lives on under another name: what is in it is not let out.
-      assertThat(rig.rules.verify(place.path(), CapturePlan.egress()))
-          .isInstanceOf(Drift.None.class);
+      assertThat(rig.rules.verify(place.path(), plan)).isInstanceOf(Drift.None.class);
     }
   }
 }
