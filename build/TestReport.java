@@ -16,13 +16,14 @@ import javax.xml.stream.XMLStreamException;
 import javax.xml.stream.XMLStreamReader;
 
 /// Adds up the surefire reports of all modules: `java build/TestReport.java ROOT`. A line for each module, each
-/// failure and each reason for a skip goes to stdout; `PASSED FAILED SKIPPED` to descriptor 3 (here: the
+/// failure, each test that passed only at its second try and each reason for a skip goes to stdout; `PASSED FAILED SKIPPED` to descriptor 3 (here: the
 /// file `/dev/fd/3`). A module with tests in its sources and no report counts as one failure.
 final class TestReport {
   private int passed;
   private int failed;
   private int skipped;
   private final List<String> failures = new ArrayList<>();
+  private final List<String> flaky = new ArrayList<>();
   private final Map<String, Map<String, Integer>> skips = new TreeMap<>();
 
   public static void main(String[] arguments) throws IOException, XMLStreamException {
@@ -36,6 +37,7 @@ final class TestReport {
       whole.add(module);
     }
     whole.failures.forEach(System.out::println);
+    whole.flaky.forEach(System.out::println);
     whole.skips.forEach((reason, tests) -> System.out.println("skipped, " + reason + ": " + tests));
     try (PrintStream sums = new PrintStream(new FileOutputStream("/dev/fd/3"))) {
       sums.println(whole.passed + " " + whole.failed + " " + whole.skipped);
@@ -96,6 +98,9 @@ final class TestReport {
               }
               outcome = "failed";
             }
+            case "flakyFailure", "flakyError" ->
+                // It passed when it was run once more; told, so that somebody looks into it.
+                flaky.add("FLAKY " + test + ": passed at the second try, after: " + message(xml));
             case "skipped" -> {
               skips
                   .computeIfAbsent(message(xml), _ -> new TreeMap<>())
