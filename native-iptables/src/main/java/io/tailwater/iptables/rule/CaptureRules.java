@@ -11,7 +11,6 @@ import java.util.Map;
 /// others behind our jump still count. nat is consulted for the first packet of a connection only.
 public final class CaptureRules {
   private static final int DNS = 53;
-  private static final int QUIC = 443;
 
   /// RFC 4861, 4.3 and 4.4: without these two no neighbour is ever found, not even for answers.
   private static final int NEIGHBOUR_SOLICITATION = 135;
@@ -152,76 +151,25 @@ public final class CaptureRules {
 
   /// filter sees every packet, and after nat: what was redirected goes to loopback by now.
   private List<Rule> passedOn() {
+    RefusedPackets refused =
+        new RefusedPackets(
+            plan,
+            family,
+            (reason, why, matches) ->
+                escapes.refused(reason, why, Target.Reject.unreachable(family), matches));
     List<Rule> rules = new ArrayList<>(escapes.agentsPackets());
     rules.addAll(escapes.deniedConnections());
     rules.add(loopback());
     rules.add(ownAddress());
     rules.add(reply());
     rules.addAll(escapes.uncaptured());
-    rules.addAll(refusedUdp());
+    rules.addAll(refused.udp());
     if (plan.udp() == UdpPolicy.ALL) {
-      rules.addAll(refusedIcmp());
+      rules.addAll(refused.icmp(linkLocal()));
     }
     if (plan.udp() == UdpPolicy.ALL || plan.strictness().knownProtocolsOnly()) {
       rules.addAll(refusedProtocols());
     }
-    return rules;
-  }
-
-  private List<Rule> refusedUdp() {
-    return switch (plan.udp()) {
-      case OFF -> List.of();
-      case QUIC ->
-          // -p udp -m udp --dport 443 -j REJECT --reject-with icmp-port-unreachable
-          escapes.refused(
-              Logged.UDP,
-              "QUIC is refused at once, so that clients fall back to TCP, where a name can be seen",
-              Target.Reject.unreachable(family),
-              new Match.Protocol(IpProtocol.UDP),
-              new Match.DestinationPort(IpProtocol.UDP, QUIC));
-      case ALL -> {
-        List<Rule> rules = new ArrayList<>();
-        if (plan.dnsPort().isEmpty()) {
-          // -p udp -m udp --dport 53 -j RETURN
-          rules.add(
-              Rule.of(
-                  "DNS is not captured, so it has to pass",
-                  new Target.Return(),
-                  new Match.Protocol(IpProtocol.UDP),
-                  new Match.DestinationPort(IpProtocol.UDP, DNS)));
-        }
-        // -p udp -j REJECT --reject-with icmp-port-unreachable
-        rules.addAll(
-            escapes.refused(
-                Logged.UDP,
-                "no other UDP leaves the pod",
-                Target.Reject.unreachable(family),
-                new Match.Protocol(IpProtocol.UDP)));
-        yield rules;
-      }
-    };
-  }
-
-  /// Answers have passed by now; errors belong to a connection that was let through.
-  private List<Rule> refusedIcmp() {
-    List<Rule> rules = new ArrayList<>();
-    if (family == IpFamily.V6) {
-      rules.addAll(linkLocal());
-    }
-    // -p icmp -m conntrack --ctstate RELATED -j RETURN
-    rules.add(
-        Rule.of(
-            "errors about what passed, without which path MTU discovery fails",
-            new Target.Return(),
-            icmp(),
-            new Match.ConnectionState(Match.ConnectionState.State.RELATED)));
-    // -p icmp -j REJECT --reject-with icmp-port-unreachable
-    rules.addAll(
-        escapes.refused(
-            Logged.ICMP,
-            "no other ICMP leaves the pod",
-            Target.Reject.unreachable(family),
-            icmp()));
     return rules;
   }
 
@@ -234,7 +182,7 @@ public final class CaptureRules {
             new Target.Return(),
             new Match.Protocol(IpProtocol.UDP)));
     // -p icmp -j RETURN
-    rules.add(Rule.of("ICMP likewise", new Target.Return(), icmp()));
+    rules.add(Rule.of("ICMP likewise", new Target.Return(), RefusedPackets.icmp(family)));
     // -j REJECT --reject-with icmp-port-unreachable
     rules.addAll(
         escapes.refused(
@@ -242,14 +190,6 @@ public final class CaptureRules {
             "no protocol but TCP, UDP and ICMP leaves the pod",
             Target.Reject.unreachable(family)));
     return rules;
-  }
-
-  private Match icmp() {
-    return new Match.Protocol(
-        switch (family) {
-          case V4 -> IpProtocol.ICMP;
-          case V6 -> IpProtocol.ICMP6;
-        });
   }
 
   private RuleSet refuse() {

@@ -18,7 +18,6 @@ import java.util.zip.CRC32;
 /// packets that belong there are dropped.
 public final class NodeRules {
   private static final int DNS = 53;
-  private static final int QUIC = 443;
   private static final int NEIGHBOUR_SOLICITATION = 135;
   private static final int NEIGHBOUR_ADVERTISEMENT = 136;
   private static final Cidr LINK_LOCAL = Cidr.of("fe80::/10");
@@ -227,9 +226,12 @@ public final class NodeRules {
               new Match.Syn().not()));
     }
     toAgent(rules, "every other TCP connection that the pod begins goes to the agent", of);
-    rules.addAll(refusedUdp(of));
+    RefusedPackets refused =
+        new RefusedPackets(
+            of, family, (reason, why, matches) -> refused(of, reason, why, matches));
+    rules.addAll(refused.udp());
     if (of.udp() == UdpPolicy.ALL) {
-      rules.addAll(refusedIcmp(of));
+      rules.addAll(refused.icmp(linkLocal()));
     }
     if (of.udp() == UdpPolicy.ALL || of.strictness().knownProtocolsOnly()) {
       rules.addAll(refusedProtocols(of));
@@ -263,71 +265,15 @@ public final class NodeRules {
     return new Target.Tproxy(family.localhost().address(), port, NodePlan.LOCAL);
   }
 
-  private List<Rule> refusedUdp(CapturePlan of) {
-    return switch (of.udp()) {
-      case OFF -> List.of();
-      case QUIC ->
-          // -p udp -m udp --dport 443 -j MARK --set-xmark 0x800/0x800
-          refused(
-              of,
-              Logged.UDP,
-              "QUIC is refused at once, so that clients fall back to TCP, where a name can be seen",
-              new Match.Protocol(IpProtocol.UDP),
-              new Match.DestinationPort(IpProtocol.UDP, QUIC));
-      case ALL -> {
-        List<Rule> rules = new ArrayList<>();
-        if (of.dnsPort().isEmpty()) {
-          // -p udp -m udp --dport 53 -j RETURN
-          rules.add(
-              Rule.of(
-                  "DNS is not captured, so it has to pass",
-                  new Target.Return(),
-                  new Match.Protocol(IpProtocol.UDP),
-                  new Match.DestinationPort(IpProtocol.UDP, DNS)));
-        }
-        // -p udp -j MARK --set-xmark 0x800/0x800
-        rules.addAll(
-            refused(
-                of, Logged.UDP, "no other UDP leaves the pod", new Match.Protocol(IpProtocol.UDP)));
-        yield rules;
-      }
-    };
-  }
-
-  /// Answers have passed by now; errors belong to a connection that was let through.
-  private List<Rule> refusedIcmp(CapturePlan of) {
-    List<Rule> rules = new ArrayList<>();
-    if (family == IpFamily.V6) {
-      rules.addAll(linkLocal());
-    }
-    // -p icmp -m conntrack --ctstate RELATED -j RETURN
-    rules.add(
-        Rule.of(
-            "errors about what passed, without which path MTU discovery fails",
-            new Target.Return(),
-            icmp(),
-            new Match.ConnectionState(Match.ConnectionState.State.RELATED)));
-    rules.addAll(refused(of, Logged.ICMP, "no other ICMP leaves the pod", icmp()));
-    return rules;
-  }
-
   private List<Rule> refusedProtocols(CapturePlan of) {
     List<Rule> rules = new ArrayList<>();
     for (Match known :
-        List.of(new Match.Protocol(IpProtocol.TCP), new Match.Protocol(IpProtocol.UDP), icmp())) {
+        List.of(new Match.Protocol(IpProtocol.TCP), new Match.Protocol(IpProtocol.UDP), RefusedPackets.icmp(family))) {
       // -p udp -j RETURN
       rules.add(Rule.of("what is not refused above", new Target.Return(), known));
     }
     rules.addAll(refused(of, Logged.PROTOCOL, "no protocol but TCP, UDP and ICMP leaves the pod"));
     return rules;
-  }
-
-  private Match icmp() {
-    return new Match.Protocol(
-        switch (family) {
-          case V4 -> IpProtocol.ICMP;
-          case V6 -> IpProtocol.ICMP6;
-        });
   }
 
   private List<Rule> refusedIpv6(CapturePlan of) {
