@@ -227,8 +227,7 @@ public final class NodeRules {
     }
     toAgent(rules, "every other TCP connection that the pod begins goes to the agent", of);
     RefusedPackets refused =
-        new RefusedPackets(
-            of, family, (reason, why, matches) -> refused(of, reason, why, matches));
+        new RefusedPackets(of, family, (reason, why, matches) -> refused(of, reason, why, matches));
     rules.addAll(refused.udp());
     if (of.udp() == UdpPolicy.ALL) {
       rules.addAll(refused.icmp(linkLocal()));
@@ -268,7 +267,10 @@ public final class NodeRules {
   private List<Rule> refusedProtocols(CapturePlan of) {
     List<Rule> rules = new ArrayList<>();
     for (Match known :
-        List.of(new Match.Protocol(IpProtocol.TCP), new Match.Protocol(IpProtocol.UDP), RefusedPackets.icmp(family))) {
+        List.of(
+            new Match.Protocol(IpProtocol.TCP),
+            new Match.Protocol(IpProtocol.UDP),
+            RefusedPackets.icmp(family))) {
       // -p udp -j RETURN
       rules.add(Rule.of("what is not refused above", new Target.Return(), known));
     }
