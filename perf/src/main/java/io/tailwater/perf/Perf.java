@@ -6,7 +6,7 @@ import io.tailwater.perf.bench.Bench;
 import io.tailwater.perf.bench.Plan;
 import io.tailwater.perf.bench.Sample;
 import io.tailwater.perf.peer.BenchException;
-import io.tailwater.perf.peer.Contestant;
+import io.tailwater.perf.peer.Entrants;
 import io.tailwater.perf.peer.Peers;
 import io.tailwater.perf.policy.PolicyCommand;
 import io.tailwater.perf.report.Machine;
@@ -16,6 +16,7 @@ import java.net.URISyntaxException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine;
@@ -32,17 +33,14 @@ import picocli.CommandLine.Spec;
     sortOptions = false,
     subcommands = PolicyCommand.class,
     description =
-        "Measures direct connections, nginx, HAProxy, Envoy and Tailwater in one run, in the same"
-            + " network namespaces, in alternating rounds.",
+        "Measures direct connections, Tailwater in all its grades, nginx, HAProxy and Envoy in one"
+            + " run, each in a pod of its own, in alternating rounds.",
     footer = {
       "",
-      "Example: ./tailwater perf --quick --only direct,envoy,tailwater",
+      "Example: ./tailwater perf --quick --only direct,envoy,splice",
       "Writes a table, raw data and a picture. Needs root; nothing leaves the machine."
     })
 public final class Perf implements Callable<Integer> {
-  private static final List<String> ALL =
-      List.of(Contestant.DIRECT, "nginx", "haproxy", "envoy", Contestant.TAILWATER);
-
   private static final int REAL_TLS_ROUNDS = 3;
 
   @Spec private CommandSpec spec = CommandSpec.create();
@@ -62,8 +60,17 @@ public final class Perf implements Callable<Integer> {
       names = "--only",
       split = ",",
       paramLabel = "NAME",
-      description = "Some of: direct, nginx, haproxy, envoy, tailwater. Default: all.")
+      description =
+          "Some of: direct, tracked, splice, copy, io_uring, nginx, haproxy, envoy. Default: all.")
   private List<String> only = List.of();
+
+  @Option(
+      names = "--with",
+      paramLabel = "NAME=COMMAND",
+      description =
+          "One more proxy, started in a pod: {port} is where it listens, {dns} whom it asks,"
+              + " {domain} what it allows.")
+  private Map<String, String> with = Map.of();
 
   @Option(
       names = {"-o", "--output"},
@@ -77,16 +84,25 @@ public final class Perf implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
+    List<String> image = image();
+    Entrants entrants = new Entrants(root().resolve(".tailwater/peers"), image, with);
+    List<String> all = entrants.names();
     List<String> names =
-        new ArrayList<>(only.isEmpty() ? ALL : ALL.stream().filter(only::contains).toList());
-    List<String> unknown = only.stream().filter(name -> !ALL.contains(name)).toList();
+        new ArrayList<>(only.isEmpty() ? all : all.stream().filter(only::contains).toList());
+    List<String> unknown = only.stream().filter(name -> !all.contains(name)).toList();
     if (!unknown.isEmpty()) {
-      return refuse(2, "--only: unknown " + unknown + ", there are " + ALL);
+      return refuse(2, "--only: unknown " + unknown + ", there are " + all);
+    }
+    List<String> unfit =
+        with.keySet().stream().filter(name -> !name.matches("[a-z][a-z0-9-]{0,20}")).toList();
+    if (!unfit.isEmpty() || all.stream().distinct().count() < all.size()) {
+      return refuse(
+          2, "--with: a name is a word in lower case that nobody else has, not " + with.keySet());
     }
     if (rounds.isPresent() && (rounds.get() < 1 || rounds.get() > 100)) {
       return refuse(2, "--rounds: " + rounds.get() + " is outside 1..100");
     }
-    List<String> missing = Privileges.missing("setpriv");
+    List<String> missing = Privileges.missing();
     if (!missing.isEmpty()) {
       return refuse(
           3, "cannot measure here: " + String.join(", ", missing) + "; try: sudo ./tailwater perf");
@@ -98,13 +114,12 @@ public final class Perf implements Callable<Integer> {
           "missing packages: apt-get install --no-install-recommends "
               + String.join(" ", packages));
     }
-    List<String> image = image();
-    if (names.contains(Contestant.TAILWATER) && image.isEmpty()) {
-      if (only.contains(Contestant.TAILWATER)) {
+    if (image.isEmpty() && names.stream().anyMatch(Entrants::isAgent)) {
+      if (only.stream().anyMatch(Entrants::isAgent)) {
         return refuse(2, "tailwater: its command is not known, set TAILWATER_COMMAND");
       }
       say("tailwater is left out: its command is not known, set TAILWATER_COMMAND");
-      names.remove(Contestant.TAILWATER);
+      names.removeIf(Entrants::isAgent);
     }
 
     Plan plan = quick ? Plan.quick() : Plan.full();
@@ -116,9 +131,7 @@ public final class Perf implements Callable<Integer> {
       say("The machine is busy: rates will be low and machine CPU will be others', too.");
     }
     long begun = System.nanoTime();
-    try (Bench bench =
-        new Bench(
-            plan, names, root.resolve(".tailwater/peers"), image, line -> progress(begun, line))) {
+    try (Bench bench = new Bench(plan, names, entrants, line -> progress(begun, line))) {
       List<Sample> samples = new ArrayList<>(bench.run());
       if (!quick) {
         samples.addAll(bench.realTls(REAL_TLS_ROUNDS));

@@ -4,8 +4,7 @@ import io.tailwater.perf.load.Fields;
 import io.tailwater.perf.measure.Memory;
 import io.tailwater.perf.peer.BenchException;
 import io.tailwater.perf.peer.Contestant;
-import io.tailwater.perf.peer.Peers;
-import java.nio.file.Path;
+import io.tailwater.perf.peer.Entrants;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -22,8 +21,7 @@ public final class Bench implements AutoCloseable {
   private static final Duration LIMIT = Duration.ofSeconds(90);
   private static final long CHECKED_BYTES = 20_000_003;
 
-  /// A process at rest is what a node carries all day, not one that has just started.
-  private static final int SETTLE_MILLIS = 12_000;
+  private static final int HOLD_MILLIS = 1000;
 
   private final Plan plan;
   private final Consumer<String> progress;
@@ -31,31 +29,14 @@ public final class Bench implements AutoCloseable {
   private final List<Contestant> contestants = new ArrayList<>();
   private final List<Sample> samples = new ArrayList<>();
 
-  /// Builds the lab and starts the contestants by their names.
-  ///
-  /// @param envoyHome where Envoy's Python environment is or will be
-  /// @param tailwater the command line of the agent's image, for the contestant of that name
-  public Bench(
-      Plan plan,
-      List<String> names,
-      Path envoyHome,
-      List<String> tailwater,
-      Consumer<String> progress) {
+  /// Builds the lab with a pod for each contestant.
+  public Bench(Plan plan, List<String> names, Entrants entrants, Consumer<String> progress) {
     this.plan = plan;
     this.progress = progress;
     this.lab = new BenchLab();
     try {
-      Peers peers = new Peers(lab.setting());
       for (String name : names) {
-        contestants.add(
-            switch (name) {
-              case Contestant.DIRECT -> Contestant.direct();
-              case "nginx" -> peers.nginx();
-              case "haproxy" -> peers.haproxy();
-              case "envoy" -> peers.envoy(envoyHome);
-              case Contestant.TAILWATER -> peers.tailwater(tailwater);
-              default -> throw new BenchException("nobody is called '" + name + "'");
-            });
+        contestants.add(lab.seat(name, setting -> entrants.make(name, setting)));
       }
     } catch (RuntimeException e) {
       lab.close();
@@ -67,20 +48,17 @@ public final class Bench implements AutoCloseable {
     return List.copyOf(contestants);
   }
 
-  /// The whole run: start, idle memory, check, held connections, warm-up, rounds.
+  /// The whole run: memory of each one alone, all started, warm-up, rounds.
   public List<Sample> run() {
     for (Contestant contestant : contestants) {
-      lab.start(contestant);
+      alone(contestant);
     }
-    park(SETTLE_MILLIS);
     for (Contestant contestant : contestants) {
-      idle(contestant);
+      lab.seat(contestant).start();
       check(contestant);
-      held(contestant);
     }
     progress.accept("warming up the load generator");
     Contestant first = contestants.getFirst();
-    lab.turn(first);
     requests(first, 0, plan.warmMillis());
     connections(first, 0, plan.warmMillis());
     for (int round = 0; round <= plan.rounds(); round++) {
@@ -97,7 +75,7 @@ public final class Bench implements AutoCloseable {
     RealTls tools = new RealTls(lab, plan.connections());
     for (int round = 0; round <= rounds; round++) {
       for (Contestant contestant : order(contestants, round)) {
-        lab.turn(contestant);
+        lab.seat(contestant).ready();
         List<Sample> turn = tools.turn(contestant, round);
         progress.accept(
             "real TLS, %s %-9s %s"
@@ -125,7 +103,7 @@ public final class Bench implements AutoCloseable {
   /// Round 0 warms up and is not counted.
   private void turn(Contestant contestant, int round) {
     long begun = System.nanoTime();
-    lab.turn(contestant);
+    lab.seat(contestant).ready();
     try {
       String line =
           requests(contestant, round, plan.millis())
@@ -148,7 +126,7 @@ public final class Bench implements AutoCloseable {
   }
 
   private String requests(Contestant contestant, int round, int millis) {
-    Fields answer = lab.ask(timed("requests", contestant, millis), LIMIT);
+    Fields answer = lab.ask(contestant, timed("requests", contestant, millis), LIMIT);
     double rate = answer.number("count") / answer.decimal("seconds");
     add(round, contestant, Measure.REQUESTS, rate);
     add(round, contestant, Measure.REQUEST_P50, answer.decimal("p50"));
@@ -160,7 +138,7 @@ public final class Bench implements AutoCloseable {
   }
 
   private String connections(Contestant contestant, int round, int millis) {
-    Fields answer = lab.ask(timed("connections", contestant, millis), LIMIT);
+    Fields answer = lab.ask(contestant, timed("connections", contestant, millis), LIMIT);
     double rate = answer.number("count") / answer.decimal("seconds");
     add(round, contestant, Measure.CONNECTIONS, rate);
     add(round, contestant, Measure.CONNECTION_P50, answer.decimal("p50"));
@@ -174,6 +152,7 @@ public final class Bench implements AutoCloseable {
   private String bulk(Contestant contestant, int round, boolean up) {
     Fields answer =
         lab.ask(
+            contestant,
             lab.to(contestant, Fields.of("bulk"))
                 .with("mode", up ? "up" : "down")
                 .with("connections", Plan.STREAMS)
@@ -205,10 +184,11 @@ public final class Bench implements AutoCloseable {
 
   /// Before anything is measured: bytes arrive unchanged in both directions.
   private void check(Contestant contestant) {
-    lab.turn(contestant);
+    lab.seat(contestant).ready();
     for (String mode : List.of("up", "down")) {
       try {
         lab.ask(
+            contestant,
             lab.to(contestant, Fields.of("bulk"))
                 .with("mode", mode)
                 .with("connections", 2)
@@ -223,11 +203,24 @@ public final class Bench implements AutoCloseable {
     }
   }
 
-  private void idle(Contestant contestant) {
-    if (contestant.isDirect()) {
+  /// Memory is looked at while nobody else runs: of a page that several processes share, PSS counts
+  /// to each its share.
+  private void alone(Contestant contestant) {
+    if (!contestant.runs()) {
       return;
     }
-    Memory memory = Memory.of(lab.pids(contestant));
+    lab.seat(contestant).start();
+    try {
+      park(plan.restMillis());
+      idle(contestant);
+      held(contestant);
+    } finally {
+      lab.seat(contestant).stop();
+    }
+  }
+
+  private void idle(Contestant contestant) {
+    Memory memory = Memory.of(lab.seat(contestant).pids());
     add(1, contestant, Measure.IDLE_PSS, memory.pssKb() / 1000.0);
     add(1, contestant, Measure.IDLE_RSS, memory.rssKb() / 1000.0);
     progress.accept(
@@ -238,14 +231,14 @@ public final class Bench implements AutoCloseable {
   /// What a held connection adds: the growth from a fifth of them to all, so that what a first
   /// connection costs a fresh process (code, pools) is not spread over the others.
   private void held(Contestant contestant) {
-    if (contestant.isDirect() || plan.held() == 0) {
+    if (plan.held() == 0) {
       return;
     }
-    lab.turn(contestant);
+    lab.seat(contestant).ready();
     int some = plan.held() / 5;
     Memory before = hold(contestant, some);
     Memory loaded = hold(contestant, plan.held());
-    long alive = lab.ask(Fields.of("release"), LIMIT).number("count");
+    long alive = lab.ask(contestant, Fields.of("release"), LIMIT).number("count");
     if (alive != plan.held()) {
       throw new BenchException(
           contestant.name() + " kept " + alive + " of " + plan.held() + " held connections");
@@ -259,9 +252,10 @@ public final class Bench implements AutoCloseable {
   }
 
   private Memory hold(Contestant contestant, int connections) {
-    lab.ask(lab.to(contestant, Fields.of("hold")).with("connections", connections), LIMIT);
-    park(SETTLE_MILLIS);
-    return Memory.of(lab.pids(contestant));
+    lab.ask(
+        contestant, lab.to(contestant, Fields.of("hold")).with("connections", connections), LIMIT);
+    park(HOLD_MILLIS);
+    return Memory.of(lab.seat(contestant).pids());
   }
 
   private void add(int round, Contestant contestant, Measure measure, double value) {

@@ -2,6 +2,7 @@ package io.tailwater.perf.bench;
 
 import io.tailwater.lab.Certificates;
 import io.tailwater.lab.NetLab;
+import io.tailwater.lab.Place;
 import io.tailwater.lab.Result;
 import io.tailwater.lab.Running;
 import io.tailwater.perf.peer.BenchException;
@@ -102,15 +103,16 @@ final class RealTls {
 
   /// All tools once, for the contestant whose turn it is.
   List<Sample> turn(Contestant contestant, int round) {
-    lab.hosts(contestant);
+    Place pod = lab.seat(contestant).pod();
     String url = "https://" + BenchLab.WEB_SNI + "/";
     String name = contestant.name();
     List<Sample> samples = new ArrayList<>();
-    String kept = wrk(name, connections, "--latency", url);
+    String kept = wrk(pod, name, connections, "--latency", url);
     samples.add(new Sample(round, name, Measure.WRK_REQUESTS, requests(kept)));
     samples.add(new Sample(round, name, Measure.WRK_P99, micros(kept)));
     String h2 =
         tool(
+            pod,
             name,
             "h2load",
             "--threads=1",
@@ -121,36 +123,37 @@ final class RealTls {
     samples.add(
         new Sample(
             round, name, Measure.H2LOAD_REQUESTS, Double.parseDouble(find(H2LOAD, h2).group(1))));
-    String once = wrk(name, connections, "--header", "Connection: close", url);
+    String once = wrk(pod, name, connections, "--header", "Connection: close", url);
     samples.add(new Sample(round, name, Measure.WRK_CONNECTIONS, requests(once)));
     samples.add(
-        new Sample(round, name, Measure.WRK_DOWN, gigabits(wrk(name, Plan.STREAMS, url + "big"))));
-    if (contestant.isDirect()) {
-      samples.add(new Sample(round, name, Measure.IPERF_UP, iperf(name)));
-      samples.add(new Sample(round, name, Measure.IPERF_DOWN, iperf(name, "--reverse")));
+        new Sample(
+            round, name, Measure.WRK_DOWN, gigabits(wrk(pod, name, Plan.STREAMS, url + "big"))));
+    if (contestant.way() == Contestant.Way.DIRECT) {
+      samples.add(new Sample(round, name, Measure.IPERF_UP, iperf(pod, name)));
+      samples.add(new Sample(round, name, Measure.IPERF_DOWN, iperf(pod, name, "--reverse")));
     }
     return samples;
   }
 
-  private String wrk(String contestant, int count, String... arguments) {
+  private String wrk(Place pod, String contestant, int count, String... arguments) {
     List<String> command =
         new ArrayList<>(List.of("wrk", "--threads", "1", "--connections", Integer.toString(count)));
     command.addAll(List.of("--duration", SECONDS + "s"));
     command.addAll(List.of(arguments));
-    return tool(contestant, command.toArray(String[]::new));
+    return tool(pod, contestant, command.toArray(String[]::new));
   }
 
-  private double iperf(String contestant, String... more) {
+  private double iperf(Place pod, String contestant, String... more) {
     List<String> command =
         new ArrayList<>(
             List.of("iperf3", "--client", BenchLab.WEB, "--format", "g", "--time", "" + SECONDS));
     command.addAll(List.of(more));
-    String said = tool(contestant, command.toArray(String[]::new));
+    String said = tool(pod, contestant, command.toArray(String[]::new));
     return Double.parseDouble(find(IPERF, said).group(1));
   }
 
-  private String tool(String contestant, String... command) {
-    Result result = lab.lab().exec(lab.pod(), LIMIT, List.of(command));
+  private String tool(Place pod, String contestant, String... command) {
+    Result result = lab.lab().exec(pod, LIMIT, List.of(command));
     if (!result.ok()) {
       throw new BenchException(
           command[0]

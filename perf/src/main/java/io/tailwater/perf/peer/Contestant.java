@@ -1,38 +1,60 @@
 package io.tailwater.perf.peer;
 
 import java.util.List;
-import java.util.Map;
 import java.util.OptionalInt;
 
 /// One that takes part.
 ///
 /// @param name one word, as in `--only` and in the table
 /// @param version what it calls itself
-/// @param port where the pod's connections are redirected to; empty when it captures by rules of
-///   its own, or is no proxy
-/// @param command how it is started, empty for the direct connection
-/// @param inPod whether it runs in the pod's network namespace, or in the node's
+/// @param port where a [Way#PROXY] listens in its pod, empty for all others
+/// @param command how it is started, empty where there is nothing to start
 public record Contestant(
-    String name,
-    String version,
-    OptionalInt port,
-    List<String> command,
-    Map<String, String> environment,
-    boolean inPod) {
+    String name, String version, Way way, OptionalInt port, List<String> command) {
   public static final String DIRECT = "direct";
-  public static final String TAILWATER = "tailwater";
+
+  /// How the client's connections reach the server.
+  public enum Way {
+    /// The client dials the server, and its kernel looks at nothing.
+    DIRECT,
+    /// The client dials the server, and its kernel tracks the connection: what every rule on
+    /// connections costs at least.
+    TRACKED,
+    /// A program in the pod, behind a rule that redirects.
+    PROXY,
+    /// A program on the node with rules of its own. The client dials an address that nobody has:
+    /// the name alone counts.
+    CAPTURE,
+    /// The same, but the client asks for the name and dials what it was told, so that the kernel
+    /// may carry the connection.
+    RELEASE;
+
+    /// Whether the client dials the server's own address.
+    public boolean dialsServer() {
+      return this != PROXY && this != CAPTURE;
+    }
+  }
 
   public Contestant {
     command = List.copyOf(command);
-    environment = Map.copyOf(environment);
+    if ((way == Way.PROXY) != port.isPresent()) {
+      throw new IllegalArgumentException(name + ": a port belongs to a proxy and to nobody else");
+    }
   }
 
-  /// No proxy: the client dials the server.
+  /// No proxy at all.
   public static Contestant direct() {
-    return new Contestant(DIRECT, "", OptionalInt.empty(), List.of(), Map.of(), true);
+    return new Contestant(DIRECT, "direct", Way.DIRECT, OptionalInt.empty(), List.of());
   }
 
-  public boolean isDirect() {
-    return command.isEmpty();
+  /// No proxy, but the kernel tracks.
+  public static Contestant tracked() {
+    return new Contestant(
+        "tracked", "direct and tracked", Way.TRACKED, OptionalInt.empty(), List.of());
+  }
+
+  /// Whether there is a process to start and to look at.
+  public boolean runs() {
+    return !command.isEmpty();
   }
 }

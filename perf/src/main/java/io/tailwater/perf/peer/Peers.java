@@ -5,7 +5,6 @@ import io.tailwater.lab.Privileges;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -41,6 +40,7 @@ public final class Peers {
             folder.resolve("nginx.conf"),
             """
             MODULE
+            user root;
             daemon off;
             worker_processes 2;
             worker_rlimit_nofile 20000;
@@ -73,10 +73,9 @@ public final class Peers {
     return new Contestant(
         "nginx",
         version("nginx", "nginx", "-v"),
+        Contestant.Way.PROXY,
         OptionalInt.of(NGINX_PORT),
-        asUser(List.of("nginx", "-p", folder.toString(), "-e", "stderr", "-c", file.toString())),
-        Map.of(),
-        true);
+        List.of("nginx", "-p", folder.toString(), "-e", "stderr", "-c", file.toString()));
   }
 
   /// HAProxy in TCP mode; the name is resolved by do-resolve and becomes the destination.
@@ -111,10 +110,9 @@ public final class Peers {
     return new Contestant(
         "haproxy",
         version("haproxy", "haproxy", "-v"),
+        Contestant.Way.PROXY,
         OptionalInt.of(HAPROXY_PORT),
-        asUser(List.of("haproxy", "-db", "-f", file.toString())),
-        Map.of(),
-        true);
+        List.of("haproxy", "-db", "-f", file.toString()));
   }
 
   /// Envoy with tls_inspector and the SNI dynamic forward proxy, which is how Istio reaches
@@ -176,25 +174,25 @@ public final class Peers {
     return new Contestant(
         "envoy",
         version("envoy", binary.toString(), "--version"),
+        Contestant.Way.PROXY,
         OptionalInt.of(ENVOY_PORT),
-        asGroup(
-            List.of(
-                binary.toString(),
-                "--config-path",
-                file.toString(),
-                "--concurrency",
-                "2",
-                "--disable-hot-restart",
-                "--log-level",
-                "warn")),
-        Map.of(),
-        true);
+        List.of(
+            binary.toString(),
+            "--config-path",
+            file.toString(),
+            "--concurrency",
+            "2",
+            "--disable-hot-restart",
+            "--log-level",
+            "warn"));
   }
 
   /// Tailwater, as any other program: a command line that is given, with a configuration that lists
-  /// the pod.
-  public Contestant tailwater(List<String> image) {
-    Path folder = folder("tailwater");
+  /// the pod. Several run on the node at once, so each has ports and a state of its own.
+  ///
+  /// @param lines of its configuration that distinguish it
+  public Contestant tailwater(String name, List<String> image, Contestant.Way way, String lines) {
+    Path folder = folder(name);
     Path policies = folder.resolve("policies");
     try {
       Files.createDirectories(policies);
@@ -223,6 +221,9 @@ public final class Peers {
             folder.resolve("tailwater.yaml"),
             """
             node: perf
+            admin: 127.0.0.1:PORT0
+            metrics: 127.0.0.1:PORT1
+            readiness: 127.0.0.1:PORT2
             stateDir: FOLDER/state
             mesh:
               outboundTrafficPolicy: {mode: REGISTRY_ONLY}
@@ -235,20 +236,20 @@ public final class Peers {
             limits: {connectionsPerPod: 9000, pendingHandshakes: 4096}
             accessLog: {format: text, path: /dev/null}
             """
-                .replace("NETNS", setting.pod().path().toString()),
-            443);
+                    .replace("NETNS", setting.pod().path().toString())
+                + lines,
+            1400 + setting.number());
     List<String> command = new ArrayList<>(List.of("env", "-u", "TAILWATER_COMMAND"));
     command.addAll(image);
     command.addAll(List.of("run", "--config", file.toString()));
     List<String> version = new ArrayList<>(image);
     version.add("version");
     return new Contestant(
-        Contestant.TAILWATER,
-        version("tailwater", version.toArray(String[]::new)),
+        name,
+        version("tailwater", version.toArray(String[]::new)) + " " + name,
+        way,
         OptionalInt.empty(),
-        command,
-        Map.of(),
-        false);
+        command);
   }
 
   /// The Debian packages that would bring what is missing, empty when all is there.
@@ -288,37 +289,8 @@ public final class Peers {
           "openssl", "openssl",
           "nginx", "nginx libnginx-mod-stream");
 
-  /// The program may lie in a folder that only root can enter; the group alone marks its
-  /// connections, too.
-  private static List<String> asGroup(List<String> command) {
-    List<String> whole =
-        new ArrayList<>(List.of("setpriv", "--regid=" + Setting.USER, "--clear-groups", "--"));
-    whole.addAll(command);
-    return whole;
-  }
-
-  private static List<String> asUser(List<String> command) {
-    String user = Integer.toString(Setting.USER);
-    List<String> whole =
-        new ArrayList<>(
-            List.of("setpriv", "--reuid=" + user, "--regid=" + user, "--clear-groups", "--"));
-    whole.addAll(command);
-    return whole;
-  }
-
   private Path folder(String name) {
-    Path folder = setting.lab().folder("perf-" + name);
-    try {
-      // The run's own folder is root's alone; the proxies' user must pass through it, and need not
-      // list it.
-      Files.setPosixFilePermissions(
-          setting.lab().folder(), PosixFilePermissions.fromString("rwx--x--x"));
-      Files.setAttribute(folder, "unix:uid", Setting.USER);
-      Files.setAttribute(folder, "unix:gid", Setting.USER);
-      return folder;
-    } catch (IOException e) {
-      throw new BenchException("cannot give " + folder + " to user " + Setting.USER, e);
-    }
+    return setting.lab().folder("perf-" + name);
   }
 
   private Path write(Path file, String text, int port) {

@@ -3,10 +3,8 @@ package io.tailwater.perf.peer;
 import io.tailwater.lab.NetLab;
 import io.tailwater.lab.Place;
 
-/// Where contestants work: the lab, the pod whose traffic they take, and the DNS server they ask.
-/// Names under `domain` are allowed, all others are not.
-public record Setting(NetLab lab, Place pod, String dnsServer, String domain) {
-  /// Proxies run as this user or this group, and the redirect in the pod leaves connections of
-  /// either alone. The number is in nobody's passwd; a name is not needed.
-  public static final int USER = 64_339;
-}
+/// Where a contestant works: the lab, the pod whose traffic it takes and no other does, and the DNS
+/// server it asks. Names under `domain` are allowed, all others are not.
+///
+/// @param number which of the contestants this is, from 0: ports on the node are told apart by it
+public record Setting(NetLab lab, Place pod, int number, String dnsServer, String domain) {}

@@ -32,14 +32,22 @@ final class Plot {
       Map.of(
           Contestant.DIRECT,
           new Color(0x9e9e9e),
+          "tracked",
+          new Color(0xc8c8c8),
           "nginx",
           new Color(0x4caf50),
           "haproxy",
           new Color(0x8e6bbf),
           "envoy",
           new Color(0xe08a3c),
-          Contestant.TAILWATER,
-          new Color(0x1f77b4));
+          "kernel",
+          new Color(0x0b3d6b),
+          "splice",
+          new Color(0x1f77b4),
+          "copy",
+          new Color(0x63a9d8),
+          "io_uring",
+          new Color(0xa6d0ec));
 
   private static final List<Measure> SPEED =
       List.of(Measure.REQUESTS, Measure.CONNECTIONS, Measure.UP, Measure.DOWN);

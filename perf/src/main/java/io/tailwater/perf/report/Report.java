@@ -58,10 +58,7 @@ public final class Report {
   public String markdown() {
     StringBuilder text = new StringBuilder("# Performance, one run\n\n");
     text.append(machine.sentence()).append(".  \n");
-    text.append(
-        contestants.stream()
-            .map(contestant -> contestant.isDirect() ? "direct" : contestant.version())
-            .collect(Collectors.joining(", ")));
+    text.append(contestants.stream().map(Contestant::version).collect(Collectors.joining(", ")));
     text.append(
         ".  \n%d rounds of %.1f s and %.1f GB, %d connections, messages of %d bytes each way; medians.\n\n"
             .formatted(
@@ -91,7 +88,36 @@ public final class Report {
             (name, measure) -> summary.ratio(name, base, measure).map(Report::ratio));
       }
     }
+    targets(text);
     return text.toString();
+  }
+
+  private void targets(StringBuilder text) {
+    StringBuilder rows = new StringBuilder();
+    for (Target target : Target.ALL) {
+      target
+          .reached(summary)
+          .ifPresent(reached ->
+              rows.append(
+                  "| %s | %s | %s | %s | %s |\n"
+                      .formatted(
+                          target.contestant(),
+                          target.measure().title(),
+                          target.wanted(),
+                          ratio(reached),
+                          target.verdict(reached))));
+    }
+    if (rows.isEmpty()) {
+      return;
+    }
+    text.append("\n## Targets\n\n");
+    text.append("Met when the worse quartile meets it, missed when the better one does not.");
+    if (plan.rounds() < Target.ROUNDS) {
+      text.append(
+          " With %d rounds this is a first look: a verdict takes %d."
+              .formatted(plan.rounds(), Target.ROUNDS));
+    }
+    text.append("\n\n| | measure | wanted | reached | |\n|---|---|---|---:|---|\n").append(rows);
   }
 
   private static List<Measure> measures(boolean realTls) {

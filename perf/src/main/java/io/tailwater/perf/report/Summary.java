@@ -37,6 +37,23 @@ public final class Summary {
     return quartiles(ratios);
   }
 
+  /// The same of what each has beyond a third: what a proxy costs on top of no proxy.
+  public Optional<Quartiles> ratioBeyond(
+      String contestant, String base, String least, Measure measure) {
+    Map<Integer, Double> own = byRound(contestant, measure);
+    Map<Integer, Double> bases = byRound(base, measure);
+    Map<Integer, Double> leasts = byRound(least, measure);
+    List<Double> ratios = new ArrayList<>();
+    for (Map.Entry<Integer, Double> entry : own.entrySet()) {
+      Double other = bases.get(entry.getKey());
+      Double ground = leasts.get(entry.getKey());
+      if (other != null && ground != null && other > ground) {
+        ratios.add((entry.getValue() - ground) / (other - ground));
+      }
+    }
+    return quartiles(ratios);
+  }
+
   private Map<Integer, Double> byRound(String contestant, Measure measure) {
     return samples.stream()
         .filter(sample -> sample.contestant().equals(contestant) && sample.measure() == measure)

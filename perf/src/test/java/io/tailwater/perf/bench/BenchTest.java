@@ -3,24 +3,27 @@ package io.tailwater.perf.bench;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.tailwater.lab.NeedsRoot;
+import io.tailwater.perf.peer.Entrants;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /// One real round with counts that are tiny: do numbers come out, and are they sane.
 @NeedsRoot(commands = {"nginx", "dnsmasq", "setpriv"})
 class BenchTest {
-  private static final Plan TINY = new Plan(1, 150, 20_000_000, 4, 50, 100);
+  private static final Entrants NOBODY = new Entrants(Path.of("unused"), List.of(), Map.of());
+
+  private static final Plan TINY = new Plan(1, 150, 20_000_000, 4, 50, 100, 100);
 
   @Test
   @Timeout(60)
   void directAndNginxAreMeasuredInOneRun() {
     List<String> progress = new ArrayList<>();
     List<Sample> samples;
-    try (Bench bench =
-        new Bench(TINY, List.of("direct", "nginx"), Path.of("unused"), List.of(), progress::add)) {
+    try (Bench bench = new Bench(TINY, List.of("direct", "nginx"), NOBODY, progress::add)) {
       samples = bench.run();
     }
 

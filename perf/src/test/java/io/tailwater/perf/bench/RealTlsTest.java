@@ -6,13 +6,17 @@ import static org.assertj.core.api.Assertions.within;
 
 import io.tailwater.lab.NeedsRoot;
 import io.tailwater.perf.peer.BenchException;
+import io.tailwater.perf.peer.Entrants;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 class RealTlsTest {
+  private static final Entrants NOBODY = new Entrants(Path.of("unused"), List.of(), Map.of());
+
   private static final String WRK =
       """
       Running 2s test @ https://web.bench.test/
@@ -45,9 +49,9 @@ class RealTlsTest {
   @Timeout(300)
   void realTlsGoesThroughEveryContestant() {
     List<String> names = List.of("direct", "nginx", "haproxy");
-    Plan tiny = new Plan(1, 100, 5_000_000, 4, 20, 50);
+    Plan tiny = new Plan(1, 100, 5_000_000, 4, 20, 50, 100);
     List<Sample> samples;
-    try (Bench bench = new Bench(tiny, names, Path.of("unused"), List.of(), line -> {})) {
+    try (Bench bench = new Bench(tiny, names, NOBODY, line -> {})) {
       assertThat(bench.run()).isNotEmpty();
       samples = bench.realTls(1);
     }

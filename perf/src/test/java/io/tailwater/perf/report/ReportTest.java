@@ -14,7 +14,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.List;
-import java.util.Map;
 import java.util.OptionalInt;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
@@ -27,7 +26,7 @@ class ReportTest {
       List.of(
           Contestant.direct(),
           new Contestant(
-              "envoy", "envoy 1.40.0", OptionalInt.of(1), List.of("envoy"), Map.of(), true));
+              "envoy", "envoy 1.40.0", Contestant.Way.PROXY, OptionalInt.of(1), List.of("envoy")));
   private static final List<Sample> SAMPLES =
       List.of(
           new Sample(1, "direct", Measure.REQUESTS, 100_000),
@@ -72,6 +71,49 @@ class ReportTest {
         .contains("| memory idle, PSS MB | - | 62.4 |")
         .contains("| requests/s, kept connections | 1.00 (1.00..1.00) | 0.50 (0.38..0.50) |")
         .doesNotContain("down");
+  }
+
+  @Test
+  void aTargetIsMetMissedOrWithinNoise() {
+    Target atLeast = new Target("splice", Measure.REQUESTS, "nginx", false, true, 1);
+    Target atMost = new Target("splice", Measure.REQUEST_P99, "nginx", false, false, 1);
+
+    assertThat(atLeast.verdict(new Quartiles(1.0, 1.1, 1.2))).hasToString("met");
+    assertThat(atLeast.verdict(new Quartiles(0.9, 1.1, 1.2))).hasToString("within noise");
+    assertThat(atLeast.verdict(new Quartiles(0.7, 0.8, 0.99))).hasToString("missed");
+    assertThat(atMost.verdict(new Quartiles(0.7, 0.8, 0.99))).hasToString("met");
+    assertThat(atMost.verdict(new Quartiles(1.01, 1.1, 1.2))).hasToString("missed");
+  }
+
+  @Test
+  void whatIsNeededOnTopOfTheDirectConnectionIsComparedRoundByRound() {
+    Summary summary =
+        new Summary(
+            List.of(
+                new Sample(1, "direct", Measure.UP_MACHINE, 0.5),
+                new Sample(1, "envoy", Measure.UP_MACHINE, 1.5),
+                new Sample(1, "splice", Measure.UP_MACHINE, 1.0),
+                new Sample(2, "envoy", Measure.UP_MACHINE, 1.5),
+                new Sample(2, "splice", Measure.UP_MACHINE, 9.0)));
+
+    assertThat(summary.ratioBeyond("splice", "envoy", "direct", Measure.UP_MACHINE))
+        .contains(new Quartiles(0.5, 0.5, 0.5));
+  }
+
+  @Test
+  void theTableOfTargetsNamesWhatWasMeasuredAndHowFewRoundsThereWere() {
+    List<Sample> samples =
+        List.of(
+            new Sample(1, "nginx", Measure.REQUESTS, 50_000),
+            new Sample(1, "splice", Measure.REQUESTS, 60_000),
+            new Sample(1, "splice", Measure.IDLE_PSS, 90));
+
+    assertThat(new Report(MACHINE, Plan.quick(), CONTESTANTS, samples).markdown())
+        .contains("With 3 rounds this is a first look: a verdict takes 9.")
+        .contains(
+            "| splice | requests/s, kept connections | ≥ 1.00 x nginx | 1.20 (1.20..1.20) | met |")
+        .contains("| splice | memory idle, PSS MB | ≤ 80.00 | 90.00 (90.00..90.00) | missed |")
+        .doesNotContain("| kernel |");
   }
 
   @Test
