@@ -34,6 +34,12 @@ public final class Privileges {
     return List.copyOf(missing);
   }
 
+  /// Whether what is missing must fail a test rather than skip it: on a build server, where
+  /// CI=true.
+  public static boolean mustBeThere() {
+    return "true".equals(System.getenv("CI"));
+  }
+
   /// Whether the effective user is root, as the kernel says.
   public static boolean isRoot() {
     try (Stream<String> lines = Files.lines(Path.of("/proc/self/status"))) {

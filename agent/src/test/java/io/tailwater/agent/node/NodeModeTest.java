@@ -1,30 +1,23 @@
 package io.tailwater.agent.node;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.api.Assumptions.assumeThat;
 
-import io.tailwater.agent.dataplane.transport.IoUringTransport;
 import io.tailwater.lab.NeedsRoot;
 import io.tailwater.lab.Place;
 import io.tailwater.lab.Result;
 import io.tailwater.lab.TcpServer;
 import io.tailwater.lab.TcpServer.Behaviour;
 import java.nio.file.Path;
-import java.security.MessageDigest;
 import java.time.Duration;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
-import java.util.Random;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
 
-/// Capture in the node's namespace: the same answers as in the pods, and nothing that a pod does in
-/// its own namespace gets it out.
+/// What only capture in the node's namespace promises: nothing that a pod does in its own namespace
+/// gets it out. That flows are the same as in pods is what [FlowMatrixTest] shows.
 @NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter", "python3"})
 class NodeModeTest {
   private static final String CLOSED =
@@ -38,8 +31,6 @@ class NodeModeTest {
   static void build() {
     world = World.build();
     policies = world.policies(MainJobTest.POLICIES);
-    TcpServer digest = TcpServer.start(world.lab, world.web, Map.of(25, Behaviour.DIGEST));
-    assertThat(digest.process().isAlive()).isTrue();
   }
 
   @AfterAll
@@ -94,63 +85,6 @@ class NodeModeTest {
     Result curl = world.curlVia(pod, site, address);
     assertThat(curl.exit()).as(curl.stdout() + curl.stderr()).isIn(7, 28, 35, 52, 56);
     assertThat(curl.stdout()).doesNotContain("host=");
-  }
-
-  @ParameterizedTest
-  @CsvSource({
-    "epoll, splice, iptables-nft",
-    "epoll, copy, iptables-legacy",
-    "epoll, splice, nft",
-    "io_uring, auto, iptables-nft",
-    "io_uring, auto, nft"
-  })
-  void carriesNamesBytesAndRefusals(String transport, String relay, String backend)
-      throws Exception {
-    if (transport.equals("io_uring")) {
-      assumeThat(IoUringTransport.unavailable()).isEmpty();
-    }
-    Path configuration =
-        world.configuration(
-            policies,
-            "transport: %s\nrelay: %s\n%s"
-                .formatted(
-                    transport,
-                    relay,
-                    CLOSED.replace("mode: node", "mode: node, backend: " + backend)));
-    try (RunningAgent agent = RunningAgent.start(world, configuration)) {
-      for (Place pod : List.of(world.ratings, world.reviews)) {
-        arrives(agent, pod, World.DECOY);
-        arrives(agent, pod, World.DECOY_6);
-      }
-      assertThat(agent.awaitAccess("sni=\"" + SITE + "\"", "original_dst=" + World.DECOY + ":443"))
-          .contains("src.workload=\"ratings-v1\"")
-          .contains("grade=\"" + (relay.equals("splice") ? "splice" : "copy") + "\"");
-      for (String address : new String[] {World.v4("example.org"), World.v6("example.org")}) {
-        Result refused = world.curlVia(world.ratings, "example.org", address);
-        assertThat(refused.stderr()).containsIgnoringCase("reset");
-      }
-
-      byte[] bytes = new byte[10_000_000];
-      new Random(1).nextBytes(bytes);
-      String sum = HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes));
-      try (PodSocket client = PodSocket.connect(world.ratings, World.v4("example.org"), 25)) {
-        client.send(bytes).shutdownOutput();
-        assertThat(client.readLine(Duration.ofSeconds(20))).isEqualTo(bytes.length + " " + sum);
-        assertThat(client.end(Duration.ofSeconds(10))).isEqualTo(PodSocket.End.CLOSED);
-      }
-      assertThat(world.lab.exec(world.ratings, "iptables-save").stdout())
-          .as("nothing of ours is in the pod")
-          .doesNotContain("TAILWATER");
-      assertThat(RunningAgent.once(world, "drain", "--uninstall").exit()).isZero();
-      World.await(
-          () -> "the rules are gone\n" + agent.log() + nodeRules(),
-          () ->
-              !nodeRules().contains("TAILWATER")
-                  && !nodeRules().contains("tailwater")
-                  && !routes().contains("0x200"));
-    }
-    Result free = world.curlVia(world.ratings, "example.org", World.v4("example.org"));
-    assertThat(free.stdout()).contains("host=example.org");
   }
 
   @Test

@@ -10,11 +10,15 @@ import java.net.StandardSocketOptions;
 import java.nio.ByteBuffer;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.time.Duration;
+import java.util.HexFormat;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicLong;
 
 /// A client in a pod whose every byte the test decides: a socket of this process that was born in
 /// the pod's namespace. One test thread; reads are bounded.
@@ -25,6 +29,8 @@ final class PodSocket implements AutoCloseable {
     RESET,
     STILL_OPEN
   }
+
+  private static final int CHUNK = 65536;
 
   private final SocketChannel channel;
 
@@ -81,6 +87,69 @@ final class PodSocket implements AutoCloseable {
     return send(text.getBytes(StandardCharsets.ISO_8859_1));
   }
 
+  /// Bytes on their way from a thread of their own.
+  ///
+  /// @param taken how many the kernel has taken so far
+  /// @param done when it has taken all
+  record Sending(AtomicLong taken, CompletableFuture<Void> done) {}
+
+  /// Sends from a thread of its own: the server's side may not want all of it yet.
+  Sending sending(byte[] bytes) {
+    Sending sending = new Sending(new AtomicLong(), new CompletableFuture<>());
+    Thread.ofPlatform()
+        .daemon()
+        .name("pod-socket-sender")
+        .start(() -> {
+          try {
+            ByteBuffer left = ByteBuffer.wrap(bytes);
+            while (left.hasRemaining()) {
+              // Not all in one call, which would tell of nothing until its end.
+              ByteBuffer some = left.slice(left.position(), Math.min(CHUNK, left.remaining()));
+              int n = channel.write(some);
+              left.position(left.position() + n);
+              sending.taken.addAndGet(n);
+            }
+            sending.done.complete(null);
+          } catch (IOException e) {
+            sending.done.completeExceptionally(e);
+          }
+        });
+    return sending;
+  }
+
+  /// Reads so many bytes, or fewer if the server ends, and returns their SHA-256 in hexadecimal.
+  String sha256Of(long bytes, Duration limit) {
+    return bounded(
+        limit,
+        () -> {
+          MessageDigest digest = sha256();
+          ByteBuffer buffer = ByteBuffer.allocate(CHUNK);
+          long left = bytes;
+          while (left > 0) {
+            int n = channel.read(buffer.clear().limit((int) Math.min(buffer.capacity(), left)));
+            if (n < 0) {
+              return "ended " + left + " bytes early";
+            }
+            left -= n;
+            digest.update(buffer.flip());
+          }
+          return HexFormat.of().formatHex(digest.digest());
+        },
+        "not all came within the limit");
+  }
+
+  static String sha256(byte[] bytes) {
+    return HexFormat.of().formatHex(sha256().digest(bytes));
+  }
+
+  private static MessageDigest sha256() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException e) {
+      throw new AssertionError(e);
+    }
+  }
+
   PodSocket shutdownOutput() {
     try {
       channel.shutdownOutput();
@@ -110,7 +179,7 @@ final class PodSocket implements AutoCloseable {
     return bounded(
         limit,
         () -> {
-          ByteBuffer buffer = ByteBuffer.allocate(65536);
+          ByteBuffer buffer = ByteBuffer.allocate(CHUNK);
           try {
             while (channel.read(buffer.clear()) >= 0) {}
             return End.CLOSED;
