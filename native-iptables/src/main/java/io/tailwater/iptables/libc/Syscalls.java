@@ -15,9 +15,9 @@ import jnr.ffi.Runtime;
 /// System calls of Linux, typed. Any thread; nothing here blocks longer than the call itself.
 ///
 /// Two kinds. Calls of the data path ([#splice], [#read], [#write], [#close], [#shutdown], [#pipe],
-/// [#pipeSize], [#receive], [#awaitReadable], [#epollWait], [#epollControl]) take and return
-/// primitives, allocate nothing and throw nothing: the result is `>= 0`, or `-errno` (see [Errno]).
-/// All others throw [SyscallException] with a hint for the operator.
+/// [#pipeSize], [#receive], [#awaitReadable], [#poll], [#epollWait], [#epollControl]) take and
+/// return primitives, allocate nothing and throw nothing: the result is `>= 0`, or `-errno` (see
+/// [Errno]). All others throw [SyscallException] with a hint for the operator.
 public final class Syscalls {
   public static final int AF_INET = 2;
   public static final int AF_INET6 = 10;
@@ -162,6 +162,17 @@ public final class Syscalls {
     one.putInt(0, fd);
     one.putInt(4, POLLIN); // events in the lower half, what happened in the upper
     return result(C.poll(one.address(), 1, millis));
+  }
+
+  /// `poll(2)` of one descriptor without waiting: which of `events` hold now, as `EPOLL*` bits;
+  /// [#EPOLLERR] and [#EPOLLHUP] are told in any case.
+  public static long poll(int fd, int events) {
+    Pointer one = TWO_INTS.get();
+    one.putInt(0, fd);
+    one.putShort(4, (short) events);
+    one.putShort(6, (short) 0);
+    long count = result(C.poll(one.address(), 1, 0));
+    return count <= 0 ? count : one.getShort(6);
   }
 
   /// `epoll_wait(2)` for up to `most` events at `events`; the time is without end below 0.

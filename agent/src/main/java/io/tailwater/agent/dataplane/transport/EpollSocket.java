@@ -160,10 +160,15 @@ public final class EpollSocket implements StreamSocket, EpollIoHandle {
       return;
     }
     int ops = ((EpollIoEvent) event).ops().value();
+    if ((ops & (ERR | HUP)) != 0) {
+      ops = ownOps();
+    }
     if (watcher != null) {
       watcher.ready(ops);
     } else if (connecting != null) {
-      connectDone();
+      if (ops != 0) {
+        connectDone();
+      }
     } else if (asked) {
       pump();
     } else if ((ops & (ERR | HUP)) != 0) {
@@ -171,6 +176,15 @@ public final class EpollSocket implements StreamSocket, EpollIoHandle {
     } else {
       want(0); // nobody asked; what has come waits in the kernel
     }
+  }
+
+  /// What holds of this very descriptor. epoll tells numbers, and a number may mean another socket
+  /// by now: one that was closed earlier in the same turn, or whose file lives on in a child that
+  /// the agent is just starting, until that has closed what it inherited. To read or write one time
+  /// too often does no harm; to believe that a connection is lost would end it.
+  private int ownOps() {
+    long now = Syscalls.poll(socket.intValue(), interest & (IN | OUT));
+    return (int) Math.max(now, 0);
   }
 
   @Override
