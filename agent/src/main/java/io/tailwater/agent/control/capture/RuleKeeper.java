@@ -20,6 +20,9 @@ import io.tailwater.iptables.rule.EarlierConnections;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.Ipv6;
 import io.tailwater.iptables.rule.UdpPolicy;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
@@ -42,6 +45,9 @@ final class RuleKeeper {
 
   /// Three times within the time of a set, so that one late renewal is none too few.
   private static final long RENEWAL_MILLIS = 1000;
+
+  private static final Path TIMEOUT_CLOSE =
+      Path.of("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_close");
 
   private final CaptureConfig config;
   private final TrafficRules rules;
@@ -162,6 +168,7 @@ final class RuleKeeper {
         renewable(pod, namespace).make();
       }
       pod.installed = install(pod, namespace, plan, served);
+      namespace.call(RuleKeeper::forgetReset); // conntrack is there by now
       living(pod);
       hold(pod, namespace);
       if (plan.inbound().isEmpty()) {
@@ -285,6 +292,19 @@ final class RuleKeeper {
       sets.stop();
     }
     return true;
+  }
+
+  /// The kernel remembers for 10 s how a connection was redirected that a server has reset, and
+  /// redirects the next one from the same port likewise, whatever the rules say by then: after the
+  /// end of an agent to where nobody listens, in an open pod, and each attempt counts anew. What
+  /// was reset has nothing more to say, so it is forgotten at once.
+  private static boolean forgetReset() {
+    try {
+      Files.writeString(TIMEOUT_CLOSE, "0");
+      return true;
+    } catch (IOException _) {
+      return false; // /proc/sys is read-only: it takes those 10 s
+    }
   }
 
   /// Live connections shall outlast rules that somebody flushes, and rules that are removed.
