@@ -56,7 +56,8 @@ public final class PolicyCommand implements Callable<Integer> {
   @Option(
       names = {"-o", "--output"},
       paramLabel = "DIR",
-      description = "Where the results go (perf/results).")
+      description =
+          "Where policy.md goes (.tailwater/perf; perf/results has the one that is published).")
   private Optional<Path> output = Optional.empty();
 
   @Override
@@ -80,10 +81,11 @@ public final class PolicyCommand implements Callable<Integer> {
       }
       PolicyReport report =
           new PolicyReport(machine, launcher, size(policy), loaded, decisions(launcher, policy));
-      Path folder = output.orElse(root.resolve("perf/results"));
+      Path folder = output.orElse(root.resolve(".tailwater/perf"));
       Files.createDirectories(folder);
       Files.writeString(folder.resolve("policy.md"), report.markdown());
       spec.commandLine().getOut().print(report.markdown());
+      spec.commandLine().getOut().println("written to " + folder.resolve("policy.md"));
       spec.commandLine().getOut().flush();
       List<String> broken = report.broken(MOST_LOAD_MILLIS, MOST_DECISION_NANOS, NO_BYTES);
       broken.forEach(line -> refuse(1, line));
