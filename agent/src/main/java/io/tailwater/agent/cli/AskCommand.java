@@ -1,6 +1,5 @@
 package io.tailwater.agent.cli;
 
-import io.tailwater.agent.config.ListenAddress;
 import java.io.PrintWriter;
 import java.net.URLEncoder;
 import java.nio.charset.StandardCharsets;
@@ -8,64 +7,37 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
-import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
-import picocli.CommandLine.TypeConversionException;
 
 /// What all commands that ask a running agent have in common. 0 with what it said, 1 when it does
 /// not answer or cannot, 2 when the question is wrong.
 abstract class AskCommand implements Callable<Integer> {
   @Spec private @org.jspecify.annotations.Nullable CommandSpec spec;
 
-  @Option(
-      names = "--admin",
-      paramLabel = "ADDRESS",
-      defaultValue = "${env:TAILWATER_ADMIN:-127.0.0.1:15000}",
-      converter = Address.class,
-      description = "Where the agent answers (default: ${DEFAULT-VALUE}).")
-  private @org.jspecify.annotations.Nullable ListenAddress admin;
+  @Mixin private AdminOption admin = new AdminOption();
 
-  @Option(
-      names = {"-o", "--output"},
-      paramLabel = "FORMAT",
-      defaultValue = "text",
-      description = "text or json.")
-  private OutputFormat output = OutputFormat.text;
-
-  /// Reads `--admin`.
-  static final class Address implements ITypeConverter<ListenAddress> {
-    @Override
-    public ListenAddress convert(String text) {
-      return ListenAddress.parse(text)
-          .orElseThrow(() ->
-              new TypeConversionException(
-                  "must be an address like 127.0.0.1:15000 or unix:/path, not \"" + text + "\""));
-    }
-  }
+  @Mixin private OutputOption output = new OutputOption();
 
   /// One parameter of a question.
   record Parameter(String name, String value) {}
 
-  final OutputFormat output() {
-    return output;
+  /// Whether JSON is asked for.
+  final boolean isJson() {
+    return output.isJson();
   }
 
   final int get(String path, List<Parameter> parameters) {
     List<Parameter> all = new ArrayList<>(parameters);
-    if (output == OutputFormat.json) {
+    if (output.isJson()) {
       all.add(new Parameter("format", "json"));
     }
-    return print(client().get(path + query(all)));
+    return print(admin.client().get(path + query(all)));
   }
 
   final int post(String path, List<Parameter> parameters) {
-    return print(client().post(path + query(parameters)));
-  }
-
-  private AdminClient client() {
-    return new AdminClient(Optional.ofNullable(admin).orElseThrow());
+    return print(admin.client().post(path + query(parameters)));
   }
 
   private static String query(List<Parameter> parameters) {

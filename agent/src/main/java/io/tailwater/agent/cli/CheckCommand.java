@@ -30,6 +30,7 @@ import java.util.concurrent.Callable;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -57,12 +58,7 @@ final class CheckCommand implements Callable<Integer> {
   @Option(names = "--strict", description = "Warnings count as errors: exit code 1.")
   private boolean strict;
 
-  @Option(
-      names = {"-o", "--output"},
-      paramLabel = "FORMAT",
-      defaultValue = "text",
-      description = "text or json.")
-  private OutputFormat output = OutputFormat.text;
+  @Mixin private OutputOption output = new OutputOption();
 
   @Spec private CommandSpec spec;
 
@@ -84,7 +80,7 @@ final class CheckCommand implements Callable<Integer> {
     long errors = problems.stream().filter(Problem::isError).count();
     long warnings = problems.size() - errors;
     PrintWriter out = spec.commandLine().getOut();
-    switch (output) {
+    switch (output.format()) {
       case text -> {
         problems.forEach(p -> out.println(p.text() + (p.isError() ? "" : " (warning)")));
         out.println(

@@ -2,7 +2,6 @@ package io.tailwater.agent.cli;
 
 import io.tailwater.agent.config.AgentConfig;
 import io.tailwater.agent.config.AgentConfigReader;
-import io.tailwater.agent.config.ListenAddress;
 import io.tailwater.agent.control.allocate.AddressAllocator;
 import io.tailwater.agent.control.compile.DnsAnswers;
 import io.tailwater.agent.control.compile.Explain;
@@ -32,6 +31,7 @@ import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -96,20 +96,9 @@ final class ExplainCommand implements Callable<Integer> {
       description = "Exit code 1 if it turns out otherwise.")
   private @Nullable Expected expect;
 
-  @Option(
-      names = "--admin",
-      paramLabel = "ADDRESS",
-      defaultValue = "${env:TAILWATER_ADMIN:-127.0.0.1:15000}",
-      converter = AskCommand.Address.class,
-      description = "Where the running agent answers (default: ${DEFAULT-VALUE}).")
-  private ListenAddress admin;
+  @Mixin private AdminOption admin = new AdminOption();
 
-  @Option(
-      names = {"-o", "--output"},
-      paramLabel = "FORMAT",
-      defaultValue = "text",
-      description = "text or json.")
-  private OutputFormat output = OutputFormat.text;
+  @Mixin private OutputOption output = new OutputOption();
 
   @Spec private CommandSpec spec;
 
@@ -188,7 +177,7 @@ final class ExplainCommand implements Callable<Integer> {
         new Explain.Question(pod, destination, Optional.ofNullable(sni), Optional.ofNullable(host));
     Explain.Answer answer = answer(compiled.table(), question, agent.dns());
     PrintWriter out = spec.commandLine().getOut();
-    switch (output) {
+    switch (output.format()) {
       case text -> out.print(Explain.text(answer, Optional.of(NOTE)));
       case json -> out.println(Explain.json(answer));
     }
@@ -267,10 +256,8 @@ final class ExplainCommand implements Callable<Integer> {
     if (resolve) {
       query.append("&resolve=true");
     }
-    query
-        .append("&format=")
-        .append(output == OutputFormat.json || expect != null ? "json" : "text");
-    return switch (new AdminClient(admin).get("/explain?" + query)) {
+    query.append("&format=").append(output.isJson() || expect != null ? "json" : "text");
+    return switch (admin.client().get("/explain?" + query)) {
       case AdminClient.Answer.Silence(String why) -> {
         spec.commandLine()
             .getErr()

@@ -5,7 +5,6 @@ import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
 import io.tailwater.agent.config.AgentConfig;
 import io.tailwater.agent.config.AgentConfigReader;
-import io.tailwater.agent.config.ListenAddress;
 import io.tailwater.agent.control.compile.Explain;
 import io.tailwater.agent.control.compile.PolicyCompiler;
 import io.tailwater.agent.control.compile.Prediction;
@@ -39,6 +38,7 @@ import java.util.concurrent.Callable;
 import java.util.function.Predicate;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -78,20 +78,9 @@ final class GenerateServiceEntriesCommand implements Callable<Integer> {
       description = "An inventory.json, or what `inventory -o json` printed.")
   private @Nullable Path inventory;
 
-  @Option(
-      names = "--admin",
-      paramLabel = "ADDRESS",
-      defaultValue = "${env:TAILWATER_ADMIN:-127.0.0.1:15000}",
-      converter = AskCommand.Address.class,
-      description = "Where the running agent answers (default: ${DEFAULT-VALUE}).")
-  private ListenAddress admin;
+  @Mixin private AdminOption admin = new AdminOption();
 
-  @Option(
-      names = {"-o", "--output"},
-      paramLabel = "FORMAT",
-      defaultValue = "text",
-      description = "text (YAML) or json.")
-  private OutputFormat output = OutputFormat.text;
+  @Mixin private OutputOption output = new OutputOption();
 
   @Spec private CommandSpec spec;
 
@@ -116,7 +105,7 @@ final class GenerateServiceEntriesCommand implements Callable<Integer> {
     try {
       ObservedEntries all = config != null ? fromFiles(config) : fromAgent();
       out.print(
-          switch (output) {
+          switch (output.format()) {
             case text -> ObservedText.yaml(all);
             case json -> ObservedText.json(all) + "\n";
           });
@@ -233,7 +222,7 @@ final class GenerateServiceEntriesCommand implements Callable<Integer> {
     if (inventory != null) {
       return entries(read(inventory), _ -> false);
     }
-    AdminClient agent = new AdminClient(admin);
+    AdminClient agent = admin.client();
     List<Inventory.Called> calls;
     try {
       calls =

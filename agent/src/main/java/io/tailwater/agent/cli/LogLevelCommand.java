@@ -31,7 +31,7 @@ final class LogLevelCommand extends AskCommand {
           // As `paths`, so that a logger called "level" or "format" is one.
           parameters.add(new Parameter("paths", arguments.getFirst() + ":" + arguments.getLast()));
     }
-    if (output() == OutputFormat.json) {
+    if (isJson()) {
       parameters.add(new Parameter("format", "json"));
     }
     return post("/logging", parameters);

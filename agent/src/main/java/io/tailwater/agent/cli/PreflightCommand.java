@@ -11,6 +11,7 @@ import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -31,12 +32,7 @@ final class PreflightCommand implements Callable<Integer> {
       description = "auto, iptables-nft, iptables-legacy or nft (default: ${DEFAULT-VALUE}).")
   private String backend = "auto";
 
-  @Option(
-      names = {"-o", "--output"},
-      paramLabel = "FORMAT",
-      defaultValue = "text",
-      description = "text or json.")
-  private OutputFormat output = OutputFormat.text;
+  @Mixin private OutputOption output = new OutputOption();
 
   @Override
   public Integer call() {
@@ -44,7 +40,7 @@ final class PreflightCommand implements Callable<Integer> {
     List<Finding> findings = new Preflight(new Processes(), Backend.read(line, backend)).run();
     PrintWriter out = line.getOut();
     boolean missing = findings.stream().anyMatch(f -> f.state() == Finding.State.MISSING);
-    if (output == OutputFormat.json) {
+    if (output.isJson()) {
       out.println(json(findings));
     } else {
       findings.forEach(f -> print(out, f));

@@ -34,6 +34,7 @@ import java.util.concurrent.Callable;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -106,12 +107,7 @@ final class RulesCommand implements Callable<Integer> {
   @Option(names = "--inbound", description = "With inbound capture (show only).")
   private boolean inbound;
 
-  @Option(
-      names = {"-o", "--output"},
-      paramLabel = "FORMAT",
-      defaultValue = "text",
-      description = "text or json.")
-  private OutputFormat output = OutputFormat.text;
+  @Mixin private OutputOption output = new OutputOption();
 
   @Override
   public Integer call() {
@@ -267,7 +263,7 @@ final class RulesCommand implements Callable<Integer> {
 
   private int show(NamespaceRules wanted, RuleBackend backend, String routes) {
     String text = routes + TrafficRules.show(wanted, backend);
-    if (output == OutputFormat.json) {
+    if (output.isJson()) {
       out()
           .println(
               Printed.json(json -> {
@@ -283,7 +279,7 @@ final class RulesCommand implements Callable<Integer> {
   }
 
   private int report(InstallReport report) {
-    if (output == OutputFormat.json) {
+    if (output.isJson()) {
       out()
           .println(
               Printed.json(json -> {
@@ -328,7 +324,7 @@ final class RulesCommand implements Callable<Integer> {
           case Drift.Missing(List<String> lines) -> lines;
           case Drift.Changed(List<String> lines) -> lines;
         };
-    if (output == OutputFormat.json) {
+    if (output.isJson()) {
       out()
           .println(
               Printed.json(json -> {

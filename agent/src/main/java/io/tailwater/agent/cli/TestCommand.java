@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -28,11 +29,7 @@ final class TestCommand implements Callable<Integer> {
   @Parameters(arity = "1..*", paramLabel = "PATH", description = "files or folders of policy tests")
   private List<Path> paths = new ArrayList<>();
 
-  @Option(
-      names = {"-o", "--output"},
-      description = "text or json",
-      defaultValue = "text")
-  private OutputFormat output = OutputFormat.text;
+  @Mixin private OutputOption output = new OutputOption();
 
   @Option(
       names = {"-v", "--verbose"},
@@ -55,7 +52,7 @@ final class TestCommand implements Callable<Integer> {
     files.get().forEach(file -> results.put(file, PolicyTestRun.run(file)));
     long failed = results.values().stream().filter(f -> !f.isEmpty()).count();
     PrintWriter out = spec.commandLine().getOut();
-    switch (output) {
+    switch (output.format()) {
       case text -> text(out, results, failed);
       case json -> json(out, results, failed);
     }

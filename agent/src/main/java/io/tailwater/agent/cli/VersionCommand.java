@@ -15,8 +15,8 @@ import java.util.SequencedMap;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
-import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
 /// `version`: which build this is and what it finds here. Needs no privilege.
@@ -28,18 +28,13 @@ import picocli.CommandLine.Spec;
 final class VersionCommand implements Callable<Integer> {
   @Spec private @Nullable CommandSpec spec;
 
-  @Option(
-      names = {"-o", "--output"},
-      paramLabel = "FORMAT",
-      defaultValue = "text",
-      description = "text or json.")
-  private OutputFormat output = OutputFormat.text;
+  @Mixin private OutputOption output = new OutputOption();
 
   @Override
   public Integer call() {
     SequencedMap<String, String> facts = facts();
     PrintWriter out = Optional.ofNullable(spec).orElseThrow().commandLine().getOut();
-    if (output == OutputFormat.json) {
+    if (output.isJson()) {
       out.println(
           Printed.json(json -> {
             json.writeStartObject();
