@@ -23,7 +23,8 @@ class LeafTest {
   private static final String ROOT = "io.tailwater.iptables.";
 
   /// Bottom to top.
-  private static final List<String> ROOMS = List.of("libc", "netns", "netlink", "rule", "apply");
+  private static final List<String> ROOMS =
+      List.of("libc", "netns", "netlink", "rule", "queue", "apply");
 
   @Test
   void moduleKnowsNeitherNettyNorTheAgent() throws IOException {

@@ -141,6 +141,7 @@ public final class TrafficRules {
     } finally {
       others = leftovers.remove(namespace, ipv6);
       AliveSets.remove(namespace);
+      ReleasableSet.destroy(namespace);
     }
     return new InstallReport(
         namespace.path(), namespace.id(), store.programs().backend(), outcomes, others);

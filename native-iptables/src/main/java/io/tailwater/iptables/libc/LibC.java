@@ -42,6 +42,8 @@ final class LibC {
 
     long recvfrom(int fd, long address, long length, int flags, long from, long fromLength);
 
+    long sendto(int fd, long address, long length, int flags, long to, long toLength);
+
     int bind(int fd, byte[] address, int length);
 
     int getsockname(int fd, byte[] address, int[] length);

@@ -15,9 +15,9 @@ import jnr.ffi.Runtime;
 /// System calls of Linux, typed. Any thread; nothing here blocks longer than the call itself.
 ///
 /// Two kinds. Calls of the data path ([#splice], [#read], [#write], [#close], [#shutdown], [#pipe],
-/// [#pipeSize], [#receive], [#awaitReadable], [#poll], [#epollWait], [#epollControl]) take and
-/// return primitives, allocate nothing and throw nothing: the result is `>= 0`, or `-errno` (see
-/// [Errno]). All others throw [SyscallException] with a hint for the operator.
+/// [#pipeSize], [#receive], [#send], [#awaitReadable], [#poll], [#epollWait], [#epollControl]) take
+/// and return primitives, allocate nothing and throw nothing: the result is `>= 0`, or `-errno`
+/// (see [Errno]). All others throw [SyscallException] with a hint for the operator.
 public final class Syscalls {
   public static final int AF_INET = 2;
   public static final int AF_INET6 = 10;
@@ -34,6 +34,9 @@ public final class Syscalls {
   public static final int IPPROTO_TCP = 6;
   public static final int IPPROTO_UDP = 17;
   public static final int IPPROTO_IPV6 = 41;
+
+  /// What is sent carries its own IP header.
+  public static final int IPPROTO_RAW = 255;
 
   public static final int SOL_SOCKET = 1;
   public static final int SO_REUSEADDR = 2;
@@ -153,6 +156,12 @@ public final class Syscalls {
   /// hold that number (the kernel overwrites it): the caller fills them in before each call.
   public static long receive(int fd, long address, long length, int flags, long from) {
     return result(C.recvfrom(fd, address, length, flags | MSG_DONTWAIT, from + 4, from));
+  }
+
+  /// `sendto(2)` with MSG_DONTWAIT from memory outside the heap, to an address of so many bytes at
+  /// `to`.
+  public static long send(int fd, long address, long length, long to, int toLength) {
+    return result(C.sendto(fd, address, length, MSG_DONTWAIT, to, toLength));
   }
 
   /// `poll(2)` of one descriptor for reading: 1 when there is something (or an error) to read, 0

@@ -81,11 +81,21 @@ public final class Attributes {
 
   /// 64 bits, big-endian.
   public long be64() {
-    if (!need(8)) {
+    return be64(0);
+  }
+
+  /// 64 bits, big-endian, so many bytes behind the value's beginning.
+  public long be64(int at) {
+    if (!need(at + 8)) {
       return 0;
     }
-    long value = buffer.getLong(offset());
+    long value = buffer.getLong(offset() + at);
     return buffer.order() == ByteOrder.BIG_ENDIAN ? value : Long.reverseBytes(value);
+  }
+
+  /// 64 bits in the machine's order, so many bytes behind the value's beginning: of a structure.
+  public long u64(int at) {
+    return need(at + 8) ? buffer.getLong(offset() + at) : 0;
   }
 
   /// 32 bits in the machine's order.

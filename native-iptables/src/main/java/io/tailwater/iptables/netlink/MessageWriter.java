@@ -80,6 +80,14 @@ public final class MessageWriter {
     return pad();
   }
 
+  /// An attribute of the bytes between a buffer's position and limit, which stay.
+  public MessageWriter bytes(int type, ByteBuffer value) {
+    attribute(type, value.remaining());
+    buffer.put(buffer.position(), value, value.position(), value.remaining());
+    buffer.position(buffer.position() + value.remaining());
+    return pad();
+  }
+
   /// An attribute of one byte.
   public MessageWriter u8(int type, int value) {
     attribute(type, 1).buffer.put((byte) value);
@@ -103,6 +111,14 @@ public final class MessageWriter {
     attribute(type, 8)
         .buffer
         .putLong(buffer.order() == ByteOrder.BIG_ENDIAN ? value : Long.reverseBytes(value));
+    return this;
+  }
+
+  /// An attribute of 128 bits, big-endian: an address of IPv6.
+  public MessageWriter be128(int type, long high, long low) {
+    boolean big = buffer.order() == ByteOrder.BIG_ENDIAN;
+    attribute(type, 16).buffer.putLong(big ? high : Long.reverseBytes(high));
+    buffer.putLong(big ? low : Long.reverseBytes(low));
     return this;
   }
 

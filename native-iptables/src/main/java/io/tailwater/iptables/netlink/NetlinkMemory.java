@@ -27,7 +27,8 @@ public final class NetlinkMemory {
     return bytes;
   }
 
-  long address() {
+  /// Where the memory is, for a system call.
+  public long address() {
     return address;
   }
 }

@@ -6,6 +6,8 @@ import io.tailwater.iptables.libc.Syscalls;
 import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -30,15 +32,18 @@ public final class NetlinkPoller implements AutoCloseable {
   private static final int EVENT = PACKED ? 12 : 16;
   private static final int EVENT_DATA = PACKED ? 4 : 8;
 
-  /// In place of a slot: the event that ends the thread.
-  private static final long END = -1;
+  /// In place of a slot: the event that wakes the thread up, for tasks or to end.
+  private static final long WAKE = -1;
 
   private final int epoll = Syscalls.epoll();
-  private final int ending = Syscalls.eventDescriptor();
+  private final int waking = Syscalls.eventDescriptor();
   private final NetlinkMemory memory = new NetlinkMemory(NetlinkMemory.LARGEST);
   private final NetlinkMessages messages = new NetlinkMessages(memory);
   private final NetlinkMemory events = new NetlinkMemory(MOST_EVENTS * EVENT);
   private final Thread thread;
+  private final NetlinkMemory wakeUp = new NetlinkMemory(8);
+  private final NetlinkMemory woken = new NetlinkMemory(8);
+  private final Queue<Runnable> tasks = new ConcurrentLinkedQueue<>();
 
   /// By slot; guarded by itself. A slot is used again, so each event carries the watch's number
   /// too.
@@ -60,7 +65,8 @@ public final class NetlinkPoller implements AutoCloseable {
 
   public NetlinkPoller(String name) {
     this.thread = Thread.ofPlatform().name(name).daemon(true).unstarted(this::run);
-    control(Syscalls.EPOLL_CTL_ADD, ending, END);
+    wakeUp.bytes().putLong(0, 1);
+    control(Syscalls.EPOLL_CTL_ADD, waking, WAKE);
   }
 
   /// Starts the thread. Call it from the agent's own namespace.
@@ -75,6 +81,17 @@ public final class NetlinkPoller implements AutoCloseable {
     everyMillis = millis;
     tick = what;
     return this;
+  }
+
+  /// Has something done once, soon, on the poller's thread; it must not block. Any thread. What is
+  /// given after [#close] is not done.
+  public void execute(Runnable task) {
+    synchronized (watches) {
+      if (!closed) {
+        tasks.add(task);
+        Syscalls.write(waking, wakeUp.address(), 8);
+      }
+    }
   }
 
   /// Receives from a socket, which belongs to the watch from now on. Any thread.
@@ -172,8 +189,13 @@ public final class NetlinkPoller implements AutoCloseable {
       long count = Syscalls.epollWait(epoll, events.address(), MOST_EVENTS, wait);
       for (int i = 0; i < count; i++) {
         long data = events.bytes().getLong(i * EVENT + EVENT_DATA);
-        if (data == END) {
-          return;
+        if (data == WAKE) {
+          Syscalls.read(waking, woken.address(), 8);
+          if (closed) {
+            return;
+          }
+          runTasks();
+          continue;
         }
         Watch watch = find((int) data, (int) (data >>> 32));
         if (watch != null) {
@@ -183,6 +205,16 @@ public final class NetlinkPoller implements AutoCloseable {
       if (count < 0 && count != -Errno.EINTR) {
         LOG.error("epoll_wait failed: {}", Errno.describe((int) -count));
         return;
+      }
+    }
+  }
+
+  private void runTasks() {
+    for (Runnable task = tasks.poll(); task != null; task = tasks.poll()) {
+      try {
+        task.run();
+      } catch (RuntimeException e) {
+        LOG.error("a task of the netlink thread failed", e);
       }
     }
   }
@@ -235,9 +267,7 @@ public final class NetlinkPoller implements AutoCloseable {
         }
       }
     }
-    NetlinkMemory one = new NetlinkMemory(8);
-    one.bytes().putLong(0, 1);
-    Syscalls.write(ending, one.address(), 8);
+    Syscalls.write(waking, wakeUp.address(), 8);
     if (thread.getState() != Thread.State.NEW) {
       boolean interrupted = false;
       while (thread.isAlive()) {
@@ -253,6 +283,6 @@ public final class NetlinkPoller implements AutoCloseable {
     }
     left.forEach(Watch::close);
     Syscalls.close(epoll);
-    Syscalls.close(ending);
+    Syscalls.close(waking);
   }
 }

@@ -15,17 +15,21 @@ public final class PacketLog implements NetlinkPoller.Receiver {
   /// NFNL_SUBSYS_ULOG of `linux/netfilter/nfnetlink.h`.
   private static final int SUBSYSTEM = 4;
 
-  /// `linux/netfilter/nfnetlink_log.h`: messages, then attributes.
-  private static final int PACKET = SUBSYSTEM << 8;
+  /// NFULNL_MSG_PACKET: the type of a message that carries a logged packet.
+  public static final int PACKET = SUBSYSTEM << 8;
 
+  /// NFULA_PAYLOAD: its attribute with the packet's bytes.
+  public static final int PAYLOAD = 9;
+
+  /// `linux/netfilter/nfnetlink_log.h`: messages, then attributes.
   private static final int CONFIG = 1;
+
   private static final int CONFIG_COMMAND = 1;
   private static final int CONFIG_MODE = 2;
   private static final int CONFIG_TIMEOUT = 4;
   private static final int BIND = 1;
   private static final int COPY_PACKET = 2;
   private static final int NFULA_MARK = 2;
-  private static final int NFULA_PAYLOAD = 9;
   private static final int NFULA_PREFIX = 10;
   private static final int NFULA_UID = 11;
 
@@ -106,8 +110,7 @@ public final class PacketLog implements NetlinkPoller.Receiver {
         case NFULA_MARK -> mark = attribute.be32();
         case NFULA_PREFIX -> prefix = attribute.text();
         case NFULA_UID -> user = attribute.be32() & 0xffffffffL;
-        case NFULA_PAYLOAD ->
-            payload = message.memory().slice(attribute.offset(), attribute.length());
+        case PAYLOAD -> payload = message.memory().slice(attribute.offset(), attribute.length());
         default -> {} // interfaces and times are of no use here
       }
     }

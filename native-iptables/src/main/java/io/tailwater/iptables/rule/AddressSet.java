@@ -14,6 +14,9 @@ public record AddressSet(String name, Kind kind, int timeoutSeconds) {
     ADDRESS,
     /// Addresses with ports: `hash:ip,port` (for nf_tables of any protocol).
     ADDRESS_AND_PORT,
+    /// Addresses with ports, and who sends there: `hash:ip,port,ip` (for nf_tables of any
+    /// protocol).
+    ADDRESS_PORT_AND_SOURCE,
     /// Everything of its family or nothing: `hash:net` that holds both halves of all addresses; for
     /// nf_tables the family itself is the element.
     EVERYTHING
@@ -42,6 +45,7 @@ public record AddressSet(String name, Kind kind, int timeoutSeconds) {
         switch (kind) {
           case ADDRESS -> address;
           case ADDRESS_AND_PORT -> address + " . inet_service";
+          case ADDRESS_PORT_AND_SOURCE -> address + " . inet_service . " + address;
           case EVERYTHING -> "nf_proto";
         };
     return "type "

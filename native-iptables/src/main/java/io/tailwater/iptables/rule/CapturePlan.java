@@ -14,6 +14,7 @@ import java.util.Optional;
 /// @param failsOpen whether everything passes while no agent lives: the rules ask
 ///   [AddressSet#alive], which the agent renews
 /// @param strictness how the agent is known, and what pretends to be it or goes round it
+/// @param kernelPass how connections go out as themselves, if any may
 public record CapturePlan(
     Mark agent,
     int outboundPort,
@@ -23,7 +24,8 @@ public record CapturePlan(
     Optional<Inbound> inbound,
     EarlierConnections earlier,
     boolean failsOpen,
-    Strictness strictness) {
+    Strictness strictness,
+    Optional<KernelPass> kernelPass) {
   /// Port of outbound capture, Istio's.
   public static final int OUTBOUND_PORT = 15001;
 
@@ -104,6 +106,10 @@ public record CapturePlan(
     return toBuilder().strictness(how).build();
   }
 
+  public CapturePlan withKernelPass(KernelPass pass) {
+    return toBuilder().kernelPass(Optional.of(pass)).build();
+  }
+
   /// A plan in the making. A new part of the plan has its default here, and a line each in the copy
   /// and in [#build]. One thread.
   public static final class Builder {
@@ -116,6 +122,7 @@ public record CapturePlan(
     private EarlierConnections earlier = EarlierConnections.SPARED;
     private boolean failsOpen;
     private Strictness strictness = Strictness.NONE;
+    private Optional<KernelPass> kernelPass = Optional.empty();
 
     private Builder() {}
 
@@ -129,6 +136,7 @@ public record CapturePlan(
       earlier = plan.earlier;
       failsOpen = plan.failsOpen;
       strictness = plan.strictness;
+      kernelPass = plan.kernelPass;
     }
 
     public Builder agent(Mark mark) {
@@ -176,6 +184,11 @@ public record CapturePlan(
       return this;
     }
 
+    public Builder kernelPass(Optional<KernelPass> pass) {
+      kernelPass = pass;
+      return this;
+    }
+
     /// @throws IllegalArgumentException for a plan that would capture nothing or cannot be said
     public CapturePlan build() {
       return new CapturePlan(
@@ -187,7 +200,8 @@ public record CapturePlan(
           inbound,
           earlier,
           failsOpen,
-          strictness);
+          strictness,
+          kernelPass);
     }
   }
 }

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /// The rules that a plan asks for in the pod's own namespace. Pure.
 ///
@@ -21,11 +22,13 @@ public final class CaptureRules {
   private final CapturePlan plan;
   private final IpFamily family;
   private final EscapeRules escapes;
+  private final Optional<PassRules> pass;
 
   private CaptureRules(CapturePlan plan, IpFamily family) {
     this.plan = plan;
     this.family = family;
     this.escapes = new EscapeRules(plan, family);
+    this.pass = plan.kernelPass().map(kernel -> new PassRules(kernel, family, plan.earlier()));
   }
 
   /// The chains of one family. Empty for IPv6 that is left untouched.
@@ -55,14 +58,20 @@ public final class CaptureRules {
                       if (!chain.isHooked()) {
                         return chain;
                       }
-                      List<Rule> all = new ArrayList<>(List.of(leave));
-                      all.addAll(chain.rules());
+                      List<Rule> all = new ArrayList<>(chain.rules());
+                      all.add(leavesAtOnce(chain) ? 1 : 0, leave);
                       return new Chain(chain.name(), chain.hook(), all);
                     })
                     .toList()));
     List<AddressSet> sets = new ArrayList<>(rules.sets());
     sets.add(alive);
     return new RuleSet(rules.family(), tables, sets);
+  }
+
+  /// Whether it begins with what leaves it whether an agent lives or not, and for most packets.
+  private static boolean leavesAtOnce(Chain chain) {
+    Rule first = chain.rules().isEmpty() ? null : chain.rules().getFirst();
+    return PassRules.FAST.equals(first) || PassRules.UNMARKED.equals(first);
   }
 
   private RuleSet whileAlive() {
@@ -95,13 +104,24 @@ public final class CaptureRules {
     if (plan.strictness().closed()) {
       filter.add(new Chain(Chain.FORWARD, "FORWARD", escapes.forwarded()));
     }
+    pass.ifPresent(rules -> filter.addAll(List.of(rules.gate(), rules.input())));
     tables.put(Table.FILTER, filter);
-    List<Rule> veil = escapes.veil();
-    if (!veil.isEmpty()) {
-      mangle.add(new Chain(Chain.POSTROUTING, "POSTROUTING", veil));
+    List<Rule> leaving = leaving();
+    if (!leaving.isEmpty()) {
+      mangle.add(new Chain(Chain.POSTROUTING, "POSTROUTING", leaving));
     }
     tables.put(Table.MANGLE, mangle);
-    return new RuleSet(family, tables);
+    return new RuleSet(
+        family, tables, pass.isPresent() ? List.of(KernelPass.releasable(family)) : List.of());
+  }
+
+  /// mangle POSTROUTING: nothing of ours is to be seen outside.
+  private List<Rule> leaving() {
+    List<Rule> rules = new ArrayList<>();
+    pass.ifPresent(_ -> rules.add(PassRules.UNMARKED));
+    rules.addAll(escapes.veil());
+    pass.ifPresent(gate -> rules.addAll(gate.judged()));
+    return rules;
   }
 
   /// Istio has the same rules with the conditions spread over each line; here what is left alone
@@ -140,6 +160,7 @@ public final class CaptureRules {
                   new Match.Protocol(IpProtocol.TCP),
                   new Match.DestinationPort(IpProtocol.TCP, DNS)));
         });
+    pass.ifPresent(gate -> rules.addAll(gate.begun()));
     // -p tcp -j REDIRECT --to-ports 15001
     rules.add(
         Rule.of(
@@ -157,7 +178,10 @@ public final class CaptureRules {
             family,
             (reason, why, matches) ->
                 escapes.refused(reason, why, Target.Reject.unreachable(family), matches));
-    List<Rule> rules = new ArrayList<>(escapes.agentsPackets());
+    List<Rule> rules = new ArrayList<>();
+    pass.ifPresent(_ -> rules.add(PassRules.FAST));
+    rules.addAll(escapes.agentsPackets());
+    pass.ifPresent(gate -> rules.addAll(gate.gated()));
     rules.addAll(escapes.deniedConnections());
     rules.add(loopback());
     rules.add(ownAddress());

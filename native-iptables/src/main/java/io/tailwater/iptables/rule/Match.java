@@ -35,6 +35,7 @@ public sealed interface Match {
         throw new IllegalArgumentException("A negation is not negated again");
       }
       if (match instanceof RateLimit
+          || match instanceof Payload
           || match instanceof Reply
           || match instanceof Original
           || match instanceof TransparentSocket) {
@@ -176,6 +177,72 @@ public sealed interface Match {
     @Override
     public String nft(NftPlace place, boolean negated) {
       return "tcp flags & (fin | syn | rst | ack) " + (negated ? "!=" : "==") + " syn";
+    }
+  }
+
+  /// `-m tcp --tcp-flags FIN,RST NONE`: none of these flags is set; turned round: at least one is.
+  /// Needs [Protocol] before it.
+  record NoneOf(Set<Flag> flags) implements Match {
+    /// In the order in which `iptables-save` prints them.
+    public enum Flag {
+      FIN,
+      SYN,
+      RST
+    }
+
+    public NoneOf {
+      if (flags.isEmpty()) {
+        throw new IllegalArgumentException("Without a flag it would always match");
+      }
+      flags = java.util.Collections.unmodifiableSet(EnumSet.copyOf(flags));
+    }
+
+    public NoneOf(Flag first, Flag... others) {
+      this(EnumSet.of(first, others));
+    }
+
+    @Override
+    public List<String> arguments() {
+      String all = flags.stream().map(Flag::name).collect(Collectors.joining(","));
+      return List.of("-m", "tcp", "--tcp-flags", all, "NONE");
+    }
+
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      String all =
+          flags.stream()
+              .map(flag -> flag.name().toLowerCase(Locale.ROOT))
+              .collect(Collectors.joining(" | "));
+      return "tcp flags & (" + all + ") " + (negated ? "!=" : "==") + " 0x0";
+    }
+  }
+
+  /// A TCP segment that carries payload, however many options there are: a small program for
+  /// iptables (`-m bpf`), which counts headers and compares with the packet's length. A packet with
+  /// extension headers of IPv6 matches too. Needs [Protocol] before it.
+  ///
+  ///     IPv4: ldxb 4*([0]&0xf); ldb [x+12]; and 0xf0; rsh 2; add x; tax; ld len; jeq x
+  ///     IPv6: the same with 40 for the header's length, if the next header is TCP
+  record Payload(IpFamily family) implements Match {
+    private static final String IPV4 =
+        "10,177 0 0 0,80 0 0 12,84 0 0 240,116 0 0 2,12 0 0 0,7 0 0 0,128 0 0 0,29 0 1 0,6 0 0 0,"
+            + "6 0 0 65535";
+    private static final String IPV6 =
+        "11,48 0 0 6,21 0 7 6,48 0 0 52,84 0 0 240,116 0 0 2,4 0 0 40,7 0 0 0,128 0 0 0,29 1 0 0,"
+            + "6 0 0 65535,6 0 0 0";
+
+    @Override
+    public List<String> arguments() {
+      return List.of("-m", "bpf", "--bytecode", '"' + (family == IpFamily.V4 ? IPV4 : IPV6) + '"');
+    }
+
+    /// Reading the first byte of the payload, whatever it is, fails where there is none.
+    @Override
+    public String nft(NftPlace place, boolean negated) {
+      if (negated) {
+        throw new IllegalArgumentException("nf_tables cannot say that there is no payload");
+      }
+      return "@ih,0,8 & 0x0 == 0x0";
     }
   }
 
@@ -341,14 +408,15 @@ public sealed interface Match {
   }
 
   /// `-m set --match-set NAME dst`. The first direction is of the address, a second one of the
-  /// port. The set must exist before the rule does: an ipset for iptables, a set of our own table
-  /// for nf_tables.
+  /// port, a third one of another address. The set must exist before the rule does: an ipset for
+  /// iptables, a set of our own table for nf_tables.
   record InSet(String set, String directions) implements Match {
     public InSet {
       Names.checkSet(set);
-      if (!directions.matches("(src|dst)(,(src|dst))?")) {
+      if (!directions.matches("(src|dst)(,(src|dst)){0,2}")) {
         throw new IllegalArgumentException(
-            "Directions of a set are src or dst, of the address and perhaps of the port, not '"
+            "Directions of a set are src or dst, of the address, perhaps of the port, and perhaps"
+                + " of another address, not '"
                 + directions
                 + "'");
       }
@@ -362,11 +430,18 @@ public sealed interface Match {
     @Override
     public String nft(NftPlace place, boolean negated) {
       String[] words = directions.split(",", -1);
-      String key = place.family().nft() + (words[0].equals("src") ? " saddr" : " daddr");
+      String key = address(place, words[0]);
       if (words.length > 1) {
         key += " . th " + (words[1].equals("src") ? "sport" : "dport");
       }
+      if (words.length > 2) {
+        key += " . " + address(place, words[2]);
+      }
       return compare(key, negated, "@" + set);
+    }
+
+    private static String address(NftPlace place, String direction) {
+      return place.family().nft() + (direction.equals("src") ? " saddr" : " daddr");
     }
   }
 

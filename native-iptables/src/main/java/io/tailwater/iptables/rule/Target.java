@@ -320,6 +320,54 @@ public sealed interface Target {
     }
   }
 
+  /// `-j NFQUEUE --queue-num 7 --queue-bypass`: the packet waits until who reads the queue has
+  /// answered.
+  ///
+  /// @param bypass the packet passes this hook while nobody reads; otherwise it is dropped
+  record Queue(int number, boolean bypass) implements Target {
+    public Queue {
+      if (number < 0 || number > 65535) {
+        throw new IllegalArgumentException("A queue is 0..65535");
+      }
+    }
+
+    @Override
+    public List<String> arguments() {
+      String queue = Integer.toString(number);
+      return bypass
+          ? List.of("-j", "NFQUEUE", "--queue-num", queue, "--queue-bypass")
+          : List.of("-j", "NFQUEUE", "--queue-num", queue);
+    }
+
+    @Override
+    public String nft(NftPlace place) {
+      return "queue " + (bypass ? "flags bypass " : "") + "to " + number;
+    }
+  }
+
+  /// `-j TTL --ttl-set 64`, `-j HL --hl-set 64`: over how many routers the packet goes from here;
+  /// only in mangle. The packet goes on to the next rule.
+  record HopLimit(IpFamily family, int hops) implements Target {
+    public HopLimit {
+      if (hops < 1 || hops > 255) {
+        throw new IllegalArgumentException("A hop limit is 1..255");
+      }
+    }
+
+    @Override
+    public List<String> arguments() {
+      return switch (family) {
+        case V4 -> List.of("-j", "TTL", "--ttl-set", Integer.toString(hops));
+        case V6 -> List.of("-j", "HL", "--hl-set", Integer.toString(hops));
+      };
+    }
+
+    @Override
+    public String nft(NftPlace place) {
+      return (family == IpFamily.V4 ? "ip ttl" : "ip6 hoplimit") + " set " + hops;
+    }
+  }
+
   private static String plain(InetAddress address) {
     String text = new Cidr(address, 0).toString();
     return text.substring(0, text.indexOf('/'));

@@ -56,6 +56,15 @@ class GoldenScriptsTest {
               "inbound",
               EGRESS.withInbound(CapturePlan.Inbound.STANDARD)));
 
+  static {
+    PLANS.put(
+        "kernel-pass",
+        PLANS.get("closed").withDns(CapturePlan.DNS_PORT).withKernelPass(KernelPass.STANDARD));
+    PLANS.put(
+        "kernel-pass-fails-open",
+        EGRESS.withFailsOpen(true).withKernelPass(KernelPass.STANDARD.withBypass(true)));
+  }
+
   @TestFactory
   Stream<DynamicTest> scriptsAreAsRecorded() {
     return PLANS.entrySet().stream()

@@ -1,0 +1,83 @@
+package io.tailwater.iptables.queue;
+
+import java.nio.ByteBuffer;
+import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/// The packets of a queue, copied, for a test to answer from its own thread.
+final class HeldPackets implements PacketQueue.Packets {
+  /// One of them.
+  record Held(int id, boolean partial, boolean gso, ByteBuffer packet) {
+    FlowTuple flow() {
+      return FlowTuple.ofPacket(packet).orElseThrow();
+    }
+
+    private int tcp() {
+      return flow().six() ? 40 : (packet.get(0) & 0xf) * 4;
+    }
+
+    int sequence() {
+      return packet.getInt(tcp() + 4);
+    }
+
+    int acknowledged() {
+      return packet.getInt(tcp() + 8);
+    }
+
+    int flags() {
+      return packet.get(tcp() + 13) & 0xff;
+    }
+
+    boolean isSyn() {
+      return (flags() & 0x2) != 0;
+    }
+
+    int hops() {
+      return packet.get(flow().six() ? 7 : 8) & 0xff;
+    }
+
+    String payload() {
+      int from = tcp() + ((packet.get(tcp() + 12) & 0xf0) >> 2);
+      byte[] bytes = new byte[packet.limit() - from];
+      packet.get(from, bytes);
+      return new String(bytes, java.nio.charset.StandardCharsets.ISO_8859_1);
+    }
+  }
+
+  private final BlockingQueue<Held> packets = new LinkedBlockingQueue<>();
+  final AtomicInteger losses = new AtomicInteger();
+
+  @Override
+  public void held(PacketQueue queue, QueuedPacket packet) {
+    ByteBuffer copy = ByteBuffer.allocate(packet.payload().remaining());
+    copy.put(packet.payload()).flip();
+    packets.add(
+        new Held(packet.id(), packet.checksumIsLeftToHardware(), packet.isSegmentedLater(), copy));
+  }
+
+  @Override
+  public void lost(PacketQueue queue) {
+    losses.incrementAndGet();
+  }
+
+  /// The next one, which comes within two seconds.
+  Held next() throws InterruptedException {
+    Held held = packets.poll(2, TimeUnit.SECONDS);
+    if (held == null) {
+      throw new AssertionError("nothing was held");
+    }
+    return held;
+  }
+
+  /// Whether nothing comes for a moment.
+  boolean isQuiet() throws InterruptedException {
+    Thread.sleep(150);
+    return packets.isEmpty();
+  }
+
+  int size() {
+    return packets.size();
+  }
+}
