@@ -33,10 +33,13 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.extension.RegisterExtension;
+import org.junit.jupiter.api.extension.TestExecutionExceptionHandler;
 import org.junit.jupiter.params.AfterParameterizedClassInvocation;
 import org.junit.jupiter.params.BeforeParameterizedClassInvocation;
 import org.junit.jupiter.params.ParameterizedClass;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.opentest4j.TestAbortedException;
 
 /// The same flow, however it is captured and carried: with every backend, on the node as in the
 /// pod, in both families, on both transports. One agent for each combination; each finds the node
@@ -107,6 +110,17 @@ abstract class FlowScenarios {
   private static TcpServer servers;
   private static Optional<String> missing = Optional.empty();
   private static RunningAgent agent;
+
+  /// Reports number the combinations; a failure says which one it is.
+  @RegisterExtension
+  static final TestExecutionExceptionHandler NAMED =
+      (context, thrown) -> {
+        if (thrown instanceof TestAbortedException) {
+          throw thrown;
+        }
+        CaptureCombination by = ((FlowScenarios) context.getRequiredTestInstance()).by;
+        throw new AssertionError(by + ": " + thrown.getMessage(), thrown);
+      };
 
   private final CaptureCombination by;
 

@@ -84,10 +84,7 @@ class RepairTest {
       assertThat(agent.log()).contains("putting them back");
       assertThat(agent.page("15000/pods?format=json").stdout()).contains("\"drift\": \"" + noticed);
     } finally {
-      for (var pod : new io.tailwater.lab.Place[] {world.ratings, world.reviews}) {
-        RunningAgent.once(
-            world, "rules", "remove", "--backend", backend, "--netns", pod.path().toString());
-      }
+      world.removeRules();
     }
   }
 

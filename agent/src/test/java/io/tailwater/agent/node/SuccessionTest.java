@@ -1,18 +1,25 @@
 package io.tailwater.agent.node;
 
+import static java.nio.charset.StandardCharsets.US_ASCII;
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.lab.NeedsRoot;
-import io.tailwater.lab.Place;
-import io.tailwater.lab.Result;
 import io.tailwater.lab.TcpServer;
 import io.tailwater.lab.TcpServer.Behaviour;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.Socket;
+import java.nio.channels.SocketChannel;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -63,36 +70,39 @@ class SuccessionTest {
     }
   }
 
-  private static void rulesRemoved() {
-    for (Place pod : new Place[] {world.ratings, world.reviews}) {
-      RunningAgent.once(world, "rules", "remove", "--netns", pod.path().toString());
-    }
-  }
-
-  /// Polls the readiness page all the time.
+  /// Asks for the readiness page all the time.
   private static final class Prober implements AutoCloseable {
-    final List<String> failures = new ArrayList<>();
+    final List<String> failures = Collections.synchronizedList(new ArrayList<>());
     final AtomicInteger good = new AtomicInteger();
     private volatile boolean over;
+    private final NetworkNamespace node = NetworkNamespace.open(world.lab.node().path());
     private final Thread thread = Thread.ofPlatform().start(this::run);
 
     private void run() {
       while (!over) {
-        Result page =
-            world.lab.exec(
-                world.lab.node(),
-                "curl",
-                "-sS",
-                "-m",
-                "5",
-                "-w",
-                "%{http_code}",
-                "http://localhost:15021/healthz/ready");
-        if (page.ok() && page.stdout().endsWith("200")) {
-          good.incrementAndGet();
-        } else {
-          failures.add(page.exit() + " " + page.stdout() + page.stderr());
+        try {
+          String answer = ask();
+          if (answer.startsWith("HTTP/1.1 200 ")) {
+            good.incrementAndGet();
+          } else {
+            failures.add(answer);
+          }
+        } catch (IOException e) {
+          failures.add(e.toString());
         }
+        LockSupport.parkNanos(2_000_000);
+      }
+    }
+
+    private String ask() throws IOException {
+      try (SocketChannel channel = node.call(() -> SocketChannel.open())) {
+        Socket socket = channel.socket();
+        socket.connect(new InetSocketAddress(InetAddress.ofLiteral("127.0.0.1"), 15021), 5_000);
+        socket.setSoTimeout(5_000);
+        String question =
+            "GET /healthz/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        socket.getOutputStream().write(question.getBytes(US_ASCII));
+        return new String(socket.getInputStream().readAllBytes(), US_ASCII);
       }
     }
 
@@ -104,6 +114,7 @@ class SuccessionTest {
       } catch (InterruptedException _) {
         Thread.currentThread().interrupt();
       }
+      node.close();
     }
   }
 
@@ -148,7 +159,7 @@ class SuccessionTest {
       assertThat(agents.getLast().stop()).isZero();
     } finally {
       agents.forEach(RunningAgent::close);
-      rulesRemoved();
+      world.removeRules();
     }
   }
 
@@ -173,7 +184,7 @@ class SuccessionTest {
       String inventory = World.read(configuration.resolveSibling("state/inventory.json"));
       assertThat(inventory).contains(World.v4("example.org")).contains("en.wikipedia.org");
     } finally {
-      rulesRemoved();
+      world.removeRules();
     }
   }
 
@@ -189,7 +200,7 @@ class SuccessionTest {
       assertThat(next.log()).doesNotContain("taking over");
       assertThat(world.curlViaDecoy(world.ratings, "en.wikipedia.org").ok()).isTrue();
     } finally {
-      rulesRemoved();
+      world.removeRules();
     }
   }
 
@@ -211,7 +222,7 @@ class SuccessionTest {
           () -> "a repair\n" + agent.log(), () -> agent.log().contains("putting them back"));
       assertThat(agent.stop()).isZero();
     } finally {
-      rulesRemoved();
+      world.removeRules();
     }
   }
 }

@@ -1,5 +1,9 @@
 package io.tailwater.agent.node;
 
+import io.tailwater.iptables.apply.Processes;
+import io.tailwater.iptables.apply.RulePrograms;
+import io.tailwater.iptables.apply.TrafficRules;
+import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.lab.Certificates;
 import io.tailwater.lab.DnsServer;
 import io.tailwater.lab.NetLab;
@@ -15,6 +19,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import java.util.function.Supplier;
@@ -225,6 +230,18 @@ final class World implements AutoCloseable {
         "bash",
         "-c",
         "exec 3<>/dev/tcp/" + address + "/" + port + " && head -n 1 <&3");
+  }
+
+  /// Takes every rule out of the pods, as `rules remove` does.
+  void removeRules() {
+    Processes processes = new Processes();
+    TrafficRules rules =
+        new TrafficRules(RulePrograms.detect(Optional.empty(), processes), processes);
+    for (Place pod : List.of(ratings, reviews)) {
+      try (NetworkNamespace namespace = NetworkNamespace.open(pod.path())) {
+        rules.remove(namespace);
+      }
+    }
   }
 
   /// Waits for a condition, at most 20 seconds, and fails with what was awaited.
