@@ -187,6 +187,24 @@ class EscapeTest {
     }
   }
 
+  /// Also one that comes right after another from the same port: what became of that is not
+  /// remembered in its place.
+  @ParameterizedTest
+  @ValueSource(strings = {"iptables-nft", "iptables-legacy", "nft"})
+  void attemptThatIsMadeAgainIsRecordedAgain(String backend) {
+    RunningAgent agent = start(backend, "REGISTRY_ONLY", "all");
+    try {
+      for (int time = 1; time <= 3; time++) {
+        long known = denials(agent, "uncaptured");
+        attempt("prepare");
+        World.await(
+            () -> "recorded\n" + agent.accessLog(), () -> denied(agent, "uncaptured", known));
+      }
+    } finally {
+      stop(agent);
+    }
+  }
+
   @Test
   void agentsOwnPortsAreNotReachedFromThePod() {
     RunningAgent agent = start("auto", "REGISTRY_ONLY", "all");
