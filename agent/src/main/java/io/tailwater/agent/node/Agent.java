@@ -112,6 +112,7 @@ public final class Agent implements AutoCloseable {
   private final PolicyFeed policy;
   private final Workers workers;
   private final NetlinkPoller netlink;
+  private final Optional<DnsProxy> dns;
   private final CaptureLoop capture;
   private final List<PodSource> pods;
   private final Thread housekeeper;
@@ -168,6 +169,7 @@ public final class Agent implements AutoCloseable {
             Optional.empty(),
             numbers);
     numbers.register(accounts.metrics());
+    this.dns = dnsProxy(filter, lookUp);
     this.capture =
         new CaptureLoop(
             config.capture(),
@@ -176,7 +178,7 @@ public final class Agent implements AutoCloseable {
             workers,
             routes,
             netlink,
-            dnsProxy(filter, lookUp),
+            dns,
             guards);
     netlink.start();
     accounts
@@ -236,6 +238,7 @@ public final class Agent implements AutoCloseable {
     if (succession.hasPredecessor()) {
       admin = listen(pages, true);
       succession.takeOver();
+      capture.tookOver();
       LOG.info("took over from the agent before");
     }
     succession.serve(new Reigning());
@@ -538,7 +541,8 @@ public final class Agent implements AutoCloseable {
     private void drain() {
       long deadline = System.nanoTime() + LONGEST_DRAIN.toNanos();
       try {
-        while (workers.count() > 0 && System.nanoTime() - deadline < 0) {
+        while ((workers.count() > 0 || dns.map(DnsProxy::open).orElse(0) > 0)
+            && System.nanoTime() - deadline < 0) {
           TimeUnit.MILLISECONDS.sleep(200);
         }
       } catch (InterruptedException _) {

@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.lab.NeedsRoot;
+import io.tailwater.lab.Place;
+import io.tailwater.lab.Running;
 import io.tailwater.lab.TcpServer;
 import io.tailwater.lab.TcpServer.Behaviour;
 import java.io.IOException;
@@ -26,6 +28,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// One agent takes over from another, and nobody who connects meanwhile notices.
 @NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter"})
@@ -40,10 +43,12 @@ class SuccessionTest {
 
   private static World world;
   private static Path policies;
+  private static Place slow;
 
   @BeforeAll
   static void build() {
     world = World.build();
+    slow = world.lab.addHost("slow", "198.51.100.54");
     policies =
         world.policies(
             MainJobTest.POLICIES
@@ -224,5 +229,78 @@ class SuccessionTest {
     } finally {
       world.removeRules();
     }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"in-pod", "node"})
+  void whatTheKernelRefusesIsToldByTheNewAgentAtOnce(String mode) {
+    Path configuration = world.configuration(policies, CLOSED + "capture: {mode: " + mode + "}\n");
+    try (RunningAgent old = RunningAgent.start(world, configuration)) {
+      assertThat(sendsQuic()).isTrue();
+      old.awaitAccess("reason=\"udp\"", ":443");
+      try (RunningAgent next = RunningAgent.launch(world, configuration)) {
+        next.process().awaitOutput("took over", Duration.ofSeconds(40));
+        assertThat(old.process().awaitExit(Duration.ofSeconds(20))).isZero();
+        String metric = "tailwater_denials_total{namespace=\"default\",reason=\"udp\"";
+        assertThat(next.page("15020/metrics").stdout()).doesNotContain(metric);
+        assertThat(sendsQuic()).isTrue(); // one packet: nobody is told of it later
+        World.await(
+            () -> "told\n" + next.log(),
+            () -> next.page("15020/metrics").stdout().contains(metric));
+        assertThat(next.stop()).isZero();
+      }
+    } finally {
+      world.removeRules();
+      RunningAgent.once(
+          world,
+          "rules",
+          "remove",
+          "--mode",
+          "node",
+          "--netns",
+          world.lab.node().path().toString());
+    }
+  }
+
+  private static boolean sendsQuic() {
+    return world
+        .lab
+        .exec(world.ratings, "bash", "-c", "echo out > /dev/udp/" + World.DECOY + "/443; true")
+        .ok();
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"epoll", "io_uring"})
+  void questionsThatWaitForASlowServerAreAnsweredByTheOldAgent(String transport) {
+    Path configuration =
+        world.configuration(
+            policies, "dns: {servers: [198.51.100.54]}\ntransport: " + transport + "\n");
+    try (Running _ = python(slow, "slow_dns");
+        RunningAgent old = RunningAgent.start(world, configuration);
+        Running asker = python(world.ratings, "keep_asking")) {
+      try (RunningAgent next = RunningAgent.launch(world, configuration)) {
+        next.process().awaitOutput("took over", Duration.ofSeconds(40));
+        assertThat(old.process().awaitExit(Duration.ofSeconds(20))).isZero();
+        asker.signal("TERM");
+        asker.awaitExit(Duration.ofSeconds(20));
+        System.out.println(transport + ": " + asker.output());
+        assertThat(asker.output()).containsPattern("of \\d\\d+ unanswered \\[]");
+        assertThat(next.stop()).isZero();
+      }
+    } finally {
+      world.removeRules();
+    }
+  }
+
+  private static Running python(Place place, String script) {
+    Running running =
+        world.lab.start(
+            place,
+            "python3",
+            "-u",
+            Path.of("src/test/python/" + script + ".py").toAbsolutePath().toString(),
+            "198.51.100.54");
+    running.awaitOutput(script.startsWith("slow") ? "ready" : "asking", Duration.ofSeconds(15));
+    return running;
   }
 }

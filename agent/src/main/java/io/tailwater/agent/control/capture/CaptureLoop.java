@@ -118,6 +118,13 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     tasks.add(() -> pods.values().forEach(pod -> pod.nextTryNanos = System.nanoTime()));
   }
 
+  /// The agent before has let go of the pods: what only one can hold is taken. Returns when it has
+  /// been tried. Any thread but the capture thread.
+  public void tookOver() {
+    tasks.add(() -> capture.tookOver(pods.values(), System.nanoTime()));
+    settled().join();
+  }
+
   /// Completes when every pod that is wanted now has been tried once. Any thread.
   public CompletableFuture<Void> settled() {
     CompletableFuture<Void> done = new CompletableFuture<>();
@@ -296,7 +303,11 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
     }
     pod.failures = 0;
     pod.lastLookNanos = System.nanoTime();
-    pod.nextTryNanos = pod.nextVerifyNanos;
+    PodGuard guard = pod.guard;
+    pod.nextTryNanos =
+        guard == null
+            ? pod.nextVerifyNanos
+            : now + Math.min(pod.nextVerifyNanos - now, guard.triesAgainIn(now));
     if (pod.state != CapturedPod.State.CAPTURED) {
       pod.become(CapturedPod.State.CAPTURED, "");
       LOG.info(

@@ -144,6 +144,16 @@ final class Enrolment {
     }
   }
 
+  /// Stops accepting, because another agent does. Questions that have come are still answered.
+  void handOver(CapturedPod pod) {
+    DnsPort port = pod.dns;
+    pod.dns = null;
+    listenNoMore(pod);
+    if (port != null) {
+      port.finish();
+    }
+  }
+
   /// Lets go of all of it. Connections may go on without a listener.
   void letGo(CapturedPod pod, boolean endConnections) {
     listenNoMore(pod);

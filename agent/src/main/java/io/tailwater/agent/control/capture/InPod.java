@@ -3,6 +3,7 @@ package io.tailwater.agent.control.capture;
 import io.tailwater.agent.dataplane.accept.InterceptListener.ListenException;
 import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.iptables.netns.NetworkNamespace;
+import java.util.Collection;
 import java.util.List;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -66,7 +67,18 @@ final class InPod implements PodCapture {
   @Override
   public void handOver(CapturedPod pod) {
     keeper.unwatch(pod);
-    enrolment.listenNoMore(pod);
+    enrolment.handOver(pod);
+  }
+
+  @Override
+  public void tookOver(Collection<CapturedPod> pods, long now) {
+    for (CapturedPod pod : pods) {
+      PodGuard guard = pod.guard;
+      if (guard != null) {
+        guard.tookOver(now);
+        pod.nextTryNanos = now;
+      }
+    }
   }
 
   @Override

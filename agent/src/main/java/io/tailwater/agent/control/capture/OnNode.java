@@ -33,6 +33,7 @@ import io.tailwater.iptables.rule.Strictness;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -440,6 +441,12 @@ final class OnNode implements PodCapture {
   @Override
   public void handOver(CapturedPod pod) {
     // the listener is common to all, and the rules stay
+  }
+
+  @Override
+  public void tookOver(Collection<CapturedPod> all, long now) {
+    unlogged = false;
+    nextVerifyNanos = now;
   }
 
   @Override

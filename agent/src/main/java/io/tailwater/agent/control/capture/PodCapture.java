@@ -2,6 +2,7 @@ package io.tailwater.agent.control.capture;
 
 import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.iptables.netns.NetworkNamespace;
+import java.util.Collection;
 import java.util.List;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
@@ -36,6 +37,9 @@ sealed interface PodCapture permits InPod, OnNode {
 
   /// Stops accepting the pod's connections, because another agent does. Those that are open go on.
   void handOver(CapturedPod pod);
+
+  /// The agent before has let go of what only one can hold: it is tried again.
+  void tookOver(Collection<CapturedPod> pods, long now);
 
   /// The agent leaves; every pod has been released or handed over.
   void leave(CaptureLoop.Leave how);

@@ -27,6 +27,12 @@ import org.slf4j.LoggerFactory;
 final class PodGuard implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(PodGuard.class);
 
+  /// How often it is tried again what an agent before has let go of, and how soon: a program that
+  /// it was just starting may hold it for a moment more.
+  private static final int SOON = 10;
+
+  private static final long TRY_SOON = TimeUnit.MILLISECONDS.toNanos(100);
+
   /// How long a queue or log group that somebody else holds is left alone.
   private static final long TRY_AGAIN = TimeUnit.SECONDS.toNanos(10);
 
@@ -40,6 +46,8 @@ final class PodGuard implements AutoCloseable {
   private String lacking = "";
   private String unlogged = "";
   private int unloggedTries;
+  private boolean unloggedTold;
+  private int soon;
   private long nextTryNanos = System.nanoTime();
 
   /// Set on the poller's thread: somebody guesses at the mark.
@@ -108,6 +116,17 @@ final class PodGuard implements AutoCloseable {
     }
   }
 
+  /// The agent before has let go of what only one can hold.
+  void tookOver(long now) {
+    soon = SOON;
+    nextTryNanos = now;
+  }
+
+  /// How long until the log group is tried again; as long as can be said where it is held.
+  long triesAgainIn(long now) {
+    return log != null ? Long.MAX_VALUE : Math.max(0, nextTryNanos - now);
+  }
+
   private NetlinkPoller.@Nullable Watch listen(
       CapturedPod pod, NetworkNamespace namespace, ServedPod served, Runnable changed) {
     KernelRefusals refusals =
@@ -126,14 +145,17 @@ final class PodGuard implements AutoCloseable {
                   PacketLog.open(namespace, PacketLog.GROUP),
                   new PacketLog(refusals::logged, refusals::lost));
       unlogged = "";
+      unloggedTold = false;
       return watch;
     } catch (SyscallException e) {
-      nextTryNanos = System.nanoTime() + TRY_AGAIN;
+      boolean isSoon = soon-- > 0;
+      nextTryNanos = System.nanoTime() + (isSoon ? TRY_SOON : TRY_AGAIN);
       boolean taken = e.errno() == Errno.EBUSY || e.errno() == Errno.EPERM;
       String why = taken ? "another program has log group " + PacketLog.GROUP : e.getMessage();
       // Met for the first time it may well be the agent that this one takes over from.
       unloggedTries = why.equals(unlogged) ? unloggedTries + 1 : 1;
-      if (unloggedTries == (taken ? 2 : 1)) {
+      if (!isSoon && unloggedTries >= (taken ? 2 : 1) && !unloggedTold) {
+        unloggedTold = true;
         LOG.warn(
             "pod {}: what the kernel refuses there is not told: {}; trying again",
             pod.spec.ref(),

@@ -97,6 +97,14 @@ public final class DnsPort implements AutoCloseable {
     return new InetSocketAddress(InetAddress.getByAddress(bytes), port);
   }
 
+  /// Takes no more questions, because another agent has opened the port beside this one: those that
+  /// have come are answered, by sockets that close with their loop. Blocks until no more is taken.
+  public void finish() {
+    udp.forEach(UdpSocket::takeNoMore);
+    tcp.forEach(ListeningSocket::close);
+    tcp.clear();
+  }
+
   /// Stops answering. Blocks until the sockets are closed.
   @Override
   public void close() {

@@ -28,6 +28,7 @@ import java.util.Optional;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -61,6 +62,7 @@ public final class DnsProxy {
   private final DnsMetrics metrics;
   private final ToldListener listener;
   private final AnswerCache cache;
+  private final AtomicInteger open = new AtomicInteger();
 
   /// @param listener hears what pods are told
   public DnsProxy(
@@ -87,6 +89,11 @@ public final class DnsProxy {
 
   public DnsProxyConfig config() {
     return config;
+  }
+
+  /// Questions that are not answered yet. Any thread.
+  public int open() {
+    return open.get();
   }
 
   /// Where an answer goes.
@@ -156,6 +163,7 @@ public final class DnsProxy {
       this.type = type;
       this.reply = reply;
       this.view = client.view();
+      open.incrementAndGet();
     }
 
     void answer() {
@@ -501,6 +509,7 @@ public final class DnsProxy {
     private void send(byte[] answer) {
       if (!answered) {
         answered = true;
+        open.decrementAndGet();
         reply.send(answer);
       }
     }

@@ -8,7 +8,11 @@ import io.netty.channel.FixedRecvByteBufAllocator;
 import io.netty.channel.SimpleChannelInboundHandler;
 import io.netty.channel.socket.DatagramChannel;
 import io.netty.channel.socket.DatagramPacket;
+import io.netty.channel.unix.Socket;
+import io.netty.channel.unix.UnixChannel;
+import java.io.IOException;
 import java.net.InetSocketAddress;
+import java.util.concurrent.TimeUnit;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -36,6 +40,22 @@ final class ChannelUdpSocket implements UdpSocket {
   @Override
   public void send(byte[] packet, InetSocketAddress to) {
     channel.writeAndFlush(new DatagramPacket(Unpooled.wrappedBuffer(packet), to));
+  }
+
+  /// As [EpollUdpSocket] does; what has come is taken by the loop.
+  @Override
+  public void takeNoMore() {
+    channel
+        .eventLoop()
+        .submit(() -> {
+          try {
+            UnixSocketOptions.connectToItself(new Socket(((UnixChannel) channel).fd().intValue()));
+          } catch (IOException | ClassCastException e) {
+            LOG.debug("an address that is shared could not be left", e);
+            channel.close();
+          }
+        })
+        .awaitUninterruptibly(5, TimeUnit.SECONDS);
   }
 
   @Override

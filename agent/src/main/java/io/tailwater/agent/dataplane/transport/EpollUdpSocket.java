@@ -54,6 +54,10 @@ final class EpollUdpSocket implements UdpSocket, EpollIoHandle {
 
   @Override
   public void handle(IoRegistration source, IoEvent event) {
+    take();
+  }
+
+  private void take() {
     ByteBuf borrowed = PooledByteBufAllocator.DEFAULT.directBuffer(LARGEST, LARGEST);
     try {
       ByteBuffer buffer = borrowed.internalNioBuffer(0, LARGEST);
@@ -88,6 +92,26 @@ final class EpollUdpSocket implements UdpSocket, EpollIoHandle {
       LOG.debug("a packet to {} was lost", to, e); // the client is gone, as packets get lost
     } finally {
       borrowed.release();
+    }
+  }
+
+  /// A connected socket gets packets of its peer only, and of several that share an address it is
+  /// passed over. The peer is the address itself, where nobody else is.
+  @Override
+  public void takeNoMore() {
+    IoEventLoop on = loop;
+    if (on != null && !on.isShuttingDown()) {
+      on.submit(this::toItself).awaitUninterruptibly(5, TimeUnit.SECONDS);
+    }
+  }
+
+  private void toItself() {
+    try {
+      UnixSocketOptions.connectToItself(socket);
+      take();
+    } catch (IOException e) {
+      LOG.debug("an address that is shared could not be left", e);
+      release(); // better a question lost than one that nobody takes
     }
   }
 

@@ -20,6 +20,10 @@ public interface UdpSocket {
   /// the loop.
   void send(byte[] packet, InetSocketAddress to);
 
+  /// From now on other sockets that share the address get what comes; what this one has got already
+  /// is taken, and it still sends. Blocks until that is so; not on a loop.
+  void takeNoMore();
+
   /// Closes, and blocks until it is closed; not on a loop.
   void close();
 }

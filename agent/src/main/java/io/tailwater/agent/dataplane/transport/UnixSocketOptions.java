@@ -4,8 +4,10 @@ import io.netty.channel.Channel;
 import io.netty.channel.ChannelException;
 import io.netty.channel.unix.IntegerUnixChannelOption;
 import io.netty.channel.unix.RawUnixChannelOption;
+import io.netty.channel.unix.Socket;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.iptables.libc.Syscalls;
+import java.io.IOException;
 import java.net.Inet4Address;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -125,6 +127,14 @@ final class UnixSocketOptions {
       return new OriginalDst(InetAddress.getByAddress(address), port);
     } catch (UnknownHostException e) {
       throw new IllegalStateException("4 or 16 bytes are an address", e);
+    }
+  }
+
+  /// connect(2) of a bound UDP descriptor to its own address.
+  static void connectToItself(Socket udp) throws IOException {
+    InetSocketAddress own = udp.localAddress();
+    if (own == null || !udp.connect(own)) {
+      throw new IOException("connect() to " + own);
     }
   }
 }
