@@ -74,9 +74,8 @@ class RepairTest {
             () -> "more lines",
             () -> load.keptLines() > kept + 50 && load.freshLines() > fresh + 50);
         assertThat(load.keptFailures()).isEmpty();
-        // One that begins while there are no rules goes on past the agent: this pod is open. A
-        // closed
-        // one would have it reset by the repair.
+        // One that begins while there are no rules goes on past the agent, because this pod is
+        // open; a closed one would have it reset by the repair.
         assertThat(load.freshFailures()).isEmpty();
       }
       World.await(
