@@ -13,6 +13,8 @@ import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// The end of an agent, what it leaves, and the next one.
 @NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter"})
@@ -107,6 +109,54 @@ class StopTest {
     for (Place pod : new Place[] {world.ratings, world.reviews}) {
       rulesRemoved(pod);
     }
+  }
+
+  /// Translation is switched off with the last rule that needs it; here something holds it on until
+  /// the last connection has ended.
+  @ParameterizedTest
+  @ValueSource(strings = {"iptables-nft", "iptables-legacy", "nft"})
+  void drainWithUninstallLeavesOpenConnectionsAlone(String backend) throws Exception {
+    Path configuration = world.configuration(policies, "capture: {backend: " + backend + "}\n");
+    String address = World.v4("example.org");
+    try (TcpServer _ = TcpServer.start(world.lab, world.web, Map.of(2525, Behaviour.ECHO));
+        RunningAgent agent = RunningAgent.start(world, configuration);
+        PodSocket client = PodSocket.connect(world.ratings, address, 2525)) {
+      client.send("before\n");
+      assertThat(client.readLine(Duration.ofSeconds(10))).isEqualTo("before");
+      assertThat(RunningAgent.once(world, "drain", "--uninstall").exit()).isZero();
+      World.await(
+          () -> "the rules are gone\n" + everything() + agent.log(),
+          () -> !everything().contains("TAILWATER") && !everything().contains("15001"));
+      for (int i = 0; i < 20; i++) {
+        client.send("line " + i + "\n");
+        assertThat(client.readLine(Duration.ofSeconds(10))).isEqualTo("line " + i);
+        Thread.sleep(100);
+      }
+      try (PodSocket direct = PodSocket.connect(world.ratings, address, 2525)) {
+        direct.send("direct\n");
+        assertThat(direct.readLine(Duration.ofSeconds(10))).isEqualTo("direct");
+        assertThat(agent.page("15000/connections").stdout())
+            .contains(":" + client.localAddress().getPort())
+            .doesNotContain(":" + direct.localAddress().getPort());
+      }
+      assertThat(everything()).contains("tailwater-hold");
+      client.shutdownOutput();
+      assertThat(client.end(Duration.ofSeconds(10))).isEqualTo(PodSocket.End.CLOSED);
+      World.await(() -> "no trace\n" + everything(), () -> !everything().contains("tailwater"));
+      assertThat(agent.stop()).as(agent.log()).isZero();
+    }
+  }
+
+  /// What of rules there is in the pod, by all who keep some.
+  private static String everything() {
+    return world
+        .lab
+        .exec(
+            world.ratings,
+            "sh",
+            "-c",
+            "nft list ruleset; iptables-legacy-save; ip6tables-legacy-save; ipset list -name")
+        .orThrow();
   }
 
   @Test
