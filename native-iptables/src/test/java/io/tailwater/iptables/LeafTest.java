@@ -24,7 +24,7 @@ class LeafTest {
 
   /// Bottom to top.
   private static final List<String> ROOMS =
-      List.of("libc", "netns", "netlink", "rule", "queue", "apply");
+      List.of("libc", "netns", "netlink", "tproxy", "rule", "queue", "apply");
 
   @Test
   void moduleKnowsNeitherNettyNorTheAgent() throws IOException {

@@ -1,8 +1,13 @@
 package io.tailwater.agent.cli;
 
 import io.tailwater.agent.config.AgentConfig;
+import io.tailwater.agent.control.capture.CaptureConfig;
+import io.tailwater.agent.control.capture.PodEvent;
+import io.tailwater.agent.control.capture.PodFolder;
 import io.tailwater.agent.control.capture.PodSpec;
+import io.tailwater.agent.control.capture.WatchedPods;
 import io.tailwater.iptables.netlink.HostSide;
+import io.tailwater.iptables.netlink.PacketLog;
 import io.tailwater.iptables.netlink.Routing;
 import io.tailwater.iptables.netns.NamespaceAddresses;
 import io.tailwater.iptables.netns.NetnsException;
@@ -15,9 +20,10 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CopyOnWriteArrayList;
 
-/// What the `rules` command plans for the node: the pods that the configuration lists, all with the
-/// same plan.
+/// What the `rules` command plans for the node: the pods that the configuration names now, all with
+/// the same plan.
 final class NodePods {
   private NodePods() {}
 
@@ -39,7 +45,7 @@ final class NodePods {
   static NodePlan of(NetworkNamespace node, AgentConfig config, CapturePlan plan) {
     List<NodePlan.Pod> pods = new ArrayList<>();
     try (Routing routing = Routing.open(node)) {
-      for (PodSpec spec : config.pods()) {
+      for (PodSpec spec : specs(config)) {
         try (NetworkNamespace pod = NetworkNamespace.open(Path.of(spec.netns()))) {
           List<InetAddress> ips = spec.ips().isEmpty() ? NamespaceAddresses.of(pod) : spec.ips();
           HostSide side = HostSide.of(routing, pod, ips);
@@ -52,6 +58,26 @@ final class NodePods {
         }
       }
     }
-    return new NodePlan(pods, config.capture().interfaces(), Optional.empty());
+    boolean strangersPass = config.capture().onFailure() == CaptureConfig.OnFailure.OPEN;
+    return new NodePlan(
+        pods,
+        config.capture().interfaces(),
+        strangersPass && plan.failsOpen(),
+        Optional.of(PacketLog.GROUP));
+  }
+
+  /// The listed ones, and what is in watched folders now.
+  private static List<PodSpec> specs(AgentConfig config) {
+    List<PodSpec> specs = new CopyOnWriteArrayList<>(config.pods());
+    for (PodFolder folder : config.podFolders()) {
+      try (WatchedPods watched = new WatchedPods(folder, config.pods())) {
+        watched.start(event -> {
+          if (event instanceof PodEvent.Wanted(PodSpec pod)) {
+            specs.add(pod);
+          }
+        });
+      }
+    }
+    return List.copyOf(specs);
   }
 }

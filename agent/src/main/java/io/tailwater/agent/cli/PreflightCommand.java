@@ -14,13 +14,14 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.Spec;
 
 /// `preflight`: what this machine lacks. 0 when pods can be captured, 3 when something is missing.
 @Command(
     name = "preflight",
     description = "Every capability, module, sysctl or program that is missing, and what to do.",
-    footer = "%nExample: tailwater preflight",
+    footer = {"%nExample: tailwater preflight", "         tailwater preflight --mode node"},
     mixinStandardHelpOptions = true)
 final class PreflightCommand implements Callable<Integer> {
   @Spec private @Nullable CommandSpec spec;
@@ -32,12 +33,26 @@ final class PreflightCommand implements Callable<Integer> {
       description = "auto, iptables-nft, iptables-legacy or nft (default: ${DEFAULT-VALUE}).")
   private String backend = "auto";
 
+  @Option(
+      names = "--mode",
+      paramLabel = "MODE",
+      defaultValue = "in-pod",
+      description = {
+        "in-pod or node: where the rules are to stand (default: ${DEFAULT-VALUE}). For node run it",
+        "in the node's network namespace."
+      })
+  private String mode = "in-pod";
+
   @Mixin private OutputOption output = new OutputOption();
 
   @Override
   public Integer call() {
     CommandLine line = Optional.ofNullable(spec).orElseThrow().commandLine();
-    List<Finding> findings = new Preflight(new Processes(), Backend.read(line, backend)).run();
+    if (!List.of("in-pod", "node").contains(mode)) {
+      throw new ParameterException(line, "--mode must be in-pod or node, not \"" + mode + "\"");
+    }
+    List<Finding> findings =
+        new Preflight(new Processes(), Backend.read(line, backend), mode.equals("node")).run();
     PrintWriter out = line.getOut();
     boolean missing = findings.stream().anyMatch(f -> f.state() == Finding.State.MISSING);
     if (output.isJson()) {

@@ -15,6 +15,7 @@ import io.tailwater.iptables.apply.RulesException;
 import io.tailwater.iptables.apply.TrafficRules;
 import io.tailwater.iptables.libc.Errno;
 import io.tailwater.iptables.libc.SyscallException;
+import io.tailwater.iptables.netlink.PacketLog;
 import io.tailwater.iptables.netns.NetnsException;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.CapturePlan;
@@ -23,6 +24,8 @@ import io.tailwater.iptables.rule.EarlierConnections;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.Ipv6;
 import io.tailwater.iptables.rule.NamespaceRules;
+import io.tailwater.iptables.rule.NodePlan;
+import io.tailwater.iptables.rule.Strictness;
 import io.tailwater.iptables.rule.UdpPolicy;
 import java.io.PrintWriter;
 import java.nio.file.Path;
@@ -184,7 +187,8 @@ final class RulesCommand implements Callable<Integer> {
       }
       AgentConfig listed =
           agent.orElseThrow(() -> usage("--config is missing: it lists the pods of the node"));
-      NamespaceRules wanted = NamespaceRules.of(NodePods.of(node, listed, plan(agent)));
+      CapturePlan plan = onNode(plan(agent), listed);
+      NamespaceRules wanted = NamespaceRules.of(NodePods.of(node, listed, plan));
       if (action == Action.show) {
         return show(wanted, forced.orElse(RuleBackend.IPTABLES_NFT), PolicyRoutes.NODE.show());
       }
@@ -195,6 +199,11 @@ final class RulesCommand implements Callable<Integer> {
       }
       List<String> missing = PolicyRoutes.NODE.verify(node);
       Drift drift = rules.verify(node, wanted);
+      if (!(drift instanceof Drift.None) && failsOpen(plan, listed)) {
+        // An agent's rules let these pods pass while none lives; what `apply` brings does not.
+        NodePlan living = NodePods.of(node, listed, plan.withFailsOpen(true));
+        drift = rules.verify(node, NamespaceRules.of(living));
+      }
       return drift(
           path,
           missing.isEmpty()
@@ -206,6 +215,31 @@ final class RulesCommand implements Callable<Integer> {
                           ? both(lines, missing)
                           : missing));
     }
+  }
+
+  /// What differs from a pod's own namespace: nobody's marks come so far, and refusals are told.
+  private static CapturePlan onNode(CapturePlan plan, AgentConfig agent) {
+    boolean closed = isClosed(agent);
+    return plan.toBuilder()
+        .strictness(
+            Strictness.NONE
+                .withClosed(closed)
+                .withKnownProtocolsOnly(closed && agent.capture().udp() != CaptureConfig.Udp.OFF)
+                .withLog(PacketLog.GROUP))
+        .build();
+  }
+
+  private static boolean failsOpen(CapturePlan plan, AgentConfig agent) {
+    return switch (agent.capture().onFailure()) {
+      case CLOSED -> false;
+      case OPEN -> true;
+      case AUTO -> !plan.strictness().closed();
+    };
+  }
+
+  private static boolean isClosed(AgentConfig agent) {
+    return agent.egress().mode() == EgressMode.ENFORCE
+        && agent.mesh().outboundTrafficPolicy() == MeshSettings.OutboundTrafficPolicy.REGISTRY_ONLY;
   }
 
   private static List<String> both(List<String> first, List<String> second) {
@@ -235,13 +269,7 @@ final class RulesCommand implements Callable<Integer> {
 
   /// As the agent would plan it for a pod whose namespace no resource singles out.
   private CapturePlan plan(Optional<AgentConfig> agent) {
-    boolean closed =
-        agent
-            .map(a ->
-                a.egress().mode() == EgressMode.ENFORCE
-                    && a.mesh().outboundTrafficPolicy()
-                        == MeshSettings.OutboundTrafficPolicy.REGISTRY_ONLY)
-            .orElse(false);
+    boolean closed = agent.map(RulesCommand::isClosed).orElse(false);
     UdpPolicy udp =
         switch (agent.map(a -> a.capture().udp()).orElse(CaptureConfig.Udp.AUTO)) {
           case ALL -> UdpPolicy.ALL;

@@ -295,13 +295,7 @@ public final class AgentConfigReader {
               "is not a loopback address, and the admin pages have no password"));
     }
     samePorts(file);
-    if (get(ConfigKeys.CAPTURE_INBOUND)
-        && get(ConfigKeys.CAPTURE_MODE) == CaptureConfig.Mode.NODE) {
-      error(
-          ConfigKeys.CAPTURE_INBOUND,
-          file,
-          "is for capture.mode in-pod; in mode node inbound connections are not captured yet");
-    }
+    onNode(file);
     Set<PodRef> seen = new HashSet<>();
     Set<String> namespaces = new HashSet<>();
     for (PodEntry entry : get(ConfigKeys.PODS)) {
@@ -323,8 +317,31 @@ public final class AgentConfigReader {
     }
   }
 
+  /// What is only for one of the capture modes.
+  private void onNode(At file) {
+    boolean onNode = get(ConfigKeys.CAPTURE_MODE) == CaptureConfig.Mode.NODE;
+    if (onNode && get(ConfigKeys.CAPTURE_INBOUND)) {
+      error(
+          ConfigKeys.CAPTURE_INBOUND,
+          file,
+          "is for capture.mode in-pod: in mode node inbound connections are not captured; write"
+              + " `inbound: false`, or `mode: in-pod`");
+    }
+    if (!onNode && !get(ConfigKeys.CAPTURE_INTERFACES).isEmpty()) {
+      problems.add(
+          new ConfigProblem(
+              ConfigProblem.Kind.WARNING,
+              Optional.ofNullable(places.get(ConfigKeys.CAPTURE_INTERFACES)).orElse(file.where(0)),
+              ConfigKeys.CAPTURE_INTERFACES.path(),
+              "is for capture.mode node and does nothing in mode in-pod"));
+    }
+  }
+
   private void samePorts(At file) {
     Map<Integer, ConfigKey<?>> taken = new HashMap<>();
+    if (get(ConfigKeys.CAPTURE_MODE) == CaptureConfig.Mode.NODE) {
+      CaptureConfig.NODE_PORTS.forEach(port -> taken.put(port, ConfigKeys.CAPTURE_MODE));
+    }
     if (get(ConfigKeys.ADMIN) instanceof ListenAddress.Tcp(_, int port) && port != 0) {
       taken.put(port, ConfigKeys.ADMIN);
     }

@@ -262,7 +262,7 @@ public final class Agent implements AutoCloseable {
     }
     LOG.info(
         "DNS: {}; inbound: {}",
-        config.capture().dns() && config.capture().mode() == CaptureConfig.Mode.IN_POD
+        config.capture().dns()
             ? "captured, "
                 + (config.dnsProxy().unknownNames() == DnsProxyConfig.UnknownNames.REFUSE
                     ? "unknown names are refused"
@@ -278,12 +278,17 @@ public final class Agent implements AutoCloseable {
     if (config.podEntries().isEmpty()) {
       return;
     }
-    List<String> missing =
-        new Preflight(new Processes(), config.capture().backend().forced())
-            .essentials().stream()
-                .filter(finding -> finding.state() == Preflight.Finding.State.MISSING)
-                .map(f -> f.what() + ": " + f.found() + ". " + f.whatToDo())
-                .toList();
+    boolean onNode = config.capture().mode() == CaptureConfig.Mode.NODE;
+    List<String> missing = new ArrayList<>();
+    for (Preflight.Finding f :
+        new Preflight(new Processes(), config.capture().backend().forced(), onNode).essentials()) {
+      String text = f.what() + ": " + f.found() + ". " + f.whatToDo();
+      switch (f.state()) {
+        case OK -> {} // nothing to say
+        case WARNING -> LOG.warn("{}", text);
+        case MISSING -> missing.add(text);
+      }
+    }
     if (!missing.isEmpty()) {
       throw new StartException(StartException.Kind.MISSING, String.join("\n", missing));
     }

@@ -363,6 +363,30 @@ class AgentConfigReaderTest {
   }
 
   @Test
+  void whatIsOnlyForTheOtherCaptureModeIsSaid() {
+    assertThat(
+            problems(
+                """
+                readiness: 127.0.0.1:15053
+                capture:
+                  mode: node
+                  inbound: true
+                """))
+        .containsExactly(
+            "tailwater.yaml:1: readiness: has the port 15053, which capture.mode has too",
+            "tailwater.yaml:4: capture.inbound: is for capture.mode in-pod: in mode node inbound"
+                + " connections are not captured; write `inbound: false`, or `mode: in-pod`");
+    assertThat(load("capture:\n  interfaces: [cali+]\n").problems())
+        .singleElement()
+        .asString()
+        .contains(
+            "tailwater.yaml:2: capture.interfaces: is for capture.mode node and does nothing in"
+                + " mode in-pod");
+    assertThat(load("capture: {interfaces: [cali+]}\n").config()).isPresent();
+    good("capture: {mode: node, interfaces: [cali+], onFailure: open, udp: all, dns: false}\n");
+  }
+
+  @Test
   void anAdminAddressThatOthersReachIsWarnedAbout() {
     AgentConfigReader.Loaded loaded = load("admin: 0.0.0.0:15000");
 

@@ -7,6 +7,7 @@ import io.tailwater.lab.Place;
 import io.tailwater.lab.Result;
 import io.tailwater.lab.TcpServer;
 import io.tailwater.lab.TcpServer.Behaviour;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
@@ -15,6 +16,8 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /// What only capture in the node's namespace promises: nothing that a pod does in its own namespace
 /// gets it out. That flows are the same as in pods is what [FlowMatrixTest] shows.
@@ -193,6 +196,37 @@ class NodeModeTest {
     }
     try (RunningAgent last = RunningAgent.start(world, configuration)) {
       arrives(last, world.ratings, World.DECOY);
+    }
+  }
+
+  /// The second pod's namespace is not there when the next agent starts, nor is its policy known to
+  /// be open.
+  @ParameterizedTest
+  @ValueSource(strings = {"iptables-nft", "nft"})
+  void aPodThatCannotBeEnrolledAfterARestartKeepsItsRulesUntilItCan(String backend)
+      throws Exception {
+    String mode = CLOSED.replace("mode: node", "mode: node, backend: " + backend);
+    Path configuration = world.configuration(policies, mode);
+    try (RunningAgent agent = RunningAgent.start(world, configuration)) {
+      arrives(agent, world.reviews, World.DECOY);
+      agent.process().signal("KILL");
+      agent.process().awaitExit(Duration.ofSeconds(10));
+    }
+    String whole = Files.readString(configuration);
+    Files.writeString(
+        configuration, whole.replace(world.reviews.path().toString(), "/run/netns/not-there-yet"));
+    try (RunningAgent next = RunningAgent.start(world, configuration)) {
+      assertThat(next.log())
+          .contains("stay until their pods are captured: [default/ratings-v1, other/reviews-v1]");
+      arrives(next, world.ratings, World.DECOY);
+      isRefused(world.reviews, "example.org", World.v4("example.org"));
+      isRefused(world.reviews, "example.org", World.v6("example.org"));
+      next.awaitAccess("unknown_source", world.reviews.v4());
+      assertThat(next.stop()).isZero();
+    }
+    Files.writeString(configuration, whole);
+    try (RunningAgent last = RunningAgent.start(world, configuration)) {
+      arrives(last, world.reviews, World.DECOY);
     }
   }
 

@@ -32,16 +32,19 @@ public final class Preflight {
 
   private final CommandRunner runner;
   private final Optional<RuleBackend> backend;
+  private final boolean onNode;
   private final Path proc;
 
   /// @param backend the one that is configured, or empty for the one that is found
-  public Preflight(CommandRunner runner, Optional<RuleBackend> backend) {
-    this(runner, backend, Path.of("/proc"));
+  /// @param onNode whether pods are to be captured on the node instead of in their namespaces
+  public Preflight(CommandRunner runner, Optional<RuleBackend> backend, boolean onNode) {
+    this(runner, backend, onNode, Path.of("/proc"));
   }
 
-  Preflight(CommandRunner runner, Optional<RuleBackend> backend, Path proc) {
+  Preflight(CommandRunner runner, Optional<RuleBackend> backend, boolean onNode, Path proc) {
     this.runner = runner;
     this.backend = backend;
+    this.onNode = onNode;
     this.proc = proc;
   }
 
@@ -78,6 +81,9 @@ public final class Preflight {
     List<Finding> findings = new ArrayList<>();
     capabilities(findings);
     findings.add(program("nsenter", "util-linux"));
+    if (onNode) {
+      findings.addAll(new NodePreflight(proc.resolve("sys/net")).run());
+    }
     return List.copyOf(findings);
   }
 
@@ -87,6 +93,9 @@ public final class Preflight {
     capabilities(findings);
     findings.add(program("nsenter", "util-linux"));
     rules(findings);
+    if (onNode) {
+      findings.addAll(new NodePreflight(proc.resolve("sys/net")).run());
+    }
     findings.add(nativeCalls());
     findings.add(ioUring());
     findings.add(localPorts());
@@ -155,7 +164,7 @@ public final class Preflight {
             "kept by "
                 + programs
                 + (backend.isPresent() ? ", as configured" : ", found by itself")));
-    findings.addAll(new RuleTrials(runner).run(programs));
+    findings.addAll(new RuleTrials(runner).run(programs, onNode));
   }
 
   private static Finding nativeCalls() {

@@ -27,7 +27,9 @@ final class RuleTrials {
 
   /// What works with the backend in use, what the other backends could, and what native nf_tables
   /// lacks for later.
-  List<Finding> run(RulePrograms programs) {
+  ///
+  /// @param onNode whether capture on the node is what is wanted
+  List<Finding> run(RulePrograms programs, boolean onNode) {
     List<Finding> findings = new ArrayList<>();
     CapturePlan plan =
         CapturePlan.egress()
@@ -48,7 +50,10 @@ final class RuleTrials {
       findings.add(tried("refusal of IPv6", programs, plan.withIpv6(Ipv6.REFUSE), IpFamily.V6));
     }
     findings.add(guard(plan));
-    findings.add(onNode(programs, plan));
+    findings.add(onNode(programs, plan, IpFamily.V4, onNode));
+    if (onNode) {
+      findings.add(onNode(programs, plan, IpFamily.V6, true));
+    }
     for (RuleBackend other : RuleBackend.values()) {
       if (other != programs.backend()) {
         findings.add(other(other));
@@ -81,24 +86,35 @@ final class RuleTrials {
     }
   }
 
-  /// Needed by `capture.mode: node` alone, so never more than a warning.
-  private Finding onNode(RulePrograms programs, CapturePlan plan) {
-    String what = "capture on the node";
+  /// @param needed whether pods are to be captured so; otherwise it is never more than a warning
+  private Finding onNode(RulePrograms programs, CapturePlan plan, IpFamily family, boolean needed) {
+    String what = "capture on the node" + (needed ? ", " + family : "");
     NodePlan.Pod pod =
-        new NodePlan.Pod(List.of("veth0"), List.of(IpFamily.V4.localhost().address()), plan);
+        new NodePlan.Pod(
+            List.of("veth0"),
+            List.of(family.localhost().address()),
+            plan.withDns(CapturePlan.DNS_PORT));
     NodePlan node = new NodePlan(List.of(pod), List.of(), Optional.empty());
     try {
-      Result result = programs.tried(NamespaceRules.of(node), IpFamily.V4, runner);
+      Result result = programs.tried(NamespaceRules.of(node), family, runner);
       return result.succeeded()
           ? Finding.ok(what, "works")
-          : Finding.warning(
+          : lacking(
+              needed,
               what,
               result.complaint(),
               "For capture.mode node load the kernel modules of TPROXY and the socket match"
-                  + " (xt_TPROXY, xt_socket; nft_tproxy, nft_socket); in-pod needs neither");
+                  + (programs.backend() == RuleBackend.NFT
+                      ? " (nft_tproxy, nft_socket)"
+                      : " (xt_TPROXY, xt_socket, xt_CT)")
+                  + "; in-pod needs neither");
     } catch (CommandException e) {
-      return Finding.warning(what, e.getMessage(), "Only capture.mode node needs it");
+      return lacking(needed, what, e.getMessage(), "Only capture.mode node needs it");
     }
+  }
+
+  private static Finding lacking(boolean needed, String what, String found, String whatToDo) {
+    return needed ? Finding.missing(what, found, whatToDo) : Finding.warning(what, found, whatToDo);
   }
 
   /// Not needed, so never a complaint: what `backend:` could be set to here.

@@ -44,6 +44,10 @@ final class LibC {
 
     long sendto(int fd, long address, long length, int flags, long to, long toLength);
 
+    long recvmsg(int fd, long message, int flags);
+
+    long sendmsg(int fd, long message, int flags);
+
     int bind(int fd, byte[] address, int length);
 
     int getsockname(int fd, byte[] address, int[] length);

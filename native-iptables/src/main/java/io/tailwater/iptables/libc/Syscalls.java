@@ -15,9 +15,10 @@ import jnr.ffi.Runtime;
 /// System calls of Linux, typed. Any thread; nothing here blocks longer than the call itself.
 ///
 /// Two kinds. Calls of the data path ([#splice], [#read], [#write], [#close], [#shutdown], [#pipe],
-/// [#pipeSize], [#receive], [#send], [#awaitReadable], [#poll], [#epollWait], [#epollControl]) take
-/// and return primitives, allocate nothing and throw nothing: the result is `>= 0`, or `-errno`
-/// (see [Errno]). All others throw [SyscallException] with a hint for the operator.
+/// [#pipeSize], [#receive], [#receiveMessage], [#send], [#sendMessage], [#awaitReadable], [#poll],
+/// [#epollWait], [#epollControl]) take and return primitives, allocate nothing and throw nothing:
+/// the result is `>= 0`, or `-errno` (see [Errno]). All others throw [SyscallException] with a hint
+/// for the operator.
 public final class Syscalls {
   public static final int AF_INET = 2;
   public static final int AF_INET6 = 10;
@@ -59,7 +60,11 @@ public final class Syscalls {
   public static final int IP6T_SO_ORIGINAL_DST = 80;
 
   public static final int IP_TRANSPARENT = 19;
+  public static final int IP_PKTINFO = 8;
+  public static final int IP_RECVORIGDSTADDR = 20;
   public static final int IPV6_V6ONLY = 26;
+  public static final int IPV6_PKTINFO = 50;
+  public static final int IPV6_RECVORIGDSTADDR = 74;
   public static final int IPV6_TRANSPARENT = 75;
 
   public static final int SHUT_RD = 0;
@@ -162,6 +167,16 @@ public final class Syscalls {
   /// `to`.
   public static long send(int fd, long address, long length, long to, int toLength) {
     return result(C.sendto(fd, address, length, MSG_DONTWAIT, to, toLength));
+  }
+
+  /// `recvmsg(2)` with MSG_DONTWAIT into the `struct msghdr` at `message`.
+  public static long receiveMessage(int fd, long message) {
+    return result(C.recvmsg(fd, message, MSG_DONTWAIT));
+  }
+
+  /// `sendmsg(2)` with MSG_DONTWAIT of the `struct msghdr` at `message`.
+  public static long sendMessage(int fd, long message) {
+    return result(C.sendmsg(fd, message, MSG_DONTWAIT));
   }
 
   /// `poll(2)` of one descriptor for reading: 1 when there is something (or an error) to read, 0

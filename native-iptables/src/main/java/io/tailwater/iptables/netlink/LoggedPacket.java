@@ -11,6 +11,7 @@ import java.util.Optional;
 /// @param prefix the words of the rule
 /// @param mark the packet's mark
 /// @param user of the process that owns the socket, or -1 where no socket is known
+/// @param incoming number of the interface that it came in by; 0 where it was sent from here
 /// @param protocol of IP, such as 17; -1 of a frame that is not IP
 /// @param sourcePort 0 where there is none
 /// @param destinationPort 0 where there is none
@@ -19,6 +20,7 @@ public record LoggedPacket(
     String prefix,
     int mark,
     long user,
+    int incoming,
     int protocol,
     Optional<InetAddress> source,
     int sourcePort,
@@ -50,17 +52,17 @@ public record LoggedPacket(
   private static final int DESTINATION_OPTIONS = 60;
 
   /// Reads a packet that begins with its IP header.
-  static LoggedPacket ofIp(String prefix, int mark, long user, ByteBuffer bytes) {
+  static LoggedPacket ofIp(String prefix, int mark, long user, int incoming, ByteBuffer bytes) {
     Reading reading = new Reading(bytes);
     reading.ip(0);
-    return reading.packet(prefix, mark, user);
+    return reading.packet(prefix, mark, user, incoming);
   }
 
   /// Reads a frame that begins with its Ethernet header.
-  static LoggedPacket ofFrame(String prefix, int mark, long user, ByteBuffer bytes) {
+  static LoggedPacket ofFrame(String prefix, int mark, long user, int incoming, ByteBuffer bytes) {
     Reading reading = new Reading(bytes);
     reading.frame();
-    return reading.packet(prefix, mark, user);
+    return reading.packet(prefix, mark, user, incoming);
   }
 
   private static final class Reading {
@@ -76,9 +78,18 @@ public record LoggedPacket(
       this.bytes = bytes;
     }
 
-    LoggedPacket packet(String prefix, int mark, long user) {
+    LoggedPacket packet(String prefix, int mark, long user, int incoming) {
       return new LoggedPacket(
-          prefix, mark, user, protocol, source, sourcePort, destination, destinationPort, type);
+          prefix,
+          mark,
+          user,
+          incoming,
+          protocol,
+          source,
+          sourcePort,
+          destination,
+          destinationPort,
+          type);
     }
 
     private boolean has(int at, int length) {

@@ -13,8 +13,8 @@ import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/// Waits for the netlink sockets of all namespaces at once, by epoll on one platform thread. A
-/// wake-up allocates nothing.
+/// Waits for the netlink sockets of all namespaces at once, and for other descriptors that have no
+/// loop of their own ([Polled]), by epoll on one platform thread. A wake-up allocates nothing.
 ///
 /// Sockets come and go on any thread. What is received goes to the socket's [Receiver] on the
 /// poller's thread, which serves all pods: a receiver must not block.
@@ -63,6 +63,17 @@ public final class NetlinkPoller implements AutoCloseable {
     void lost();
   }
 
+  /// Something else than a netlink socket that is to be received from.
+  public interface Polled {
+    int descriptor();
+
+    /// Takes one datagram, on the poller's thread; false when there is none. It must not block.
+    boolean receive();
+
+    /// Closes the descriptor. Once.
+    void close();
+  }
+
   public NetlinkPoller(String name) {
     this.thread = Thread.ofPlatform().name(name).daemon(true).unstarted(this::run);
     wakeUp.bytes().putLong(0, 1);
@@ -99,13 +110,20 @@ public final class NetlinkPoller implements AutoCloseable {
   /// @throws SyscallException when the kernel takes no more sockets; the socket is the caller's
   ///   then
   public Watch add(NetlinkSocket socket, Receiver receiver) {
+    return add(new Netlink(socket, receiver));
+  }
+
+  /// Receives from something else, which belongs to the watch from now on. Any thread.
+  ///
+  /// @throws SyscallException as [#add(NetlinkSocket, Receiver)]
+  public Watch add(Polled polled) {
     synchronized (watches) {
       if (closed) {
         throw new IllegalStateException("the poller is closed");
       }
       int slot = watches.indexOf(null);
-      Watch watch = new Watch(socket, receiver, slot < 0 ? watches.size() : slot, ++watchesMade);
-      control(Syscalls.EPOLL_CTL_ADD, socket.descriptor(), watch.data());
+      Watch watch = new Watch(polled, slot < 0 ? watches.size() : slot, ++watchesMade);
+      control(Syscalls.EPOLL_CTL_ADD, polled.descriptor(), watch.data());
       if (slot < 0) {
         watches.add(watch);
       } else {
@@ -115,17 +133,51 @@ public final class NetlinkPoller implements AutoCloseable {
     }
   }
 
-  /// One socket that is received from.
-  public final class Watch implements AutoCloseable {
+  /// A netlink socket and who takes what it receives.
+  private final class Netlink implements Polled {
     private final NetlinkSocket socket;
     private final Receiver receiver;
+
+    Netlink(NetlinkSocket socket, Receiver receiver) {
+      this.socket = socket;
+      this.receiver = receiver;
+    }
+
+    @Override
+    public int descriptor() {
+      return socket.descriptor();
+    }
+
+    @Override
+    public boolean receive() {
+      long length = socket.receive(memory);
+      if (length > 0) {
+        receiver.received(messages.received((int) length));
+      } else if (length == -Errno.ENOBUFS || length == -Errno.EMSGSIZE) {
+        receiver.lost();
+      } else if (length == -Errno.EAGAIN) {
+        return false;
+      } else if (length < 0 && length != -Errno.EINTR) {
+        throw new SyscallException("netlink reception", (int) -length, "");
+      }
+      return true;
+    }
+
+    @Override
+    public void close() {
+      socket.close();
+    }
+  }
+
+  /// One socket that is received from.
+  public final class Watch implements AutoCloseable {
+    private final Polled polled;
     private final int slot;
     private final int number;
     private boolean over;
 
-    private Watch(NetlinkSocket socket, Receiver receiver, int slot, int number) {
-      this.socket = socket;
-      this.receiver = receiver;
+    private Watch(Polled polled, int slot, int number) {
+      this.polled = polled;
       this.slot = slot;
       this.number = number;
     }
@@ -134,10 +186,12 @@ public final class NetlinkPoller implements AutoCloseable {
       return ((long) number << 32) | slot;
     }
 
-    /// Sends from the socket: the number of bytes, or `-errno` (EBADF after [#close]). Any thread;
-    /// the answer, if one was asked for, goes to the receiver.
+    /// Sends from the netlink socket: the number of bytes, or `-errno` (EBADF after [#close]). Any
+    /// thread; the answer, if one was asked for, goes to the receiver.
     public synchronized long send(MessageWriter request) {
-      return over ? -Errno.EBADF : socket.send(request);
+      return over || !(polled instanceof Netlink netlink)
+          ? -Errno.EBADF
+          : netlink.socket.send(request);
     }
 
     /// Closes the socket. Any thread; waits for a call of the receiver that is under way, unless
@@ -152,22 +206,19 @@ public final class NetlinkPoller implements AutoCloseable {
       synchronized (this) {
         if (!over) {
           over = true;
-          socket.close(); // epoll lets go of a closed descriptor by itself
+          polled.close(); // epoll lets go of a closed descriptor by itself
         }
       }
     }
 
     private synchronized void drain() {
       for (int i = 0; i < BURST && !over; i++) {
-        long length = socket.receive(memory);
-        if (length > 0) {
-          receiver.received(messages.received((int) length));
-        } else if (length == -Errno.ENOBUFS || length == -Errno.EMSGSIZE) {
-          receiver.lost();
-        } else if (length == -Errno.EAGAIN) {
-          return;
-        } else if (length < 0 && length != -Errno.EINTR) {
-          LOG.error("netlink reception failed: {}", Errno.describe((int) -length));
+        try {
+          if (!polled.receive()) {
+            return;
+          }
+        } catch (SyscallException e) {
+          LOG.error("reception failed: {}", e.getMessage());
           close();
         }
       }
@@ -231,7 +282,7 @@ public final class NetlinkPoller implements AutoCloseable {
     try {
       watch.drain();
     } catch (RuntimeException e) {
-      LOG.error("a receiver of netlink messages failed", e);
+      LOG.error("a receiver failed", e);
     }
   }
 

@@ -30,6 +30,7 @@ public final class PacketLog implements NetlinkPoller.Receiver {
   private static final int BIND = 1;
   private static final int COPY_PACKET = 2;
   private static final int NFULA_MARK = 2;
+  private static final int NFULA_IFINDEX_INDEV = 4;
   private static final int NFULA_PREFIX = 10;
   private static final int NFULA_UID = 11;
 
@@ -103,19 +104,21 @@ public final class PacketLog implements NetlinkPoller.Receiver {
     String prefix = "";
     int mark = 0;
     long user = -1;
+    int incoming = 0;
     ByteBuffer payload = ByteBuffer.allocate(0);
     Attributes attribute = message.netfilterAttributes(attributes);
     while (attribute.next()) {
       switch (attribute.type()) {
         case NFULA_MARK -> mark = attribute.be32();
+        case NFULA_IFINDEX_INDEV -> incoming = attribute.be32();
         case NFULA_PREFIX -> prefix = attribute.text();
         case NFULA_UID -> user = attribute.be32() & 0xffffffffL;
         case PAYLOAD -> payload = message.memory().slice(attribute.offset(), attribute.length());
-        default -> {} // interfaces and times are of no use here
+        default -> {} // times are of no use here
       }
     }
     return message.family() == NETDEV
-        ? LoggedPacket.ofFrame(prefix, mark, user, payload)
-        : LoggedPacket.ofIp(prefix, mark, user, payload);
+        ? LoggedPacket.ofFrame(prefix, mark, user, incoming, payload)
+        : LoggedPacket.ofIp(prefix, mark, user, incoming, payload);
   }
 }

@@ -20,6 +20,7 @@ public final class Routing implements AutoCloseable {
   private static final int GETLINK = 18;
   private static final int NEWRULE = 32;
   private static final int DELRULE = 33;
+  private static final int GETRULE = 34;
   private static final int GETNSID = 90;
 
   private static final int AF_INET = 2;
@@ -45,6 +46,10 @@ public final class Routing implements AutoCloseable {
   private static final int RTPROT_STATIC = 4;
   private static final int RTM_F_LOOKUP_TABLE = 0x1000;
 
+  private static final int FRA_DST = 1;
+  private static final int FRA_SRC = 2;
+  private static final int FRA_IIFNAME = 3;
+  private static final int FRA_OIFNAME = 17;
   private static final int FRA_PRIORITY = 6;
   private static final int FRA_FWMARK = 10;
   private static final int FRA_TABLE = 15;
@@ -85,6 +90,45 @@ public final class Routing implements AutoCloseable {
   /// @param preference of the rule
   /// @param mark and `mask`: which packets
   public record LocalDelivery(boolean six, int preference, int mark, int mask, int table) {}
+
+  /// A rule of the policy routing, as far as marks and tables go.
+  ///
+  /// @param mask 0 where it asks no mark
+  /// @param table 0 where it leads to none
+  /// @param narrow whether it asks for addresses or interfaces too
+  public record PolicyRule(int preference, int mark, int mask, int table, boolean narrow) {
+    /// Whether packets with a mark may be caught by it.
+    public boolean takes(int packetMark) {
+      return (packetMark & mask) == mark;
+    }
+  }
+
+  /// All rules of one family, in the order in which they are asked.
+  public List<PolicyRule> policyRules(boolean six) {
+    List<PolicyRule> rules = new ArrayList<>();
+    request(GETRULE, MessageWriter.REQUEST | MessageWriter.DUMP).raw(header(six, 0, 0, 0, 0, 0));
+    Attributes attributes = new Attributes();
+    ask(message -> {
+      int preference = 0;
+      int mark = 0;
+      int mask = 0;
+      int table = message.ownHeader8(4);
+      boolean narrow = false;
+      message.attributes(ROUTE_HEADER, attributes);
+      while (attributes.next()) {
+        switch (attributes.type()) {
+          case FRA_PRIORITY -> preference = attributes.u32();
+          case FRA_FWMARK -> mark = attributes.u32();
+          case FRA_FWMASK -> mask = attributes.u32();
+          case FRA_TABLE -> table = attributes.u32();
+          case FRA_DST, FRA_SRC, FRA_IIFNAME, FRA_OIFNAME -> narrow = true;
+          default -> {} // ports, users and the like are not asked for here
+        }
+      }
+      rules.add(new PolicyRule(preference, mark, mask, table, narrow));
+    });
+    return rules;
+  }
 
   /// All interfaces.
   public List<Link> links() {

@@ -205,7 +205,7 @@ final class EscapeRules {
   }
 
   /// `... -m limit --limit 50/sec --limit-burst 100 -j NFLOG --nflog-prefix tailwater:udp`
-  private Optional<Rule> log(Logged reason, String why, Match... matches) {
+  Optional<Rule> log(Logged reason, String why, Match... matches) {
     return plan.strictness()
         .log()
         .map(group ->

@@ -13,8 +13,10 @@ import java.util.Set;
 /// @param pods each with interfaces of its own
 /// @param strangers interfaces, as patterns with a final `+`, from which nothing passes unless it
 ///   is the interface of one of the pods
+/// @param strangersFailOpen whether strangers pass while no agent lives
 /// @param log the group that packets of strangers are logged to; those of pods have their plan's
-public record NodePlan(List<Pod> pods, List<String> strangers, Optional<Integer> log) {
+public record NodePlan(
+    List<Pod> pods, List<String> strangers, boolean strangersFailOpen, Optional<Integer> log) {
   /// Packets that are delivered on the node although they are addressed to somebody else: a policy
   /// route leads them to the local table. None of its bits is in [#UPSTREAM] or [#ACCEPTED], or
   /// else the agent's own packets would come back to it.
@@ -67,6 +69,7 @@ public record NodePlan(List<Pod> pods, List<String> strangers, Optional<Integer>
     pods = List.copyOf(pods);
     strangers = List.copyOf(strangers);
     strangers.forEach(Names::checkInterface);
+    strangersFailOpen &= !strangers.isEmpty();
     Set<String> seen = new HashSet<>();
     for (Pod pod : pods) {
       for (String name : pod.interfaces()) {
@@ -75,5 +78,15 @@ public record NodePlan(List<Pod> pods, List<String> strangers, Optional<Integer>
         }
       }
     }
+  }
+
+  /// A plan whose strangers are refused also while no agent lives.
+  public NodePlan(List<Pod> pods, List<String> strangers, Optional<Integer> log) {
+    this(pods, strangers, false, log);
+  }
+
+  /// Whether anything depends on a living agent: the rules ask [AddressSet#alive].
+  public boolean failsOpen() {
+    return strangersFailOpen || pods.stream().anyMatch(pod -> pod.plan().failsOpen());
   }
 }

@@ -54,7 +54,10 @@ public final class NodeRules {
     tables.put(Table.RAW, raw(pods));
     tables.put(Table.MANGLE, mangle(pods));
     tables.put(Table.NAT, List.of(new Chain(Chain.PREROUTING, "PREROUTING", translation())));
-    return new RuleSet(family, tables);
+    boolean asksWhetherAlive =
+        plan.strangersFailOpen() || pods.stream().anyMatch(pod -> pod.plan().failsOpen());
+    return new RuleSet(
+        family, tables, asksWhetherAlive ? List.of(AddressSet.alive(family)) : List.of());
   }
 
   private boolean concerned(NodePlan.Pod pod) {
@@ -85,10 +88,18 @@ public final class NodeRules {
             Chain.OUTPUT,
             "OUTPUT",
             List.of(
-                // -m mark --mark 0x538/0xfff -j CT --zone 133
+                // -p tcp -m mark --mark 0x538/0xfff -j CT --zone 133
                 Rule.of(
                     "what the agent answers a pod is in the zone of what the pod said",
                     new Target.ConntrackZone(NodePlan.ZONE),
+                    new Match.Protocol(IpProtocol.TCP),
+                    new Match.PacketMark(NodePlan.ACCEPTED)),
+                // -p udp -m mark --mark 0x538/0xfff -j CT --notrack
+                Rule.of(
+                    "its answers to DNS make no entry: the pod's next question would look like the"
+                        + " answer to one, and others might translate its source",
+                    new Target.Untracked(),
+                    new Match.Protocol(IpProtocol.UDP),
                     new Match.PacketMark(NodePlan.ACCEPTED)))));
     return chains;
   }
@@ -97,19 +108,31 @@ public final class NodeRules {
     CapturePlan unknown =
         CapturePlan.egress()
             .withStrictness(plan.log().map(Strictness.NONE::withLog).orElse(Strictness.NONE));
+    List<Rule> rules = new ArrayList<>();
+    if (plan.strangersFailOpen()) {
+      rules.add(leaveUnlessAlive());
+    }
     // -j DROP
-    return new EscapeRules(unknown, family)
-        .refused(
-            Logged.UNKNOWN_SOURCE,
-            "the interface of no pod that is known: nothing passes until it is",
-            new Target.Drop());
+    rules.addAll(
+        new EscapeRules(unknown, family)
+            .refused(
+                Logged.UNKNOWN_SOURCE,
+                "the interface of no pod that is known: nothing passes until it is",
+                new Target.Drop()));
+    return rules;
   }
 
   private List<Rule> sender(NodePlan.Pod pod) {
     List<Rule> rules = new ArrayList<>();
     for (Cidr address : pod.addresses(family)) {
+      rules.add(zoneOfTaken(address));
+    }
+    if (pod.plan().failsOpen()) {
+      rules.add(leaveUnlessAlive());
+    }
+    for (Cidr address : pod.addresses(family)) {
       // ! -s 10.244.0.2/32: who is not the pod goes on to the end of the chain, which drops it
-      rules.addAll(zones(address));
+      rules.add(zoneOfNew(address));
       rules.add(Rule.of("the pod's own address", new Target.Return(), new Match.Source(address)));
     }
     if (family == IpFamily.V6) {
@@ -129,23 +152,42 @@ public final class NodeRules {
     return rules;
   }
 
-  private List<Rule> zones(Cidr address) {
-    return List.of(
-        // -s 10.244.0.2/32 -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j CT --zone 133
-        Rule.of(
-            "a connection that the pod begins has a zone of its own: between agent and server the"
-                + " same addresses and ports may occur",
-            new Target.ConntrackZone(NodePlan.ZONE),
-            new Match.Source(address),
-            new Match.Protocol(IpProtocol.TCP),
-            new Match.Syn()),
-        // -s 10.244.0.2/32 -p tcp -m socket --transparent -j CT --zone-orig 133
-        Rule.of(
-            "its further packets are found there, answers of servers in the pod outside",
-            new Target.OriginalZone(NodePlan.ZONE),
-            new Match.Source(address),
-            new Match.Protocol(IpProtocol.TCP),
-            new Match.TransparentSocket()));
+  /// -m set ! --match-set tailwater-alive-v4 dst -j RETURN
+  private Rule leaveUnlessAlive() {
+    return Rule.of(
+        "while no agent lives, everything passes: a living one renews what is in the set",
+        new Target.Return(),
+        new Match.Filled(AddressSet.alive(family).name()).not());
+  }
+
+  /// -m set ! --match-set tailwater-alive-v4 dst -m connmark --mark 0x200/0x200 -j CONNMARK ...
+  private Rule forgetUpstream() {
+    return Rule.of(
+        "a port that a dead agent had last: what the server answers is the pod's now",
+        new Target.SetConnectionMark(new Mark(0, NodePlan.LOCAL.mask())),
+        new Match.Filled(AddressSet.alive(family).name()).not(),
+        new Match.ConnectionMark(NodePlan.LOCAL));
+  }
+
+  private static Rule zoneOfNew(Cidr address) {
+    // -s 10.244.0.2/32 -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j CT --zone 133
+    return Rule.of(
+        "a connection that the pod begins has a zone of its own: between agent and server the"
+            + " same addresses and ports may occur",
+        new Target.ConntrackZone(NodePlan.ZONE),
+        new Match.Source(address),
+        new Match.Protocol(IpProtocol.TCP),
+        new Match.Syn());
+  }
+
+  private static Rule zoneOfTaken(Cidr address) {
+    // -s 10.244.0.2/32 -p tcp -m socket --transparent -j CT --zone-orig 133
+    return Rule.of(
+        "what the agent has taken is found there, answers of servers in the pod outside",
+        new Target.OriginalZone(NodePlan.ZONE),
+        new Match.Source(address),
+        new Match.Protocol(IpProtocol.TCP),
+        new Match.TransparentSocket());
   }
 
   private static Rule neighbours(String why, Cidr source) {
@@ -205,18 +247,24 @@ public final class NodeRules {
             new Target.Return(),
             new Match.Reply()));
     if (family == IpFamily.V6 && of.ipv6() == Ipv6.REFUSE) {
+      if (of.failsOpen()) {
+        rules.add(leaveUnlessAlive());
+      }
       rules.addAll(refusedIpv6(of));
       return rules;
     }
-    of.dnsPort().ifPresent(port -> dns(rules, port));
+    // -p tcp -m socket --transparent -j TAILWATER_HERE
+    rules.add(
+        Rule.of(
+            "connections that the agent has taken",
+            new Target.Jump(HERE),
+            new Match.Protocol(IpProtocol.TCP),
+            new Match.TransparentSocket()));
+    if (of.failsOpen()) {
+      rules.add(forgetUpstream());
+      rules.add(leaveUnlessAlive());
+    }
     if (of.earlier() == EarlierConnections.SPARED) {
-      // -p tcp -m socket --transparent -j TAILWATER_HERE
-      rules.add(
-          Rule.of(
-              "connections that the agent has taken",
-              new Target.Jump(HERE),
-              new Match.Protocol(IpProtocol.TCP),
-              new Match.TransparentSocket()));
       // -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN
       rules.add(
           Rule.of(
@@ -224,7 +272,18 @@ public final class NodeRules {
               new Target.Return(),
               new Match.Protocol(IpProtocol.TCP),
               new Match.Syn().not()));
+    } else {
+      // -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j NFLOG ...
+      new EscapeRules(of, family)
+          .log(
+              Logged.UNCAPTURED,
+              "part of no connection: the agent's listener resets it, unless it ends a handshake"
+                  + " that the kernel keeps in a cookie",
+              new Match.Protocol(IpProtocol.TCP),
+              new Match.Syn().not())
+          .ifPresent(rules::add);
     }
+    of.dnsPort().ifPresent(port -> dns(rules, port));
     toAgent(rules, "every other TCP connection that the pod begins goes to the agent", of);
     RefusedPackets refused =
         new RefusedPackets(of, family, (reason, why, matches) -> refused(of, reason, why, matches));
@@ -248,6 +307,7 @@ public final class NodeRules {
               tproxy(port),
               new Match.Protocol(protocol),
               dns));
+      // -p udp -m udp --dport 53 -j MARK --set-xmark 0x800/0x800
       rules.add(refused("nobody answers", new Match.Protocol(protocol), dns));
     }
   }

@@ -193,6 +193,19 @@ public sealed interface Target {
     }
   }
 
+  /// `-j CT --notrack`; only in raw. The packet belongs to no connection and makes none.
+  record Untracked() implements Target {
+    @Override
+    public List<String> arguments() {
+      return List.of("-j", "CT", "--notrack");
+    }
+
+    @Override
+    public String nft(NftPlace place) {
+      return "notrack";
+    }
+  }
+
   /// `-j CT --zone-orig 133`; only in raw. The packet's connection is looked for in the zone as one
   /// that this side began, and among the others as an answer.
   record OriginalZone(int zone) implements Target {

@@ -54,7 +54,14 @@ class PlansInTheKernelTest {
                   node(pod("veth1", CLOSED, "10.244.0.2", "fd00:10:244::2")),
                   node(
                       pod("veth1", CLOSED.withUdp(UdpPolicy.ALL), "10.244.0.2", "fd00:10:244::2"),
-                      pod("veth2", CLOSED.withIpv6(Ipv6.REFUSE), "10.244.0.3"))))
+                      pod("veth2", CLOSED.withIpv6(Ipv6.REFUSE), "10.244.0.3")),
+                  node(
+                      pod("veth1", CLOSED, "10.244.0.2", "fd00:10:244::2"),
+                      pod(
+                          "veth2",
+                          CapturePlan.egress().withDns(CapturePlan.DNS_PORT).withFailsOpen(true),
+                          "10.244.0.3",
+                          "fd00:10:244::3"))))
           .toList();
 
   @BeforeAll
@@ -68,9 +75,11 @@ class PlansInTheKernelTest {
     CommandRunner processes = new Processes();
     TrafficRules rules =
         new TrafficRules(RulePrograms.detect(Optional.of(backend), processes), processes);
-    try (TwoNamespaces net = new TwoNamespaces()) {
+    try (TwoNamespaces net = new TwoNamespaces();
+        AliveSets alive = AliveSets.open(net.pod(), backend)) {
       for (NamespaceRules first : PLANS) {
         for (NamespaceRules second : List.of(first, PLANS.getFirst())) {
+          alive.make(); // what fails open asks them
           rules.install(net.pod(), second);
           assertThat(rules.verify(net.pod(), second)).isEqualTo(new Drift.None());
           // Nothing is remembered here: an agent that has just started.

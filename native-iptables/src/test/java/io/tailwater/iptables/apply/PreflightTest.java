@@ -135,7 +135,7 @@ class PreflightTest {
   @NeedsRoot
   @Test
   void thisMachineCanCapture() {
-    List<Finding> findings = new Preflight(new Processes(), Optional.empty()).run();
+    List<Finding> findings = new Preflight(new Processes(), Optional.empty(), false).run();
 
     assertThat(findings).extracting(Finding::state).doesNotContain(State.MISSING);
     assertThat(of(findings, "capture of IPv6").found()).isEqualTo("works");
@@ -145,7 +145,7 @@ class PreflightTest {
   }
 
   private List<Finding> preflight(CommandRunner runner) {
-    return new Preflight(runner, Optional.empty(), proc).run();
+    return new Preflight(runner, Optional.empty(), false, proc).run();
   }
 
   private static CommandRunner failing(String program, String error) {

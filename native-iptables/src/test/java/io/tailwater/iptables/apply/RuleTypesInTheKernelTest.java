@@ -190,6 +190,7 @@ class RuleTypesInTheKernelTest {
     }
     lines.add(line(Table.RAW, "OUTPUT", "raw", new Target.ConntrackZone(1)));
     lines.add(line(Table.RAW, "OUTPUT", "raw", new Target.OriginalZone(133)));
+    lines.add(line(Table.RAW, "OUTPUT", "raw", new Target.Untracked(), UDP));
     lines.add(filter(new Match.Original()));
     lines.add(
         line(

@@ -16,7 +16,7 @@ class LoggedPacketTest {
       "20010db8000000000000000000000001" + "20010db8000000000000000000000002";
 
   private static LoggedPacket ip(String hex) {
-    return LoggedPacket.ofIp("x", 7, 1000, bytes(hex));
+    return LoggedPacket.ofIp("x", 7, 1000, 3, bytes(hex));
   }
 
   private static ByteBuffer bytes(String hex) {
@@ -32,6 +32,7 @@ class LoggedPacketTest {
                 "x",
                 7,
                 1000,
+                3,
                 LoggedPacket.UDP,
                 Optional.of(InetAddress.ofLiteral("10.9.1.2")),
                 12345,
@@ -68,7 +69,8 @@ class LoggedPacketTest {
     String macs = "525400000001525400000002";
     for (String tags : new String[] {"", "8100000a", "88a8000a8100000b"}) {
       LoggedPacket packet =
-          LoggedPacket.ofFrame("x", 0, -1, bytes(macs + tags + "0800" + FOUR + "303901bb000c0000"));
+          LoggedPacket.ofFrame(
+              "x", 0, -1, 0, bytes(macs + tags + "0800" + FOUR + "303901bb000c0000"));
       assertThat(packet.destinationPort()).as(tags).isEqualTo(443);
     }
   }
@@ -76,7 +78,7 @@ class LoggedPacketTest {
   @Test
   void frameThatIsNotIpTellsItsType() {
     LoggedPacket packet =
-        LoggedPacket.ofFrame("x", 0, -1, bytes("525400000001525400000002" + "88cc" + "0207"));
+        LoggedPacket.ofFrame("x", 0, -1, 0, bytes("525400000001525400000002" + "88cc" + "0207"));
     assertThat(packet.protocol()).isEqualTo(-1);
     assertThat(packet.type()).isEqualTo(0x88cc);
   }
@@ -97,7 +99,7 @@ class LoggedPacketTest {
     for (byte[] whole : new byte[][] {four, six}) {
       for (int length = 0; length <= whole.length; length++) {
         ByteBuffer cut = ByteBuffer.wrap(Arrays.copyOf(whole, length));
-        assertThatCode(() -> LoggedPacket.ofFrame("x", 0, -1, cut)).doesNotThrowAnyException();
+        assertThatCode(() -> LoggedPacket.ofFrame("x", 0, -1, 0, cut)).doesNotThrowAnyException();
       }
     }
   }

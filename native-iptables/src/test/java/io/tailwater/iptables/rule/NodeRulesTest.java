@@ -28,6 +28,9 @@ class NodeRulesTest {
           .withStrictness(
               Strictness.NONE.withClosed(true).withKnownProtocolsOnly(true).withLog(133));
 
+  private static final CapturePlan OPEN =
+      CapturePlan.egress().withDns(CapturePlan.DNS_PORT).withFailsOpen(true);
+
   private static final NodePlan.Pod A =
       pod("veth1", CLOSED.withDns(CapturePlan.DNS_PORT), "10.244.0.2", "fd00:10:244::2");
   private static final NodePlan.Pod B =
@@ -37,6 +40,12 @@ class NodeRulesTest {
       Map.of(
           "two-pods",
           plan(A, B),
+          "open-pod-and-strangers-fail-open",
+          new NodePlan(
+              List.of(A, pod("veth2", OPEN, "10.244.0.3", "fd00:10:244::3")),
+              List.of("cali+"),
+              true,
+              Optional.of(133)),
           "strangers-refused",
           new NodePlan(List.of(A), List.of("cali+"), Optional.of(133)),
           "ipv6-refused-udp-refused",
@@ -46,16 +55,23 @@ class NodeRulesTest {
   Stream<DynamicTest> scriptsAreAsRecorded() {
     return PLANS.entrySet().stream()
         .flatMap(plan ->
-            Stream.of(IpFamily.values())
-                .map(family -> {
-                  String name = plan.getKey() + (family == IpFamily.V4 ? ".v4" : ".v6");
-                  return DynamicTest.dynamicTest(name, () -> check(name, plan.getValue(), family));
-                }));
+            Stream.of("v4.rules", "v6.rules", "nft")
+                .map(kind -> plan.getKey() + "." + kind)
+                .map(name ->
+                    DynamicTest.dynamicTest(
+                        name, () -> check(name, script(plan.getValue(), name)))));
   }
 
-  private static void check(String name, NodePlan plan, IpFamily family) throws IOException {
-    Path golden = FOLDER.resolve(name + ".rules");
-    String text = RestoreScript.fresh(NodeRules.of(plan, family)).text();
+  private static String script(NodePlan plan, String name) {
+    if (name.endsWith(".nft")) {
+      return NftScript.fresh(NamespaceRules.of(plan)).text();
+    }
+    IpFamily family = name.endsWith(".v4.rules") ? IpFamily.V4 : IpFamily.V6;
+    return RestoreScript.fresh(NodeRules.of(plan, family)).text();
+  }
+
+  private static void check(String name, String text) throws IOException {
+    Path golden = FOLDER.resolve(name);
     if (Boolean.getBoolean("goldens.update")) {
       Files.createDirectories(FOLDER);
       Files.writeString(golden, text);
@@ -131,6 +147,30 @@ class NodeRulesTest {
     assertThat(NodePlan.REFUSED.mask() & NodePlan.UPSTREAM.value()).isZero();
     assertThat(NodePlan.REFUSED.mask() & NodePlan.ACCEPTED.value()).isZero();
     assertThat(NodePlan.ACCEPTED).isNotEqualTo(NodePlan.UPSTREAM);
+  }
+
+  @Test
+  void whileNoAgentLivesOnlyWhatItHasTakenIsHeldOfAPodThatFailsOpen() {
+    RuleSet rules =
+        NodeRules.of(plan(A, pod("veth2", OPEN, "10.244.0.3", "fd00:10:244::3")), IpFamily.V4);
+    String leave = "-m set ! --match-set tailwater-alive-v4 dst -j RETURN";
+
+    assertThat(rules.sets()).containsExactly(AddressSet.alive(IpFamily.V4));
+    assertThat(text(rules, Table.RAW, "TAILWATER_FROM_veth2").indexOf(leave))
+        .as("after the zone of connections that the agent still has")
+        .isEqualTo(1);
+    assertThat(text(rules, Table.MANGLE, "TAILWATER_POD_veth2").indexOf(leave)).isEqualTo(3);
+    assertThat(text(rules, Table.RAW, "TAILWATER_FROM_veth1")).doesNotContain(leave);
+    assertThat(text(rules, Table.MANGLE, "TAILWATER_POD_veth1")).doesNotContain(leave);
+    assertThat(NodeRules.of(plan(A), IpFamily.V4).sets()).isEmpty();
+  }
+
+  private static List<String> text(RuleSet rules, Table table, String chain) {
+    return rules.chains(table).stream()
+        .filter(one -> one.name().equals(chain))
+        .flatMap(one -> one.rules().stream())
+        .map(Rule::text)
+        .toList();
   }
 
   private static NodePlan plan(NodePlan.Pod... pods) {

@@ -1,6 +1,7 @@
 package io.tailwater.agent.control.capture;
 
 import io.tailwater.iptables.apply.RuleBackend;
+import io.tailwater.iptables.rule.CapturePlan;
 import java.util.List;
 import java.util.Optional;
 
@@ -18,6 +19,10 @@ public record CaptureConfig(
   public static final CaptureConfig DEFAULTS =
       new CaptureConfig(
           Mode.IN_POD, Backend.AUTO, List.of(), true, Udp.AUTO, false, OnFailure.AUTO);
+
+  /// Where the agent itself listens on the node in [Mode#NODE].
+  public static final List<Integer> NODE_PORTS =
+      List.of(CapturePlan.OUTBOUND_PORT, CapturePlan.DNS_PORT);
 
   /// Where the rules stand.
   public enum Mode {

@@ -89,6 +89,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
                   workers,
                   routes,
                   poller,
+                  dns,
                   guards,
                   pace,
                   () -> tasks.add(() -> {}));

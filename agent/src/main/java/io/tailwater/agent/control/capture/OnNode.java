@@ -1,7 +1,8 @@
 package io.tailwater.agent.control.capture;
 
 import io.tailwater.agent.dataplane.accept.InterceptListener;
-import io.tailwater.agent.dataplane.accept.InterceptListener.ListenException;
+import io.tailwater.agent.dataplane.dns.DnsPort;
+import io.tailwater.agent.dataplane.dns.DnsProxy;
 import io.tailwater.agent.dataplane.flow.PodsByAddress;
 import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.agent.dataplane.flow.Workers;
@@ -18,6 +19,7 @@ import io.tailwater.iptables.apply.TrafficRules;
 import io.tailwater.iptables.libc.SyscallException;
 import io.tailwater.iptables.netlink.HostSide;
 import io.tailwater.iptables.netlink.Link;
+import io.tailwater.iptables.netlink.LoggedPacket;
 import io.tailwater.iptables.netlink.NetlinkPoller;
 import io.tailwater.iptables.netlink.PacketLog;
 import io.tailwater.iptables.netlink.Routing;
@@ -34,6 +36,7 @@ import java.io.IOException;
 import java.net.InetAddress;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -41,6 +44,7 @@ import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -54,6 +58,8 @@ import org.slf4j.LoggerFactory;
 final class OnNode implements PodCapture {
   private static final Logger LOG = LoggerFactory.getLogger(OnNode.class);
 
+  private static final Optional<Integer> LOG_GROUP = Optional.of(PacketLog.GROUP);
+
   private final CaptureConfig config;
   private final TrafficRules rules;
   private final RuleKeeper keeper;
@@ -66,29 +72,37 @@ final class OnNode implements PodCapture {
   private final Runnable wake;
   private final NetworkNamespace node = NetworkNamespace.current();
   private final PodsByAddress pods = new PodsByAddress();
+  private final NodeListeners listeners;
 
   /// The pods that are taken, with what the node knows of them.
   private final Map<CapturedPod, HostSide> taken = new LinkedHashMap<>();
 
-  /// What is kept of pods that were let go of while their rules have to stay: until their interface
-  /// is gone.
-  private final List<NodePlan.Pod> lingering = new ArrayList<>();
+  /// What is kept of pods that were let go of while their rules have to stay, also by an agent
+  /// before: until they are captured anew, or their interface is gone.
+  private final List<LeftPods.Left> lingering = new ArrayList<>();
+
+  private final LeftPods left;
+  private final NodeOpening opening;
 
   private final LongAdder notified = new LongAdder();
   private final LongAdder swept = new LongAdder();
   private @Nullable Routing routing;
-  private @Nullable InterceptListener listener;
   private @Nullable NodePlan installed;
   private @Nullable DriftWatch watch;
   private NetlinkPoller.@Nullable Watch log;
   private boolean unlogged;
   private boolean unwatchable;
   private volatile boolean changed;
+
+  /// The pods by the numbers of their interfaces on the node.
+  private volatile Map<Integer, Pod> senders = Map.of();
+
   private long nextVerifyNanos = System.nanoTime();
   private long lastLookNanos = nextVerifyNanos;
   private String backend = "";
   private boolean ipv6Absent;
 
+  /// @param dns answers the pods' DNS; there where it is captured
   /// @param wake asks for a round soon; any thread
   OnNode(
       CaptureConfig config,
@@ -98,9 +112,13 @@ final class OnNode implements PodCapture {
       Workers workers,
       CurrentRoutes routes,
       NetlinkPoller poller,
+      Optional<DnsProxy> dns,
       PodGuards guards,
       CapturePace pace,
       Runnable wake) {
+    this.opening = new NodeOpening(node, keeper, rules.programs().backend());
+    this.left = new LeftPods(guards.stateDir(), node.id());
+    this.listeners = new NodeListeners(workers, routes, pods, dns);
     this.config = config;
     this.rules = rules;
     this.keeper = keeper;
@@ -142,6 +160,7 @@ final class OnNode implements PodCapture {
             "its address is that of " + other.get().pod().ref() + ", which is captured already");
       }
       pod.served = served;
+      listeners.answer(served);
     }
     taken.put(pod, new HostSide(usable, served.pod().ips(), side.problems()));
     if (!side.problems().isEmpty()) {
@@ -237,12 +256,16 @@ final class OnNode implements PodCapture {
   private void bringTogether(long now) throws Exception {
     watchRules();
     listenToRefusals();
-    ListenException deaf = null;
+    if (installed == null) {
+      recall();
+    }
+    RuntimeException deaf = null;
     try {
       listen();
-    } catch (ListenException e) {
+    } catch (InterceptListener.ListenException | DnsPort.ListenException e) {
       deaf = e; // rules without a listener refuse, which is right for closed pods only
     }
+    opening.ask(plan(deaf != null).failsOpen());
     NodePlan plan = plan(deaf != null);
     boolean told = changed;
     changed = false;
@@ -253,11 +276,33 @@ final class OnNode implements PodCapture {
         tellDrift(plan, told);
       }
       install(plan);
+      opening.renew();
       nextVerifyNanos = now + sweepNanos();
     }
     if (deaf != null) {
       throw deaf;
     }
+  }
+
+  /// What an agent before has left stays until its pods are captured: some may come late, or fail.
+  private void recall() {
+    if (!lingering.isEmpty()) {
+      return;
+    }
+    List<LeftPods.Left> before = left.load(routing().links());
+    if (before.isEmpty() || isNothingInForce(before)) {
+      return;
+    }
+    LOG.info(
+        "the rules that an agent before has left stay until their pods are captured: {}",
+        before.stream().map(one -> one.pod().toString()).toList());
+    lingering.addAll(before);
+  }
+
+  private boolean isNothingInForce(List<LeftPods.Left> before) {
+    NodePlan was =
+        new NodePlan(before.stream().map(LeftPods.Left::rules).toList(), List.of(), LOG_GROUP);
+    return rules.verify(node, NamespaceRules.of(was)) instanceof Drift.NotInstalled;
   }
 
   private void tellDrift(NodePlan plan, boolean told) {
@@ -275,6 +320,9 @@ final class OnNode implements PodCapture {
   }
 
   private void install(NodePlan plan) {
+    List<Link> links = routing().links();
+    senders = senders(taken, links);
+    left.save(standing(), links); // first: what is not written down may be lost
     if (plan.pods().isEmpty() && plan.strangers().isEmpty()) {
       rules.remove(node);
       PolicyRoutes.NODE.remove(node);
@@ -284,6 +332,7 @@ final class OnNode implements PodCapture {
         watch.pause();
       }
       try {
+        opening.make(); // before the rules that ask them
         InstallReport report = rules.install(node, NamespaceRules.of(plan));
         backend = report.backend().toString();
         InstallReport.Outcome six = report.outcome(IpFamily.V6);
@@ -298,12 +347,8 @@ final class OnNode implements PodCapture {
   }
 
   private void listen() {
-    if (listener == null && !taken.isEmpty()) {
-      listener =
-          InterceptListener.open(
-              new NodeListening(transport, NodePlan.ACCEPTED.value(), hasIpv6()),
-              CapturePlan.OUTBOUND_PORT,
-              workers.all().stream().map(worker -> worker.lineFor(pods)).toList());
+    if (!taken.isEmpty()) {
+      listeners.open(new NodeListening(transport, poller, NodePlan.ACCEPTED.value(), hasIpv6()));
     }
   }
 
@@ -317,37 +362,55 @@ final class OnNode implements PodCapture {
     taken.forEach((pod, side) -> {
       ServedPod served = pod.served;
       if (served != null && (!closedOnly || keeper.isClosed(served))) {
-        wanted.add(new NodePlan.Pod(side.interfaces(), side.addresses(), planOf(pod, served)));
+        wanted.add(rules(pod, served, side));
       }
     });
     if (!lingering.isEmpty()) {
       List<String> there = routing().links().stream().map(Link::name).toList();
       List<String> used = wanted.stream().flatMap(pod -> pod.interfaces().stream()).toList();
       lingering.removeIf(pod ->
-          pod.interfaces().stream().noneMatch(there::contains)
-              || pod.interfaces().stream().anyMatch(used::contains));
-      wanted.addAll(lingering);
+          pod.rules().interfaces().stream().noneMatch(there::contains)
+              || pod.rules().interfaces().stream().anyMatch(used::contains));
+      lingering.forEach(pod -> wanted.add(pod.rules()));
     }
-    return new NodePlan(wanted, strangers(), Optional.of(PacketLog.GROUP));
+    return new NodePlan(
+        wanted, config.interfaces(), strangersPass() && opening.isPossible(), LOG_GROUP);
   }
 
-  /// DNS is not answered here yet, so that it passes; nor is inbound captured. Marks are nobody's
-  /// secret here: the pods' own do not come so far.
+  private NodePlan.Pod rules(CapturedPod pod, ServedPod served, HostSide side) {
+    return new NodePlan.Pod(side.interfaces(), side.addresses(), planOf(pod, served));
+  }
+
+  /// All pods that have rules.
+  private List<LeftPods.Left> standing() {
+    List<LeftPods.Left> all = new ArrayList<>(lingering);
+    taken.forEach((pod, side) -> {
+      ServedPod served = pod.served;
+      if (served != null) {
+        all.add(new LeftPods.Left(pod.spec.ref(), rules(pod, served, side)));
+      }
+    });
+    return all;
+  }
+
+  /// Nobody knows what policy strangers have: where that decides, they are refused.
+  private boolean strangersPass() {
+    return config.onFailure() == CaptureConfig.OnFailure.OPEN;
+  }
+
+  /// Inbound is not captured here. Marks are nobody's secret: the pods' own do not come so far.
   private CapturePlan planOf(CapturedPod pod, ServedPod served) {
     boolean closed = keeper.isClosed(served);
-    return keeper.plan(pod, served).toBuilder()
-        .dnsPort(Optional.empty())
+    CapturePlan plan = keeper.plan(pod, served);
+    return plan.toBuilder()
         .inbound(Optional.empty())
+        .failsOpen(plan.failsOpen() && opening.isPossible())
         .strictness(
             Strictness.NONE
                 .withClosed(closed)
                 .withKnownProtocolsOnly(closed && config.udp() != CaptureConfig.Udp.OFF)
                 .withLog(PacketLog.GROUP))
         .build();
-  }
-
-  private List<String> strangers() {
-    return config.interfaces();
   }
 
   private void watchRules() {
@@ -385,20 +448,35 @@ final class OnNode implements PodCapture {
               new PacketLog(
                   packet ->
                       new KernelRefusals(
-                              packet
-                                  .source()
-                                  .flatMap(pods::at)
-                                  .map(ServedPod::pod)
-                                  .orElse(Pod.UNKNOWN),
-                              guards.observer(),
-                              guards.numbers(),
-                              () -> {})
+                              sender(packet), guards.observer(), guards.numbers(), () -> {})
                           .logged(packet),
                   guards.numbers()::lost));
     } catch (SyscallException e) {
       unlogged = true;
       LOG.warn("what the kernel refuses on the node is not told: {}", e.getMessage());
     }
+  }
+
+  /// Whose interface it came in by, whatever its source; answers that are refused by their source.
+  private Pod sender(LoggedPacket packet) {
+    Pod byInterface = senders.get(packet.incoming());
+    return byInterface != null
+        ? byInterface
+        : packet.source().flatMap(pods::at).map(ServedPod::pod).orElse(Pod.UNKNOWN);
+  }
+
+  private static Map<Integer, Pod> senders(Map<CapturedPod, HostSide> taken, List<Link> links) {
+    Map<String, Integer> numbers =
+        links.stream().collect(Collectors.toMap(Link::name, Link::index, (one, _) -> one));
+    Map<Integer, Pod> senders = new HashMap<>();
+    taken.forEach((pod, side) -> {
+      ServedPod served = pod.served;
+      if (served != null) {
+        side.interfaces()
+            .forEach(name -> senders.put(numbers.getOrDefault(name, -1), served.pod()));
+      }
+    });
+    return senders;
   }
 
   private long sweepNanos() {
@@ -420,10 +498,13 @@ final class OnNode implements PodCapture {
     HostSide side = taken.remove(pod);
     ServedPod served = pod.served;
     if (side != null && served != null && !removeRules) {
-      lingering.add(new NodePlan.Pod(side.interfaces(), side.addresses(), planOf(pod, served)));
+      lingering.add(new LeftPods.Left(pod.spec.ref(), rules(pod, served, side)));
+    } else if (removeRules) {
+      lingering.removeIf(one -> one.pod().equals(pod.spec.ref()));
     }
     if (served != null) {
       pods.remove(served);
+      listeners.forget(served);
       if (endConnections) {
         workers.endAll(served);
       }
@@ -462,17 +543,26 @@ final class OnNode implements PodCapture {
     boolean uninstall = how == CaptureLoop.Leave.UNINSTALL;
     try {
       if (how == CaptureLoop.Leave.TO_ANOTHER) {
+        listeners.finish();
         return;
       }
       if (!uninstall && installed == null) {
         return; // what an agent before has left stays
       }
-      boolean opens = uninstall || config.onFailure() == CaptureConfig.OnFailure.OPEN;
-      install(
+      boolean opens = uninstall || (strangersPass() && !opening.isAsked());
+      NodePlan left =
           new NodePlan(
               uninstall ? List.of() : plan(false).pods(),
-              opens ? List.of() : strangers(),
-              Optional.of(PacketLog.GROUP)));
+              opens ? List.of() : config.interfaces(),
+              strangersPass() && opening.isAsked(),
+              LOG_GROUP);
+      if (!left.equals(installed)) {
+        install(left);
+      }
+      opening.open();
+      if (uninstall) {
+        opening.undo();
+      }
     } catch (RulesException e) {
       LOG.error("the rules of the node could not be removed: {}", e.getMessage());
     } finally {
@@ -481,10 +571,8 @@ final class OnNode implements PodCapture {
   }
 
   private void close() {
-    if (listener != null) {
-      listener.close();
-      listener = null;
-    }
+    listeners.close();
+    opening.expire();
     if (routing != null) {
       routing.close();
       routing = null;
@@ -494,7 +582,7 @@ final class OnNode implements PodCapture {
 
   @Override
   public boolean letPass(CapturedPod pod) {
-    return false; // rules on the node depend on no set
+    return opening.isAsked() && pod.installed != null && pod.installed.failsOpen();
   }
 
   @Override

@@ -250,10 +250,33 @@ final class RuleKeeper {
     }
     CapturePlan installed = pod.installed;
     if (installed != null && installed.failsOpen()) {
-      sets.renew(); // the first time at once; the poller's thread does not know the sets yet
-      renewed.add(sets);
+      keepAlive(sets);
     } else {
       renewedNoMore(pod);
+    }
+  }
+
+  /// The sets are renewed from now on. Capture thread.
+  void keepAlive(AliveSets sets) {
+    synchronized (sets) {
+      sets.renew(); // the first time at once
+      renewed.add(sets);
+    }
+  }
+
+  /// They are renewed no more, and closed; what they hold stays until its time is over.
+  void letExpire(AliveSets sets) {
+    synchronized (sets) {
+      renewed.remove(sets);
+      sets.close();
+    }
+  }
+
+  /// They say from now on that no agent lives.
+  void stop(AliveSets sets) {
+    synchronized (sets) {
+      renewed.remove(sets);
+      sets.stop();
     }
   }
 
@@ -261,10 +284,7 @@ final class RuleKeeper {
     AliveSets sets = pod.alive;
     if (sets != null) {
       pod.alive = null;
-      synchronized (sets) {
-        renewed.remove(sets);
-        sets.close();
-      }
+      letExpire(sets);
     }
   }
 
@@ -287,10 +307,7 @@ final class RuleKeeper {
     if (sets == null || installed == null || !installed.failsOpen()) {
       return false;
     }
-    synchronized (sets) {
-      renewed.remove(sets);
-      sets.stop();
-    }
+    stop(sets);
     return true;
   }
 

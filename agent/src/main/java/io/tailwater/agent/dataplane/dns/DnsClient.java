@@ -5,12 +5,19 @@ import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.traffic.Pod;
 import java.net.Inet4Address;
 import java.net.Inet6Address;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Supplier;
 
-/// One pod that asks. Its loop only, but for what was told.
+/// One pod that asks. Its loop only, but for what was told and where said.
 public final class DnsClient {
   /// Questions of one pod that servers are being asked at the same time.
   private static final int MOST_OPEN = 512;
+
+  /// Questions of one pod that wait for its loop.
+  private static final int MOST_WAITING = 1024;
+
+  /// TCP connections of one pod at the same time.
+  private static final int MOST_STREAMS = 128;
 
   private final Pod pod;
   private final EventLoop loop;
@@ -21,6 +28,8 @@ public final class DnsClient {
   private double beyond;
   private long refilledAt;
   private int open;
+  private final AtomicInteger waiting = new AtomicInteger();
+  private final AtomicInteger streams = new AtomicInteger();
 
   /// @param view the policy in force, asked once per query
   /// @param told where is written down what the pod was told
@@ -60,6 +69,34 @@ public final class DnsClient {
       return Admission.REFUSED;
     }
     return Admission.DROPPED;
+  }
+
+  /// Whether one more question may be put before the loop; [#waitsNoMore] follows where it may. Any
+  /// thread.
+  boolean mayWait() {
+    if (waiting.incrementAndGet() > MOST_WAITING) {
+      waiting.decrementAndGet();
+      return false;
+    }
+    return true;
+  }
+
+  void waitsNoMore() {
+    waiting.decrementAndGet();
+  }
+
+  /// Whether the pod may have one more TCP connection; [#endStream] follows where it may. Any
+  /// thread.
+  boolean beginStream() {
+    if (streams.incrementAndGet() > MOST_STREAMS) {
+      streams.decrementAndGet();
+      return false;
+    }
+    return true;
+  }
+
+  void endStream() {
+    streams.decrementAndGet();
   }
 
   boolean beginQuestion() {

@@ -9,6 +9,7 @@ import java.net.StandardProtocolFamily;
 import java.net.UnknownHostException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -75,7 +76,11 @@ public final class DnsPort implements AutoCloseable {
         (packet, from) -> proxy.query(client, packet, new Packets(packets, from)));
     ListeningSocket streams = place.listener(address.getAddress());
     tcp.add(streams);
-    streams.open(client.loop(), address, BACKLOG, new DnsStreams(streams, client, proxy));
+    streams.open(
+        client.loop(),
+        address,
+        BACKLOG,
+        new DnsStreams(streams, client.loop(), _ -> Optional.of(client), proxy));
   }
 
   private record Packets(UdpSocket socket, InetSocketAddress client) implements DnsProxy.Reply {

@@ -5,25 +5,26 @@ import io.netty.buffer.Unpooled;
 import io.netty.channel.Channel;
 import io.netty.channel.ChannelHandlerContext;
 import io.netty.channel.ChannelInboundHandlerAdapter;
+import io.netty.channel.EventLoop;
 import io.netty.channel.socket.ChannelInputShutdownEvent;
 import io.netty.util.concurrent.ScheduledFuture;
 import io.tailwater.agent.dataplane.transport.ListeningSocket;
 import io.tailwater.agent.dataplane.transport.StreamSocket;
 import io.tailwater.agent.traffic.OriginalDst;
+import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.util.Optional;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/// DNS over TCP of one pod (RFC 7766): messages after two octets of length, answered as their
-/// answers come. The pod's loop only.
+/// DNS over TCP (RFC 7766): messages after two octets of length, answered as their answers come. A
+/// connection is on the loop that it was accepted on; questions are put on the loop of its pod.
 final class DnsStreams implements ListeningSocket.Intake {
   private static final Logger LOG = LoggerFactory.getLogger(DnsStreams.class);
-
-  /// Connections of one pod at the same time.
-  private static final int MOST = 128;
 
   /// Queries of one connection that wait for their answers; no more are read meanwhile.
   private static final int MOST_OPEN = 32;
@@ -32,41 +33,49 @@ final class DnsStreams implements ListeningSocket.Intake {
   private static final long REST_MILLIS = 250;
 
   private final ListeningSocket listener;
-  private final DnsClient client;
+  private final EventLoop loop;
+  private final Function<InetAddress, Optional<DnsClient>> pods;
   private final DnsProxy proxy;
-  private int connections;
 
-  DnsStreams(ListeningSocket listener, DnsClient client, DnsProxy proxy) {
+  /// @param loop that the listener is on
+  /// @param pods who asks from an address
+  DnsStreams(
+      ListeningSocket listener,
+      EventLoop loop,
+      Function<InetAddress, Optional<DnsClient>> pods,
+      DnsProxy proxy) {
     this.listener = listener;
-    this.client = client;
+    this.loop = loop;
+    this.pods = pods;
     this.proxy = proxy;
   }
 
   @Override
   public void accepted(
       StreamSocket socket, InetSocketAddress peer, Optional<OriginalDst> redirected) {
-    if (connections >= MOST) {
+    DnsClient client = pods.apply(peer.getAddress()).orElse(null);
+    if (client == null || !client.beginStream()) {
       socket.reset();
       return;
     }
-    connections++;
     socket.channel(channel -> {
-      channel.closeFuture().addListener(_ -> connections--);
-      channel.pipeline().addLast(new Stream(channel));
+      channel.closeFuture().addListener(_ -> client.endStream());
+      channel.pipeline().addLast(new Stream(channel, client));
       channel.read();
     });
   }
 
   @Override
   public void failed(Throwable why) {
-    LOG.warn("accept failed for DNS of {}: {}", client.pod().ref(), why.getMessage());
+    LOG.warn("accept failed for DNS: {}", why.getMessage());
     listener.pause();
-    var _ = client.loop().schedule(listener::resume, REST_MILLIS, TimeUnit.MILLISECONDS);
+    var _ = loop.schedule(listener::resume, REST_MILLIS, TimeUnit.MILLISECONDS);
   }
 
   /// One connection.
   private final class Stream extends ChannelInboundHandlerAdapter {
     private final Channel channel;
+    private final DnsClient client;
 
     /// What has come and is no whole message yet; empty between messages.
     private ByteBuf input = Unpooled.EMPTY_BUFFER;
@@ -76,8 +85,9 @@ final class DnsStreams implements ListeningSocket.Intake {
     private boolean reading = true;
     private @Nullable ScheduledFuture<?> idle;
 
-    Stream(Channel channel) {
+    Stream(Channel channel, DnsClient client) {
       this.channel = channel;
+      this.client = client;
       rest();
     }
 
@@ -85,7 +95,7 @@ final class DnsStreams implements ListeningSocket.Intake {
       if (idle != null) {
         idle.cancel(false);
       }
-      idle = client.loop().schedule(() -> channel.close(), IDLE_SECONDS, TimeUnit.SECONDS);
+      idle = loop.schedule(() -> channel.close(), IDLE_SECONDS, TimeUnit.SECONDS);
     }
 
     @Override
@@ -120,7 +130,7 @@ final class DnsStreams implements ListeningSocket.Intake {
         input.skipBytes(2).readBytes(query);
         open++;
         rest();
-        proxy.query(client, query, new Answer());
+        ask(query);
       }
       if (ended && open == 0) {
         channel.close();
@@ -130,15 +140,46 @@ final class DnsStreams implements ListeningSocket.Intake {
       }
     }
 
-    /// For one query.
+    private void ask(byte[] query) {
+      Answer answer = new Answer();
+      if (client.loop().inEventLoop()) {
+        proxy.query(client, query, answer);
+        return;
+      }
+      try {
+        client.loop().execute(() -> proxy.query(client, query, answer));
+      } catch (RejectedExecutionException _) {
+        channel.close(); // that loop has ended
+      }
+    }
+
+    /// Goes on with something on the connection's own loop, not from within [#pump] itself.
+    private void later(Runnable step) {
+      try {
+        loop.execute(step);
+      } catch (RejectedExecutionException _) {
+        LOG.debug("a loop ended before an answer came");
+      }
+    }
+
+    private void answered(byte[] answer) {
+      open--;
+      ByteBuf out = channel.alloc().buffer(2 + answer.length);
+      channel.writeAndFlush(out.writeShort(answer.length).writeBytes(answer));
+    }
+
+    /// For one query; on the pod's loop.
     private final class Answer implements DnsProxy.Reply {
       @Override
       public void send(byte[] answer) {
-        open--;
-        ByteBuf out = channel.alloc().buffer(2 + answer.length);
-        channel.writeAndFlush(out.writeShort(answer.length).writeBytes(answer));
-        if (!client.loop().isShuttingDown()) {
-          client.loop().execute(Stream.this::pump); // not from within pump itself
+        if (loop.inEventLoop()) {
+          answered(answer);
+          later(Stream.this::pump);
+        } else {
+          later(() -> {
+            answered(answer);
+            pump();
+          });
         }
       }
 

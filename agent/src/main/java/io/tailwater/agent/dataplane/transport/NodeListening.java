@@ -1,7 +1,9 @@
 package io.tailwater.agent.dataplane.transport;
 
+import io.tailwater.iptables.netlink.NetlinkPoller;
 import java.net.Inet6Address;
 import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.net.StandardProtocolFamily;
 import java.util.List;
 
@@ -13,11 +15,14 @@ public final class NodeListening implements ListeningPlace {
 
   private final Transport transport;
   private final int mark;
+  private final NetlinkPoller poller;
   private final boolean ipv6;
 
+  /// @param poller on whose thread UDP is received
   /// @param mark on everything that the agent answers a pod
-  public NodeListening(Transport transport, int mark, boolean ipv6) {
+  public NodeListening(Transport transport, NetlinkPoller poller, int mark, boolean ipv6) {
     this.transport = transport;
+    this.poller = poller;
     this.mark = mark;
     this.ipv6 = ipv6;
   }
@@ -32,6 +37,14 @@ public final class NodeListening implements ListeningPlace {
     return transport.transparentListener(
         at instanceof Inet6Address ? StandardProtocolFamily.INET6 : StandardProtocolFamily.INET,
         mark);
+  }
+
+  /// UDP that TPROXY brings to one of the addresses; open from now on.
+  ///
+  /// @param dialledPort that pods send to
+  /// @throws RuntimeException when a port cannot be had
+  public DialledUdp dialledUdp(InetSocketAddress at, int dialledPort, DialledUdp.Intake intake) {
+    return DialledUdp.open(poller, at, dialledPort, mark, intake);
   }
 
   @Override

@@ -1,0 +1,110 @@
+package io.tailwater.agent.node;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.tailwater.lab.NeedsRoot;
+import io.tailwater.lab.Place;
+import io.tailwater.lab.Result;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/// All pods of a full node captured on the node at once. Prints how long it took.
+@NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter"})
+@Timeout(400)
+class NodeEnrolmentTest {
+  private static final int PODS = 200;
+
+  private static World world;
+  private static final List<Place> pods = new ArrayList<>();
+
+  @BeforeAll
+  static void build() {
+    world = World.build();
+    pods.addAll(List.of(world.ratings, world.reviews));
+    while (pods.size() < PODS) {
+      pods.add(world.lab.addPod("pod" + pods.size()));
+    }
+  }
+
+  @AfterAll
+  static void remove() {
+    if (world != null) {
+      world.close();
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"iptables-nft", "iptables-legacy", "nft"})
+  void aFullNodeIsCapturedTogetherAndOneMoreSoonAfter(String backend) throws Exception {
+    Path folder = world.lab.folder("netns-" + backend);
+    String listed =
+        pods.stream()
+            .map(pod ->
+                "  - {namespace: default, name: %s, netns: %s}\n".formatted(pod.name(), pod.path()))
+            .collect(Collectors.joining());
+    Path configuration =
+        world.configuration(
+            "sources: [{files: %s}]\n".formatted(world.policies(MainJobTest.POLICIES))
+                + "capture: {mode: node, backend: %s}\n".formatted(backend)
+                + "mesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}\n"
+                + "pods:\n"
+                + "  - {watch: %s, namespace: late}\n".formatted(folder)
+                + listed);
+    try (RunningAgent agent = RunningAgent.start(world, configuration)) {
+      World.await(() -> "all pods\n" + agent.log(), () -> captured(agent).size() == PODS);
+      Duration took =
+          Duration.between(time(agent.log(), "rules are kept by"), captured(agent).getLast());
+      System.out.printf("%d pods captured in %d ms (node, %s)%n", PODS, took.toMillis(), backend);
+      assertThat(took).isLessThan(Duration.ofSeconds(40)); // 10 s where nothing else runs
+      for (Place pod : List.of(pods.getFirst(), pods.get(PODS / 2), pods.getLast())) {
+        Result curl = world.curlViaDecoy(pod, "en.wikipedia.org");
+        assertThat(curl.stdout()).as(pod.name() + curl.stderr()).endsWith("200\n");
+        assertThat(world.curlVia(pod, "example.org", World.v4("example.org")).ok()).isFalse();
+      }
+
+      Place late = world.lab.addPod("late-" + backend);
+      Path file = Files.createFile(folder.resolve("late"));
+      long begun = System.nanoTime();
+      Process mount =
+          new ProcessBuilder("mount", "--bind", late.path().toString(), file.toString()).start();
+      assertThat(mount.waitFor()).isZero();
+      try {
+        World.await(() -> "one more\n" + agent.log(), () -> captured(agent).size() == PODS + 1);
+        System.out.printf(
+            "one more in %d ms (node, %s)%n", (System.nanoTime() - begun) / 1_000_000, backend);
+        assertThat(world.curlVia(late, "example.org", World.v4("example.org")).ok()).isFalse();
+      } finally {
+        new ProcessBuilder("umount", "-l", file.toString()).start().waitFor();
+      }
+      assertThat(RunningAgent.once(world, "drain", "--uninstall").exit()).isZero();
+      agent.process().awaitExit(Duration.ofSeconds(20));
+    }
+  }
+
+  private static List<Instant> captured(RunningAgent agent) {
+    return agent
+        .log()
+        .lines()
+        .filter(line -> line.contains(": captured in "))
+        .map(line -> Instant.parse(line.split("\\s", 2)[0]))
+        .toList();
+  }
+
+  private static Instant time(String log, String part) {
+    return log.lines()
+        .filter(line -> line.contains(part))
+        .map(line -> Instant.parse(line.split("\\s", 2)[0]))
+        .findFirst()
+        .orElseThrow();
+  }
+}
