@@ -85,7 +85,8 @@ class NodeModeTest {
   }
 
   private static void isRefused(Place pod, String site, String address) {
-    Result curl = world.curlVia(pod, site, address);
+    // Without an agent some wait until there is one; curl's usual ten seconds would tell no more.
+    Result curl = world.curlVia(pod, site, address, "-m", "4");
     assertThat(curl.exit()).as(curl.stdout() + curl.stderr()).isIn(7, 28, 35, 52, 56);
     assertThat(curl.stdout()).doesNotContain("host=");
   }
