@@ -154,6 +154,7 @@ final class OwnPages {
                 json.writeStringField("backend", s.backend());
                 json.writeStringField("ipv6", s.ipv6());
                 json.writeStringField("drift", s.drift());
+                json.writeStringField("knownBy", s.knownBy());
                 json.writeStringField("guard", s.guard());
                 json.writeNumberField("connections", s.connections());
                 json.writeStringField("since", s.since().toString());
@@ -172,6 +173,7 @@ final class OwnPages {
             "BACKEND",
             "IPV6",
             "DRIFT",
+            "AGENT BY",
             "GUARD",
             "NETNS",
             "SINCE",
@@ -184,6 +186,7 @@ final class OwnPages {
           s.backend(),
           s.ipv6(),
           s.drift(),
+          s.knownBy(),
           s.guard(),
           s.netns(),
           time(s.since()),

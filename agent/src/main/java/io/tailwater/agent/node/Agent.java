@@ -9,6 +9,7 @@ import io.tailwater.agent.admin.AdminServer;
 import io.tailwater.agent.admin.BuildInfo;
 import io.tailwater.agent.config.AgentConfig;
 import io.tailwater.agent.control.allocate.AllocationFile;
+import io.tailwater.agent.control.capture.AgentGroup;
 import io.tailwater.agent.control.capture.CaptureConfig;
 import io.tailwater.agent.control.capture.CaptureLoop;
 import io.tailwater.agent.control.capture.ListedPods;
@@ -54,6 +55,7 @@ import io.tailwater.agent.dataplane.upstream.Clusters;
 import io.tailwater.agent.dataplane.upstream.EndpointPicker;
 import io.tailwater.agent.traffic.Grade;
 import io.tailwater.iptables.apply.EgressGuard;
+import io.tailwater.iptables.apply.OwnControlGroup;
 import io.tailwater.iptables.apply.Preflight;
 import io.tailwater.iptables.apply.Processes;
 import io.tailwater.iptables.apply.RulePrograms;
@@ -113,6 +115,7 @@ public final class Agent implements AutoCloseable {
   private final Workers workers;
   private final NetlinkPoller netlink;
   private final Optional<DnsProxy> dns;
+  private final AgentGroup agentGroup;
   private final CaptureLoop capture;
   private final List<PodSource> pods;
   private final Thread housekeeper;
@@ -158,6 +161,8 @@ public final class Agent implements AutoCloseable {
             highestGrade(config, transport));
     this.workers = workers(stages);
     this.netlink = new NetlinkPoller("tailwater-netlink");
+    RulePrograms programs = programs(config);
+    this.agentGroup = agentGroup(config, programs);
     PodGuards.Numbers numbers = new PodGuards.Numbers();
     PodGuards guards =
         new PodGuards(
@@ -166,14 +171,14 @@ public final class Agent implements AutoCloseable {
             netlink,
             accounts,
             workers,
-            Optional.empty(),
+            agentGroup,
             numbers);
     numbers.register(accounts.metrics());
     this.dns = dnsProxy(filter, lookUp);
     this.capture =
         new CaptureLoop(
             config.capture(),
-            new TrafficRules(programs(config), new Processes()),
+            new TrafficRules(programs, new Processes()),
             transport,
             workers,
             routes,
@@ -303,6 +308,28 @@ public final class Agent implements AutoCloseable {
     } catch (RulesException e) {
       throw new StartException(StartException.Kind.MISSING, String.valueOf(e.getMessage()));
     }
+  }
+
+  /// How rules in pods know this agent. Where one before it has still connections, by its mark
+  /// alone until those have ended.
+  private AgentGroup agentGroup(AgentConfig config, RulePrograms programs) {
+    if (config.podEntries().isEmpty() || config.capture().mode() == CaptureConfig.Mode.NODE) {
+      return AgentGroup.NONE;
+    }
+    OwnControlGroup own = new OwnControlGroup(new Processes());
+    OwnControlGroup.Found found = own.find(programs);
+    long now = System.nanoTime();
+    return found
+        .group()
+        .map(group -> {
+          LOG.info("rules know the agent by its mark and its control group {}", group);
+          long wait = succession.hasPredecessor() ? LONGEST_DRAIN.plusSeconds(10).toNanos() : 0;
+          return new AgentGroup(own, group, now + wait);
+        })
+        .orElseGet(() -> {
+          LOG.info("rules know the agent by its secret mark alone: {}", found.why());
+          return AgentGroup.NONE;
+        });
   }
 
   private static List<PodSource> podSources(AgentConfig config) {
@@ -502,6 +529,7 @@ public final class Agent implements AutoCloseable {
 
     @Override
     public void pause() {
+      doWithoutGroup();
       pause = capture.pause();
       inventoryFile.handOver();
       allocations.handOver(true);
@@ -510,6 +538,7 @@ public final class Agent implements AutoCloseable {
 
     @Override
     public void resume() {
+      agentGroup.suspend(false);
       share(false);
       allocations.handOver(false);
       inventoryFile.takeBack();
@@ -534,6 +563,14 @@ public final class Agent implements AutoCloseable {
       }
       LOG.info("another agent has taken over; {} connections go on here", workers.count());
       Thread.ofVirtual().name("tailwater-drain").start(this::drain);
+    }
+
+    /// The other agent may be in another group, and is about to dial from the pods too.
+    private void doWithoutGroup() {
+      if (agentGroup.suspend(true)) {
+        capture.policyChanged();
+        capture.settled().join();
+      }
     }
 
     private void share(boolean withAnother) {

@@ -124,6 +124,7 @@ class AdminServerTest {
                     "iptables-nft",
                     "captured",
                     "notified, swept every 60 s",
+                    "mark",
                     "on",
                     2,
                     Instant.EPOCH)),

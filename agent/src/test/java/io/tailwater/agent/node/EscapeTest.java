@@ -355,6 +355,28 @@ class EscapeTest {
     }
   }
 
+  @ParameterizedTest
+  @ValueSource(strings = {"iptables-nft", "nft"})
+  void openPodRefusesTcpThatNobodyRedirected(String backend) {
+    RunningAgent agent = start(backend, "ALLOW_ANY", "auto");
+    try {
+      long known = denials(agent, "uncaptured");
+      String before = arrived();
+      // nat does not see what is not tracked.
+      at(world.ratings, "iptables-nft -t raw -I OUTPUT -p tcp --dport 443 -j NOTRACK");
+      try {
+        attempt("connect");
+        assertThat(arrived()).isEqualTo(before);
+      } finally {
+        at(world.ratings, "iptables-nft -t raw -D OUTPUT -p tcp --dport 443 -j NOTRACK");
+      }
+      World.await(() -> "recorded", () -> denied(agent, "uncaptured", known));
+      reachesWhatIsAllowed();
+    } finally {
+      stop(agent);
+    }
+  }
+
   @Test
   void flushedRulesAndGuardAreBackBeforeLong() {
     RunningAgent agent = start("iptables-nft", "REGISTRY_ONLY", "all");

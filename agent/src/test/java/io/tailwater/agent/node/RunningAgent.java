@@ -57,19 +57,20 @@ final class RunningAgent implements AutoCloseable {
 
   /// Starts `run` with a configuration and waits until it says that it is ready.
   static RunningAgent start(World world, Path configuration) {
-    RunningAgent agent = launch(world, configuration);
-    agent.process.awaitOutput("the agent is ready", READY);
-    return agent;
+    return launch(world, configuration).awaitReady();
   }
 
   /// Starts `run` and waits for nothing.
   static RunningAgent launch(World world, Path configuration) {
+    return launch(world, configuration, List.of());
+  }
+
+  /// The same under another command, e.g. one that joins a control group.
+  static RunningAgent launch(World world, Path configuration, List<String> wrapper) {
+    List<String> whole = new ArrayList<>(wrapper);
+    whole.addAll(command("run", "--config", configuration.toString()));
     Running process =
-        world.lab.start(
-            world.lab.node(),
-            "agent",
-            Map.of("MALLOC_ARENA_MAX", "1"),
-            command("run", "--config", configuration.toString()));
+        world.lab.start(world.lab.node(), "agent", Map.of("MALLOC_ARENA_MAX", "1"), whole);
     return new RunningAgent(world, process, configuration);
   }
 
@@ -83,6 +84,12 @@ final class RunningAgent implements AutoCloseable {
     List<String> whole = new ArrayList<>(wrapper);
     whole.addAll(command(arguments));
     return world.lab.exec(place, READY, whole);
+  }
+
+  /// Waits until it says that it is ready.
+  RunningAgent awaitReady() {
+    process.awaitOutput("the agent is ready", READY);
+    return this;
   }
 
   Running process() {

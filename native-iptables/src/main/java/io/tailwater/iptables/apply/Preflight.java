@@ -99,6 +99,7 @@ public final class Preflight {
     findings.add(nativeCalls());
     findings.add(ioUring());
     findings.add(localPorts());
+    findings.add(handOver());
     findings.add(descriptors());
     return List.copyOf(findings);
   }
@@ -224,6 +225,18 @@ public final class Preflight {
                 + LAST_PORT
                 + ", or reserve them with net.ipv4.ip_local_reserved_ports")
         : Finding.ok(what, found);
+  }
+
+  private Finding handOver() {
+    String what = "hand-over without loss";
+    String sysctl = "net.ipv4.tcp_migrate_req";
+    return text("sys/net/ipv4/tcp_migrate_req").isPresent()
+        ? Finding.ok(what, sysctl + " is there, and set in each pod")
+        : Finding.warning(
+            what,
+            "no sysctl " + sysctl + ": a kernel before Linux 5.14",
+            "When one agent follows another, connections that wait to be accepted at that moment may"
+                + " be reset");
   }
 
   private Finding descriptors() {

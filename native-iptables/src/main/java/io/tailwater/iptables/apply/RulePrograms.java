@@ -188,7 +188,14 @@ public record RulePrograms(RuleBackend backend, String v4, String v6, String ver
   ///
   /// @throws CommandException as [CommandRunner#run]
   Result tried(NamespaceRules rules, IpFamily family, CommandRunner runner) {
-    List<String> line = new ArrayList<>(List.of("unshare", "--net", "--", writer(family)));
+    return tried(List.of("unshare", "--net", "--"), rules, family, runner);
+  }
+
+  /// The same where a command line leads to that begins with `where`.
+  Result tried(
+      List<String> where, NamespaceRules rules, IpFamily family, CommandRunner runner) {
+    List<String> line = new ArrayList<>(where);
+    line.add(writer(family));
     if (backend == RuleBackend.NFT) {
       line.addAll(List.of("-f", "-"));
       return runner.run(line, NftScript.fresh(rules.only(family)).text());

@@ -3,8 +3,11 @@ package io.tailwater.iptables.apply;
 import io.tailwater.iptables.apply.CommandRunner.CommandException;
 import io.tailwater.iptables.apply.CommandRunner.Result;
 import io.tailwater.iptables.apply.Preflight.Finding;
+import io.tailwater.iptables.libc.Errno;
+import io.tailwater.iptables.libc.SyscallException;
 import io.tailwater.iptables.netlink.Interfaces.Interface;
 import io.tailwater.iptables.netlink.PacketLog;
+import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.CapturePlan;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.Ipv6;
@@ -47,9 +50,11 @@ final class RuleTrials {
       findings.add(
           Finding.warning(
               v6.what(), v6.found(), "IPv6 can only be refused, not captured. " + v6.whatToDo()));
-      findings.add(tried("refusal of IPv6", programs, plan.withIpv6(Ipv6.REFUSE), IpFamily.V6));
+      findings.add(refusal(programs, plan.withIpv6(Ipv6.REFUSE)));
     }
     findings.add(guard(plan));
+    findings.add(knownBy(programs));
+    findings.add(failingOpen(programs, plan));
     findings.add(onNode(programs, plan, IpFamily.V4, onNode));
     if (onNode) {
       findings.add(onNode(programs, plan, IpFamily.V6, true));
@@ -64,6 +69,19 @@ final class RuleTrials {
     }
     RulePrograms.named(RuleBackend.NFT).ifPresent(nft -> findings.add(queue(nft)));
     return findings;
+  }
+
+  /// Where not even this works there is a policy rule, [Ipv6Block].
+  private Finding refusal(RulePrograms programs, CapturePlan plan) {
+    Finding tried = tried("refusal of IPv6", programs, plan, IpFamily.V6);
+    return tried.state() == Finding.State.OK
+        ? tried
+        : Finding.warning(
+            tried.what(),
+            tried.found(),
+            "Closed pods have IPv6 blocked by a policy rule, answers from them included; what open"
+                + " pods send over IPv6 passes. "
+                + tried.whatToDo());
   }
 
   /// Whatever keeps the rules: only nf_tables stands at an interface's egress.
@@ -84,6 +102,45 @@ final class RuleTrials {
     } catch (CommandException e) {
       return Finding.warning(what, e.getMessage(), todo);
     }
+  }
+
+  /// Open pods (`capture.onFailure`) have rules that ask a set which a living agent renews. No
+  /// program makes the sets, and a set of iptables has to be there before the rule.
+  private Finding failingOpen(RulePrograms programs, CapturePlan plan) {
+    String what = "rules that let pass while no agent lives";
+    String todo =
+        "Should the agent be killed, what open pods begin is refused until one is back. Load the"
+            + " kernel modules ip_set, ip_set_hash_net and xt_set, or take the backend nft";
+    try (NetworkNamespace passing = NetworkNamespace.fresh();
+        AliveSets sets = AliveSets.open(passing, programs.backend())) {
+      sets.make();
+      Result result =
+          programs.tried(
+              List.of("nsenter", "--net=" + passing.handle(), "--"),
+              NamespaceRules.of(plan.withFailsOpen(true)),
+              IpFamily.V4,
+              runner);
+      return result.succeeded()
+          ? Finding.ok(what, "work")
+          : Finding.warning(what, result.complaint(), todo);
+    } catch (SyscallException e) {
+      return e.errno() == Errno.EPERM
+          ? Finding.ok(what, "not tried: that needs CAP_SYS_ADMIN")
+          : Finding.warning(what, e.getMessage(), todo);
+    } catch (CommandException e) {
+      return Finding.warning(what, e.getMessage(), todo);
+    }
+  }
+
+  /// How rules would know an agent that is started where this runs. Either is enough.
+  private Finding knownBy(RulePrograms programs) {
+    OwnControlGroup.Found found = new OwnControlGroup(runner).find(programs);
+    return Finding.ok(
+        "how rules know the agent",
+        found
+            .group()
+            .map(group -> "by its secret mark and its control group " + group)
+            .orElseGet(() -> "by its secret mark alone: " + found.why()));
   }
 
   /// @param needed whether pods are to be captured so; otherwise it is never more than a warning

@@ -55,6 +55,10 @@ public final class Routing implements AutoCloseable {
   private static final int FRA_TABLE = 15;
   private static final int FRA_FWMASK = 16;
   private static final int FR_ACT_TO_TBL = 1;
+  private static final int FR_ACT_PROHIBIT = 8;
+
+  /// RFC 3849: an address that nobody has.
+  private static final InetAddress ANYWHERE_6 = InetAddress.ofLiteral("2001:db8::fffe");
 
   /// `struct ifinfomsg`: u8 family, u8, u16 type, s32 index, u32 flags, u32 change.
   private static final int LINK_HEADER = 16;
@@ -267,6 +271,43 @@ public final class Routing implements AutoCloseable {
     }
     route(DELROUTE, MessageWriter.REQUEST | MessageWriter.ACK, wanted);
     return unless(Errno.ESRCH) || found;
+  }
+
+  /// Forbids every way over IPv6 that is not decided by a rule before this preference.
+  ///
+  /// @throws SyscallException when the kernel refuses; EAFNOSUPPORT or EOPNOTSUPP without IPv6
+  public void prohibit(int preference) {
+    prohibition(
+        NEWRULE,
+        MessageWriter.REQUEST | MessageWriter.ACK | MessageWriter.CREATE | MessageWriter.EXCL,
+        preference);
+    unless(Errno.EEXIST);
+  }
+
+  /// Takes that away. Whether it was there.
+  public boolean prohibitNoMore(int preference) {
+    prohibition(DELRULE, MessageWriter.REQUEST | MessageWriter.ACK, preference);
+    return unless(Errno.ENOENT);
+  }
+
+  /// Whether every way over IPv6 is forbidden. Without an address of its own there is no way, which
+  /// is not the same.
+  public boolean isProhibited() {
+    try {
+      lookUp(ANYWHERE_6, 0);
+      return false;
+    } catch (SyscallException e) {
+      if (e.errno() == Errno.EACCES) {
+        return true;
+      }
+      throw e;
+    }
+  }
+
+  private void prohibition(int type, int flags, int preference) {
+    request(type, flags)
+        .raw(header(true, 0, 0, 0, FR_ACT_PROHIBIT, 0))
+        .u32(FRA_PRIORITY, preference);
   }
 
   private void route(int type, int flags, LocalDelivery wanted) {

@@ -9,6 +9,8 @@ import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
 
 /// A network namespace held open by a descriptor, so that it stays enterable (and its [NetnsId]
 /// unique) after its path is gone.
@@ -75,6 +77,32 @@ public final class NetworkNamespace implements AutoCloseable {
   /// The namespace of the calling platform thread, opened anew: the caller closes it.
   public static NetworkNamespace current() {
     return open(Path.of("/proc/thread-self/ns/net"));
+  }
+
+  /// A new namespace that nobody else knows, and that ends when it is closed: to try things in.
+  ///
+  /// @throws SyscallException when none can be made (CAP_SYS_ADMIN)
+  public static NetworkNamespace fresh() {
+    CompletableFuture<NetworkNamespace> made = new CompletableFuture<>();
+    // A thread that has left its namespace serves for nothing else.
+    Thread.ofPlatform()
+        .name("tailwater-fresh")
+        .start(() -> {
+          try {
+            Syscalls.unshare(Syscalls.CLONE_NEWNET);
+            made.complete(current());
+          } catch (RuntimeException e) {
+            made.completeExceptionally(e);
+          }
+        });
+    try {
+      return made.join();
+    } catch (CompletionException e) {
+      if (e.getCause() instanceof SyscallException refused) {
+        throw refused;
+      }
+      throw e;
+    }
   }
 
   /// Whether the calling thread is inside a [#call] now. What must not happen there (starting a

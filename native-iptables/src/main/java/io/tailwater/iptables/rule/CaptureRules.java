@@ -179,10 +179,19 @@ public final class CaptureRules {
             (reason, why, matches) ->
                 escapes.refused(reason, why, Target.Reject.unreachable(family), matches));
     List<Rule> rules = new ArrayList<>();
-    pass.ifPresent(_ -> rules.add(PassRules.FAST));
-    rules.addAll(escapes.agentsPackets());
-    pass.ifPresent(gate -> rules.addAll(gate.gated()));
-    rules.addAll(escapes.deniedConnections());
+    if (pass.isPresent()) {
+      // What the agent sends by hand for a gated connection passes ahead of the gate, and what it
+      // revokes is denied by the gate.
+      rules.add(PassRules.FAST);
+      rules.addAll(escapes.outsiders());
+      rules.addAll(escapes.agentsPackets());
+      rules.addAll(pass.get().gated());
+      rules.addAll(escapes.deniedConnections());
+    } else {
+      rules.addAll(escapes.deniedConnections());
+      rules.addAll(escapes.outsiders());
+      rules.addAll(escapes.agentsPackets());
+    }
     rules.add(loopback());
     rules.add(ownAddress());
     rules.add(reply());
@@ -217,7 +226,8 @@ public final class CaptureRules {
   }
 
   private RuleSet refuse() {
-    List<Rule> rules = new ArrayList<>(escapes.agentsPackets());
+    List<Rule> rules = new ArrayList<>(escapes.outsiders());
+    rules.addAll(escapes.agentsPackets());
     rules.addAll(escapes.falseSourceWithoutNat());
     rules.add(loopback());
     rules.add(ownAddress());

@@ -31,30 +31,62 @@ final class EscapeRules {
     this.family = family;
   }
 
-  /// For nat: new connections of the agent's own sockets pass.
+  /// For nat: new connections of the agent's own sockets pass. By mark alone: filter asks for the
+  /// control group, so that it may change without nat being written anew.
   List<Rule> agentsConnections() {
-    return agentsSockets(plan)
-        .map(matches ->
-            // -m mark --mark 0x539/0xfff -j RETURN, and perhaps -m cgroup --path ...
-            new Rule(
-                matches,
-                new Target.Return(),
+    return agentsMarks(plan)
+        .map(mark ->
+            // -m mark --mark 0x539/0xfff -j RETURN
+            Rule.of(
                 "packets of the agent's own sockets pass: redirected, they would come back to"
-                    + " it for ever"))
+                    + " it for ever",
+                new Target.Return(),
+                new Match.PacketMark(mark)))
         .toList();
   }
 
-  /// How new connections of the agent's own sockets are known, one way for each of its marks. In
-  /// OUTPUT only.
-  static Stream<List<Match>> agentsSockets(CapturePlan plan) {
-    return Stream.concat(Stream.of(plan.agent()), plan.strictness().joining().stream())
-        .map(mark -> both(new Match.PacketMark(mark), plan.strictness().cgroup()));
+  /// The marks that new connections of the agent's own sockets carry.
+  static Stream<Mark> agentsMarks(CapturePlan plan) {
+    return Stream.concat(Stream.of(plan.agent()), plan.strictness().joining().stream());
   }
 
-  private static List<Match> both(Match mark, Optional<String> cgroup) {
-    return cgroup
-        .<List<Match>>map(path -> List.of(mark, new Match.Cgroup(path)))
-        .orElse(List.of(mark));
+  /// For filter, ahead of the agent's packets: the agent's mark on what a socket outside its
+  /// control group begins. Nobody has a secret mark by chance, so open pods are no exception. What
+  /// has begun goes on, because packets without a socket have no group: resets of the kernel's,
+  /// answers in TIME_WAIT.
+  ///
+  /// Two rules, because nf_tables cannot say "not in this group": to it a socket higher up than the
+  /// group's level has none, and no comparison holds.
+  List<Rule> outsiders() {
+    return plan.strictness().cgroup().stream()
+        .flatMap(group -> agentsMarks(plan).flatMap(mark -> outsiders(mark, group).stream()))
+        .toList();
+  }
+
+  private List<Rule> outsiders(Mark mark, ControlGroup group) {
+    Match marked = new Match.PacketMark(mark);
+    Match begins = new Match.ConnectionState(State.INVALID, State.NEW, State.UNTRACKED);
+    List<Rule> rules = new ArrayList<>();
+    // -m mark --mark 0x1a2b3c4d -m conntrack --ctstate INVALID,NEW,UNTRACKED -m cgroup --path a/b
+    // -j RETURN
+    rules.add(
+        Rule.of(
+            "what the agent begins, in its control group",
+            new Target.Return(),
+            marked,
+            begins,
+            new Match.Cgroup(group)));
+    // -m mark --mark 0x1a2b3c4d -m conntrack --ctstate INVALID,NEW,UNTRACKED
+    // -m owner --socket-exists -j REJECT
+    rules.addAll(
+        refused(
+            Logged.MARK,
+            "the agent's mark, but not the agent: a socket outside its control group",
+            Target.Reject.unreachable(family),
+            marked,
+            begins,
+            new Match.OwnerExists()));
+    return rules;
   }
 
   /// For filter: packets of the agent's own sockets pass.
@@ -151,7 +183,7 @@ final class EscapeRules {
 
   /// For filter, behind the agent's packets, loopback and answers. In a closed pod no other TCP can
   /// be here. In others there are connections from before the rules came, and those that began
-  /// while somebody had flushed the redirection.
+  /// while somebody had flushed the redirection: what is in the middle goes on, what begins does not.
   List<Rule> uncaptured() {
     if (plan.earlier() == EarlierConnections.CUT) {
       // -p tcp -j REJECT --reject-with tcp-reset
@@ -161,13 +193,24 @@ final class EscapeRules {
           new Target.Reject(Target.Reject.With.TCP_RESET),
           TCP);
     }
-    // -p tcp -m conntrack --ctstate INVALID -j DROP
-    return refused(
-        Logged.UNCAPTURED,
-        "flags or fragments that make no connection: nat does not look at them",
-        new Target.Drop(),
-        TCP,
-        new Match.ConnectionState(State.INVALID));
+    // -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j REJECT --reject-with tcp-reset
+    List<Rule> rules =
+        new ArrayList<>(
+            refused(
+                Logged.UNCAPTURED,
+                "a connection that begins and that nobody redirected",
+                new Target.Reject(Target.Reject.With.TCP_RESET),
+                TCP,
+                new Match.Syn()));
+    // -p tcp -m conntrack --ctstate INVALID,UNTRACKED -j DROP
+    rules.addAll(
+        refused(
+            Logged.UNCAPTURED,
+            "flags or fragments that make no connection, or not tracked: nat does not look at them",
+            new Target.Drop(),
+            TCP,
+            new Match.ConnectionState(State.INVALID, State.UNTRACKED)));
+    return rules;
   }
 
   /// For filter of a family that is refused, where nat does not judge first packets.

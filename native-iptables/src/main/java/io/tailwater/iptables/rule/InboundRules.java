@@ -2,7 +2,6 @@ package io.tailwater.iptables.rule;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.stream.Stream;
 
 /// The rules that bring inbound connections to the agent, and let it go on to the pod's server in
 /// the client's name: the server sees the client's own address, and what it answers, though
@@ -73,13 +72,13 @@ final class InboundRules {
   /// For mangle OUTPUT, behind which the kernel looks for the way again.
   List<Rule> returning() {
     List<Rule> rules = new ArrayList<>();
-    EscapeRules.agentsSockets(plan)
-        .forEach(agents ->
+    EscapeRules.agentsMarks(plan)
+        .forEach(mark ->
             // -o lo -p tcp -m mark --mark 0x539/0xfff -m addrtype ! --src-type LOCAL
             // -j CONNMARK --set-xmark 0x7a110111/0xffffffff
             rules.add(
                 new Rule(
-                    inClientsName(agents),
+                    inClientsName(mark),
                     new Target.SetConnectionMark(Mark.INBOUND),
                     "the agent goes on to the pod's own server in the client's name")));
     // -m connmark --mark 0x7a110111 -m conntrack --ctdir REPLY -j MARK --set-xmark 0x7a110111
@@ -96,21 +95,18 @@ final class InboundRules {
   /// address of the pod: in one zone the second connection would be taken for the first. The zone
   /// is of that direction only, so that answers need no rule.
   List<Rule> zoned() {
-    // By mark alone: it is asked of every packet, and not every packet has a control group.
     return EscapeRules.ownMarks(plan)
         // -o lo -p tcp -m mark --mark 0x539/0xfff -m addrtype ! --src-type LOCAL
         // -j CT --zone-orig 15006
         .map(mark ->
             new Rule(
-                inClientsName(List.of(new Match.PacketMark(mark))),
+                inClientsName(mark),
                 new Target.OriginalZone(ZONE),
                 "a client's port and the agent's may be the same"))
         .toList();
   }
 
-  private static List<Match> inClientsName(List<Match> agents) {
-    return Stream.of(List.of(LOOPBACK, TCP), agents, List.of(new Match.SourceLocal().not()))
-        .flatMap(List::stream)
-        .toList();
+  private static List<Match> inClientsName(Mark mark) {
+    return List.of(LOOPBACK, TCP, new Match.PacketMark(mark), new Match.SourceLocal().not());
   }
 }

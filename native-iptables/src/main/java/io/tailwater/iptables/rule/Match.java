@@ -38,8 +38,9 @@ public sealed interface Match {
           || match instanceof Payload
           || match instanceof Reply
           || match instanceof Original
+          || match instanceof Cgroup
           || match instanceof TransparentSocket) {
-        throw new IllegalArgumentException("iptables cannot negate " + match);
+        throw new IllegalArgumentException("Not every backend can negate " + match);
       }
     }
 
@@ -463,24 +464,22 @@ public sealed interface Match {
     }
   }
 
-  /// `-m cgroup --path a/b`: made by a socket of a process in this control group (version 2) or
-  /// below it. Packets without a socket never match, not even negated.
-  ///
-  /// @param path below the root, without a slash at either end
-  record Cgroup(String path) implements Match {
-    public Cgroup {
-      Names.checkCgroup(path);
-    }
-
+  /// `-m cgroup --path a/b -m comment --comment cgroup-17`: made by a socket of a process in this
+  /// control group or below it. Packets without a socket (resets of the kernel's, answers in
+  /// TIME_WAIT) never match. Not to be negated: with nf_tables a socket of a group higher up than the
+  /// level of this one would not match either. nf_tables keeps the group's number itself.
+  record Cgroup(ControlGroup group) implements Match {
     @Override
     public List<String> arguments() {
-      return List.of("-m", "cgroup", "--path", path);
+      return List.of(
+          "-m", "cgroup", "--path", group.path(), "-m", "comment", "--comment",
+          "cgroup-" + group.id());
     }
 
     @Override
     public String nft(NftPlace place, boolean negated) {
-      int level = (int) path.chars().filter(c -> c == '/').count() + 1;
-      return compare("socket cgroupv2 level " + level, negated, '"' + path + '"');
+      return compare(
+          "socket cgroupv2 level " + group.level(), negated, '"' + group.path() + '"');
     }
   }
 

@@ -10,7 +10,7 @@ import java.util.Optional;
 ///   other
 /// @param former marks that the agent had before: what began with them goes on, nothing new is let
 ///   past
-/// @param cgroup the agent's control group (version 2): its mark counts only from there
+/// @param cgroup the agent's control group: its mark counts only from there
 /// @param closed wrong marks and forwarded packets are refused; otherwise they are captured or left
 ///   alone
 /// @param knownProtocolsOnly everything but TCP, UDP and ICMP is refused
@@ -18,7 +18,7 @@ import java.util.Optional;
 public record Strictness(
     Optional<Mark> joining,
     List<Mark> former,
-    Optional<String> cgroup,
+    Optional<ControlGroup> cgroup,
     boolean closed,
     boolean knownProtocolsOnly,
     Optional<Integer> log) {
@@ -28,7 +28,6 @@ public record Strictness(
 
   public Strictness {
     former = List.copyOf(former);
-    cgroup.ifPresent(Match.Cgroup::new);
   }
 
   public Strictness withJoining(Mark mark) {
@@ -39,8 +38,8 @@ public record Strictness(
     return new Strictness(joining, marks, cgroup, closed, knownProtocolsOnly, log);
   }
 
-  public Strictness withCgroup(Optional<String> path) {
-    return new Strictness(joining, former, path, closed, knownProtocolsOnly, log);
+  public Strictness withCgroup(Optional<ControlGroup> group) {
+    return new Strictness(joining, former, group, closed, knownProtocolsOnly, log);
   }
 
   public Strictness withClosed(boolean yes) {

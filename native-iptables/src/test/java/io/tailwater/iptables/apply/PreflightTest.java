@@ -134,12 +134,39 @@ class PreflightTest {
 
   @NeedsRoot
   @Test
+  void kernelWithoutSetsIsWarnedOf() throws IOException {
+    machine("000001ffffffffff", "0", "32768\t60999", "1048576");
+    CommandRunner noSets =
+        (command, input, environment) ->
+            input.contains("-m set")
+                ? new Result(2, "", "Can't open socket to ipset.\n")
+                : WORKING.run(command, input, environment);
+
+    Finding open = of(preflight(noSets), "rules that let pass while no agent lives");
+
+    assertThat(open.state()).isEqualTo(State.WARNING);
+    assertThat(open.whatToDo()).contains("ip_set_hash_net", "xt_set");
+  }
+
+  @Test
+  void whatOnlyAHandOverNeedsIsAWarning() throws IOException {
+    machine("000001ffffffffff", "0", "32768\t60999", "1048576");
+    Files.delete(proc.resolve("sys/net/ipv4/tcp_migrate_req"));
+
+    List<Finding> findings = preflight(WORKING);
+
+    assertThat(of(findings, "hand-over without loss").state()).isEqualTo(State.WARNING);
+  }
+
+  @NeedsRoot
+  @Test
   void thisMachineCanCapture() {
     List<Finding> findings = new Preflight(new Processes(), Optional.empty(), false).run();
 
     assertThat(findings).extracting(Finding::state).doesNotContain(State.MISSING);
     assertThat(of(findings, "capture of IPv6").found()).isEqualTo("works");
     assertThat(of(findings, "guard against packet sockets").found()).isEqualTo("works");
+    assertThat(of(findings, "rules that let pass while no agent lives").found()).isEqualTo("work");
     assertThat(of(findings, "local ports").found())
         .matches("net.ipv4.ip_local_port_range=\\d+ \\d+.*");
   }
@@ -173,6 +200,7 @@ class PreflightTest {
             + "              1048576              files\n");
     write("sys/kernel/io_uring_disabled", ioUring + "\n");
     write("sys/net/ipv4/ip_local_port_range", ports + "\n");
+    write("sys/net/ipv4/tcp_migrate_req", "0\n");
   }
 
   private void write(String file, String text) throws IOException {

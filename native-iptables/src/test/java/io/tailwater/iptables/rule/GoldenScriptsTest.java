@@ -33,7 +33,9 @@ class GoldenScriptsTest {
                       Strictness.NONE
                           .withJoining(new Mark(0x5e6f7081, -1))
                           .withFormer(List.of(new Mark(0x92a3b4c5, -1)))
-                          .withCgroup(Optional.of("system.slice/tailwater.service"))
+                          .withCgroup(
+                              Optional.of(
+                                  new ControlGroup("system.slice/tailwater.service", 4711)))
                           .withClosed(true)
                           .withKnownProtocolsOnly(true)
                           .withLog(1501)),

@@ -66,7 +66,7 @@ class RuleTypesTest {
         .isThrownBy(() -> new Match.OutInterface(name))
         .withMessageContaining("cannot be the name");
     assertThatIllegalArgumentException().isThrownBy(() -> new Match.InSet(name + "\n", "dst"));
-    assertThatIllegalArgumentException().isThrownBy(() -> new Match.Cgroup(name + "\n"));
+    assertThatIllegalArgumentException().isThrownBy(() -> new ControlGroup(name + "\n", 1));
     assertThatIllegalArgumentException().isThrownBy(() -> new Target.Log(name + "\"", 5, 64));
     assertThatIllegalArgumentException().isThrownBy(() -> new Target.Jump(name + " "));
   }
@@ -116,7 +116,7 @@ class RuleTypesTest {
         .isEqualTo("ct state & (invalid | new) == 0 drop");
     assertThat(nft(new Target.Return(), new Match.InSet("alive", "dst")))
         .isEqualTo("ip daddr @alive return");
-    assertThat(nft(new Target.Return(), new Match.Cgroup("kubepods/agent")))
+    assertThat(nft(new Target.Return(), new Match.Cgroup(new ControlGroup("kubepods/agent", 17))))
         .isEqualTo("socket cgroupv2 level 2 \"kubepods/agent\" return");
     assertThat(nft(new Target.Log("udp", 5, 128), new Match.RateLimit(10, 20)))
         .isEqualTo("limit rate 10/second burst 20 packets log prefix \"udp\" group 5 snaplen 128");

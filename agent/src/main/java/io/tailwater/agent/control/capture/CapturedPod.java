@@ -50,7 +50,12 @@ final class CapturedPod {
   /// Its rules cannot depend on a living agent.
   boolean cannotFailOpen;
 
+  /// There are no rules for IPv6 there that could capture it.
   boolean ipv6Uncapturable;
+
+  /// Nor any that could refuse it.
+  boolean ipv6Unrefusable;
+
   int failures;
   String backend = "";
   String ipv6 = "";
@@ -96,6 +101,13 @@ final class CapturedPod {
         : nextTryNanos;
   }
 
+  private String knownBy() {
+    CapturePlan now = installed;
+    return now == null
+        ? ""
+        : now.strictness().cgroup().map(group -> "mark, control group " + group).orElse("mark");
+  }
+
   /// @param drift how changes of its rules are noticed
   CapturedPods.Status status(String drift) {
     ServedPod now = served;
@@ -111,6 +123,7 @@ final class CapturedPod {
         backend,
         ipv6,
         drift,
+        knownBy(),
         guard == null ? "" : guard.state(),
         now == null ? 0 : now.connections().get(),
         since);

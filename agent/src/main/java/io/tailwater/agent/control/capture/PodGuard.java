@@ -66,7 +66,7 @@ final class PodGuard implements AutoCloseable {
   CapturePlan strict(CapturePlan plan, boolean closed, boolean knownProtocolsOnly) {
     Strictness strictness =
         Strictness.NONE
-            .withCgroup(all.cgroup())
+            .withCgroup(all.group().now())
             .withClosed(closed)
             .withKnownProtocolsOnly(knownProtocolsOnly)
             .withLog(PacketLog.GROUP);

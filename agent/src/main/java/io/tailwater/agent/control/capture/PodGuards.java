@@ -9,20 +9,19 @@ import io.tailwater.iptables.netlink.NetlinkPoller;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import java.nio.file.Path;
 import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.atomic.LongAdder;
 
 /// What all pods' guards share. Made once; [#of] on the capture thread.
 ///
 /// @param stateDir where marks are kept
-/// @param cgroup the agent's own control group, where rules can name it
+/// @param group whether rules know the agent by its control group too
 public record PodGuards(
     Path stateDir,
     EgressGuard egress,
     NetlinkPoller poller,
     PacketObserver observer,
     Workers workers,
-    Optional<String> cgroup,
+    AgentGroup group,
     Numbers numbers) {
 
   /// What is counted of all pods together. Any thread.

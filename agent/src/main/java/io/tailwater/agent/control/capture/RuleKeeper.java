@@ -6,6 +6,7 @@ import io.tailwater.agent.dataplane.route.CurrentRoutes;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.iptables.apply.AliveSets;
 import io.tailwater.iptables.apply.InstallReport;
+import io.tailwater.iptables.apply.Ipv6Block;
 import io.tailwater.iptables.apply.PolicyRoutes;
 import io.tailwater.iptables.apply.RuleBackend;
 import io.tailwater.iptables.apply.RulesException;
@@ -140,7 +141,9 @@ final class RuleKeeper {
     pod.changed = false;
     if (plan.equals(pod.installed)) {
       Drift drift = rules.verify(namespace, plan);
-      if (drift instanceof Drift.None && routesStand(pod, namespace, plan)) {
+      if (drift instanceof Drift.None
+          && routesStand(pod, namespace, plan)
+          && (!blocksIpv6(pod, served) || Ipv6Block.stands(namespace))) {
         if (guard != null && guard.bring(pod, namespace, served, plan, now)) {
           (told ? notified : swept).increment();
         }
@@ -169,6 +172,7 @@ final class RuleKeeper {
       }
       pod.installed = install(pod, namespace, plan, served);
       namespace.call(RuleKeeper::forgetReset); // conntrack is there by now
+      blockIpv6(pod, namespace, served);
       living(pod);
       hold(pod, namespace);
       if (plan.inbound().isEmpty()) {
@@ -302,6 +306,10 @@ final class RuleKeeper {
   /// What the pod sends passes from now on, where nobody shall be refused while there is no agent.
   /// False where the rules cannot say so.
   boolean letPass(CapturedPod pod) {
+    NetworkNamespace namespace = pod.namespace;
+    if (namespace != null && pod.ipv6Unrefusable) {
+      unblockIpv6(pod, namespace);
+    }
     AliveSets sets = pod.alive;
     CapturePlan installed = pod.installed;
     if (sets == null || installed == null || !installed.failsOpen()) {
@@ -375,12 +383,40 @@ final class RuleKeeper {
       try {
         return report(pod, without, rules.install(namespace, without));
       } catch (RulesException again) {
-        if (without.ipv6() == Ipv6.REFUSE) {
-          // Nothing can be said about IPv6 here: at least IPv4 does not pass uncaptured.
-          rules.install(namespace, without.withIpv6(Ipv6.UNTOUCHED));
+        if (without.ipv6() != Ipv6.REFUSE) {
+          throw again;
         }
-        throw again;
+        pod.ipv6Unrefusable = true; // likewise
+        LOG.error(
+            "pod {}: IPv6 cannot be refused by rules either ({}); every way out over IPv6 is"
+                + " prohibited by a policy rule",
+            pod.spec.ref(),
+            again.getMessage());
+        CapturePlan four = plan(pod, served).withFailsOpen(plan.failsOpen());
+        return report(pod, four, rules.install(namespace, four));
       }
+    }
+  }
+
+  /// Whether a closed pod has no rules for IPv6.
+  private boolean blocksIpv6(CapturedPod pod, ServedPod served) {
+    return pod.ipv6Unrefusable && isClosed(served);
+  }
+
+  private void blockIpv6(CapturedPod pod, NetworkNamespace namespace, ServedPod served) {
+    if (blocksIpv6(pod, served)) {
+      Ipv6Block.install(namespace);
+      pod.ipv6 = "blocked";
+    } else {
+      unblockIpv6(pod, namespace); // an agent before may have had to
+    }
+  }
+
+  private static void unblockIpv6(CapturedPod pod, NetworkNamespace namespace) {
+    try {
+      Ipv6Block.remove(namespace);
+    } catch (SyscallException e) {
+      LOG.error("pod {}: IPv6 stays blocked there: {}", pod.spec.ref(), e.getMessage());
     }
   }
 
@@ -401,7 +437,10 @@ final class RuleKeeper {
   /// What the pod's rules are to be now.
   CapturePlan plan(CapturedPod pod, ServedPod served) {
     boolean closed = isClosed(served);
-    Ipv6 ipv6 = !pod.ipv6Uncapturable ? Ipv6.CAPTURE : closed ? Ipv6.REFUSE : Ipv6.UNTOUCHED;
+    Ipv6 ipv6 =
+        !pod.ipv6Uncapturable
+            ? Ipv6.CAPTURE
+            : closed && !pod.ipv6Unrefusable ? Ipv6.REFUSE : Ipv6.UNTOUCHED;
     UdpPolicy udp =
         switch (config.udp()) {
           case ALL -> UdpPolicy.ALL;
@@ -451,6 +490,7 @@ final class RuleKeeper {
     } catch (RuntimeException e) {
       LOG.error("pod {}: its rules could not be removed: {}", pod.spec.ref(), e.getMessage());
     }
+    unblockIpv6(pod, namespace);
     removeRoutes(pod, namespace);
   }
 

@@ -259,4 +259,42 @@ class CaptureLoopTest {
       }
     }
   }
+
+  @Test
+  void closedPodIsShutOverIpv6WhereThereAreNoRulesForIt() throws Exception {
+    Processes real = new Processes();
+    CommandRunner withoutSix =
+        (command, input, environment) -> {
+          if (command.stream().anyMatch(word -> word.startsWith("ip6tables"))) {
+            throw new CommandRunner.CommandException("There is no program ip6tables", true);
+          }
+          return real.run(command, input, environment);
+        };
+    try (CaptureRig rig = new CaptureRig(new EpollTransport(), withoutSix)) {
+      Place pod = rig.lab.addPod("ratings");
+      Place world = rig.lab.addHost("world", WORLD_4, WORLD_6);
+      try (TcpServer _ = TcpServer.start(rig.lab, world, Map.of(PORT, TcpServer.Behaviour.ECHO));
+          TcpServer _ = TcpServer.start(rig.lab, pod, Map.of(PORT, TcpServer.Behaviour.ECHO))) {
+        rig.registryOnly(true);
+        rig.capture(pod);
+        assertThat(rig.status("ratings").ipv6()).isEqualTo("blocked");
+        assertThat(rig.echo(pod, WORLD_4, PORT).orThrow()).isEqualTo("hello\n");
+        assertThat(rig.echo(pod, WORLD_6, PORT).ok()).isFalse();
+        assertThat(rig.echo(pod, "::1", PORT).orThrow()).isEqualTo("hello\n");
+        assertThat(rig.echo(pod, pod.v6(), PORT).orThrow()).isEqualTo("hello\n");
+
+        rig.lab.exec(pod, "ip", "-6", "rule", "del", "pref", "1").orThrow();
+        CaptureRig.await(
+            () -> "blocked again", () -> !rig.echo(pod, WORLD_6, PORT).ok());
+
+        rig.registryOnly(false);
+        assertThat(rig.echo(pod, WORLD_6, PORT).orThrow()).isEqualTo("hello\n");
+
+        rig.registryOnly(true);
+        assertThat(rig.echo(pod, WORLD_6, PORT).ok()).isFalse();
+        rig.loop.leave(CaptureLoop.Leave.UNINSTALL);
+        assertThat(rig.lab.exec(pod, "ip", "-6", "rule").orThrow()).doesNotContain("prohibit");
+      }
+    }
+  }
 }

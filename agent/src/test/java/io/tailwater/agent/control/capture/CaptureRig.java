@@ -147,7 +147,7 @@ final class CaptureRig implements AutoCloseable {
                 (packet, why, detail) ->
                     packets.add(why.code() + " " + packet.dst() + " " + detail),
                 workers,
-                Optional.empty(),
+                AgentGroup.NONE,
                 new PodGuards.Numbers()),
             pace);
     netlink.start();
