@@ -153,19 +153,26 @@ final class RulesCommand implements Callable<Integer> {
   }
 
   private int inPod(Optional<AgentConfig> agent, Optional<RuleBackend> forced) {
-    NamespaceRules wanted = NamespaceRules.of(plan(agent));
+    CapturePlan wanted = plan(agent);
     if (action == Action.show) {
-      return show(wanted, forced.orElse(RuleBackend.IPTABLES_NFT), "");
+      return show(
+          "",
+          NamespaceRules.of(wanted),
+          forced.orElse(RuleBackend.IPTABLES_NFT),
+          PodRules.show(wanted));
     }
     if (netns == null) {
       throw usage("--netns is missing: name the namespace, such as /run/netns/ratings");
     }
-    TrafficRules rules = rules(forced);
+    PodRules rules = new PodRules(rules(forced));
     try (NetworkNamespace namespace = NetworkNamespace.open(netns)) {
       return switch (action) {
-        case apply -> report(rules.install(namespace, wanted));
+        case apply -> report(rules.apply(namespace, wanted));
         case remove -> report(rules.remove(namespace));
-        case verify, show -> drift(netns, rules.verify(namespace, wanted));
+        case verify, show -> {
+          PodRules.Difference found = rules.verify(namespace, wanted);
+          yield drift(netns, found.drift(), found.guard());
+        }
       };
     }
   }
@@ -174,28 +181,30 @@ final class RulesCommand implements Callable<Integer> {
     Path path = netns == null ? Path.of("/proc/self/ns/net") : netns;
     if (action == Action.show && agent.isEmpty()) {
       return show(
+          PolicyRoutes.NODE.show(),
           NamespaceRules.of(NodePods.example(plan(agent))),
           forced.orElse(RuleBackend.IPTABLES_NFT),
-          PolicyRoutes.NODE.show());
+          "");
     }
     try (NetworkNamespace node = NetworkNamespace.open(path)) {
       if (action == Action.remove) {
         TrafficRules rules = rules(forced);
         InstallReport report = rules.remove(node);
         PolicyRoutes.NODE.remove(node);
-        return report(report);
+        return report(new PodRules.Outcome(report, ""));
       }
       AgentConfig listed =
           agent.orElseThrow(() -> usage("--config is missing: it lists the pods of the node"));
       CapturePlan plan = onNode(plan(agent), listed);
       NamespaceRules wanted = NamespaceRules.of(NodePods.of(node, listed, plan));
       if (action == Action.show) {
-        return show(wanted, forced.orElse(RuleBackend.IPTABLES_NFT), PolicyRoutes.NODE.show());
+        return show(
+            PolicyRoutes.NODE.show(), wanted, forced.orElse(RuleBackend.IPTABLES_NFT), "");
       }
       TrafficRules rules = rules(forced);
       if (action == Action.apply) {
         PolicyRoutes.NODE.install(node);
-        return report(rules.install(node, wanted));
+        return report(new PodRules.Outcome(rules.install(node, wanted), ""));
       }
       List<String> missing = PolicyRoutes.NODE.verify(node);
       Drift drift = rules.verify(node, wanted);
@@ -213,7 +222,8 @@ final class RulesCommand implements Callable<Integer> {
                   : new Drift.Missing(
                       drift instanceof Drift.Missing(List<String> lines)
                           ? both(lines, missing)
-                          : missing));
+                          : missing),
+          "");
     }
   }
 
@@ -289,8 +299,8 @@ final class RulesCommand implements Callable<Integer> {
     return inbound ? plan.withInbound(CapturePlan.Inbound.STANDARD) : plan;
   }
 
-  private int show(NamespaceRules wanted, RuleBackend backend, String routes) {
-    String text = routes + TrafficRules.show(wanted, backend);
+  private int show(String routes, NamespaceRules wanted, RuleBackend backend, String guard) {
+    String text = routes + TrafficRules.show(wanted, backend) + guard;
     if (output.isJson()) {
       out()
           .println(
@@ -306,7 +316,8 @@ final class RulesCommand implements Callable<Integer> {
     return 0;
   }
 
-  private int report(InstallReport report) {
+  private int report(PodRules.Outcome outcome) {
+    InstallReport report = outcome.report();
     if (output.isJson()) {
       out()
           .println(
@@ -329,16 +340,21 @@ final class RulesCommand implements Callable<Integer> {
                   json.writeString(other.toString());
                 }
                 json.writeEndArray();
+                json.writeStringField("guard", outcome.guard());
                 json.writeEndObject();
               }));
     } else {
       out().println(report);
+      if (!outcome.guard().isEmpty()) {
+        out().println("guard at the interfaces: " + outcome.guard());
+      }
     }
     out().flush();
     return 0;
   }
 
-  private int drift(Path namespace, Drift drift) {
+  /// @param unguarded why the guard could not be looked at, or empty
+  private int drift(Path namespace, Drift drift, String unguarded) {
     String state =
         switch (drift) {
           case Drift.None _ -> "as wanted";
@@ -364,11 +380,15 @@ final class RulesCommand implements Callable<Integer> {
                   json.writeString(line);
                 }
                 json.writeEndArray();
+                json.writeStringField("unguarded", unguarded);
                 json.writeEndObject();
               }));
     } else {
       out().println(namespace + ": " + state);
       what.forEach(line -> out().println("  " + line));
+      if (!unguarded.isEmpty()) {
+        out().println("  no guard at the interfaces: " + unguarded);
+      }
     }
     out().flush();
     return drift instanceof Drift.None ? 0 : 1;

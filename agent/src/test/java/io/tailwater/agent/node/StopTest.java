@@ -48,6 +48,36 @@ class StopTest {
   }
 
   @Test
+  void rulesByHandAreTheSameAsTheAgents() {
+    Place pod = world.ratings;
+    String[] apply = {"rules", "apply", "--netns", pod.path().toString()};
+    String[] verify = {"rules", "verify", "--netns", pod.path().toString()};
+    try {
+      assertThat(RunningAgent.once(world, verify).stdout()).contains("not installed");
+      Result applied = RunningAgent.once(world, apply);
+      assertThat(applied.stdout()).as(applied.stderr()).contains("guard at the interfaces: on");
+      Result verified = RunningAgent.once(world, verify);
+      assertThat(verified.exit()).as(verified.stdout() + verified.stderr()).isZero();
+
+      world.lab.exec(pod, "nft", "flush", "chain", "netdev", "tailwater-guard", "judge").orThrow();
+      assertThat(RunningAgent.once(world, verify).stdout()).contains("what it lets pass");
+      world.lab.exec(pod, "nft", "delete", "table", "netdev", "tailwater-guard").orThrow();
+      verified = RunningAgent.once(world, verify);
+      assertThat(verified.exit()).isEqualTo(1);
+      assertThat(verified.stdout()).contains("incomplete", "the guard at the interfaces");
+
+      assertThat(RunningAgent.once(world, apply).ok()).isTrue();
+      world.lab.exec(pod, "ip", "link", "add", "late", "type", "veth", "peer", "name", "later");
+      assertThat(RunningAgent.once(world, verify).stdout()).contains("the guard at late");
+    } finally {
+      world.lab.exec(pod, "ip", "link", "del", "late");
+      rulesRemoved(pod);
+    }
+    assertThat(world.lab.exec(pod, "nft", "list", "tables").orThrow()).doesNotContain("tailwater");
+    assertThat(RunningAgent.once(world, verify).stdout()).contains("not installed");
+  }
+
+  @Test
   void aPodUnderRegistryOnlyStaysClosedUntilTheNextAgentOrRulesRemove() {
     Path configuration = world.configuration(policies, CLOSED);
     try (RunningAgent agent = RunningAgent.start(world, configuration)) {

@@ -2,6 +2,7 @@ package io.tailwater.iptables.apply;
 
 import io.tailwater.iptables.apply.CommandRunner.CommandException;
 import io.tailwater.iptables.apply.CommandRunner.Result;
+import io.tailwater.iptables.libc.SyscallException;
 import io.tailwater.iptables.netlink.Interfaces;
 import io.tailwater.iptables.netlink.Interfaces.Interface;
 import io.tailwater.iptables.netlink.PacketLog;
@@ -84,6 +85,45 @@ public final class EgressGuard {
     return before.plan().equals(plan)
         && before.interfaces().equals(Interfaces.of(namespace))
         && listing(namespace).equals(before.listing());
+  }
+
+  /// How the guard differs that stands there, whoever put it there; empty when it does not.
+  ///
+  /// @throws RulesException where nft or the kernel cannot do it
+  public List<String> differences(NetworkNamespace namespace, CapturePlan plan) {
+    String wanted;
+    try (NetworkNamespace passing = NetworkNamespace.fresh()) {
+      wanted = chain(install(passing, plan).listing(), "judge");
+    } catch (SyscallException e) {
+      throw new RulesException("the guard cannot be compared: " + e.getMessage());
+    }
+    String there = listing(namespace);
+    if (there.isEmpty()) {
+      return List.of("the guard at the interfaces");
+    }
+    List<String> differences = new ArrayList<>();
+    if (!chain(there, "judge").equals(wanted)) {
+      differences.add("the guard at the interfaces: what it lets pass");
+    }
+    String egress = chain(there, "egress");
+    for (Interface one : Interfaces.of(namespace)) {
+      if (!Pattern.compile("[ {\"]" + Pattern.quote(one.name()) + "[\",} ]").matcher(egress).find()) {
+        differences.add("the guard at " + one.name());
+      }
+    }
+    return differences;
+  }
+
+  private static String chain(String listing, String name) {
+    int start = listing.indexOf("chain " + name + " {");
+    int end = listing.indexOf("\n\t}", start);
+    return start < 0 || end < 0 ? "" : listing.substring(start, end);
+  }
+
+  /// The script for a pod with the usual interfaces, for people.
+  public static String show(CapturePlan plan) {
+    return "# frames that come past the rules: nft -f -\n"
+        + script(List.of(new Interface(1, "lo", false), new Interface(2, "eth0", false)), plan);
   }
 
   /// Takes the guard away, wherever it came from.
