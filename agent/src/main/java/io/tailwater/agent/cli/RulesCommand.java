@@ -198,8 +198,7 @@ final class RulesCommand implements Callable<Integer> {
       CapturePlan plan = onNode(plan(agent), listed);
       NamespaceRules wanted = NamespaceRules.of(NodePods.of(node, listed, plan));
       if (action == Action.show) {
-        return show(
-            PolicyRoutes.NODE.show(), wanted, forced.orElse(RuleBackend.IPTABLES_NFT), "");
+        return show(PolicyRoutes.NODE.show(), wanted, forced.orElse(RuleBackend.IPTABLES_NFT), "");
       }
       TrafficRules rules = rules(forced);
       if (action == Action.apply) {

@@ -131,8 +131,7 @@ class ControlGroupTest {
 
   private static String arrived() {
     return at(
-            world.lab.place("decoy"),
-            "nft list chain inet seen every | grep -o 'packets [0-9]*'");
+        world.lab.place("decoy"), "nft list chain inet seen every | grep -o 'packets [0-9]*'");
   }
 
   private static String mark(RunningAgent agent) throws IOException {
@@ -148,10 +147,7 @@ class ControlGroupTest {
   private static String marked(String mark, String address, List<String> wrapper) {
     List<String> command = new ArrayList<>(wrapper);
     command.addAll(List.of("python3", "-c", MARKED, mark, address));
-    return world
-        .lab
-        .exec(world.ratings, Duration.ofSeconds(20), command)
-        .orThrow();
+    return world.lab.exec(world.ratings, Duration.ofSeconds(20), command).orThrow();
   }
 
   private static void reachesWhatIsAllowed(RunningAgent agent) {
@@ -179,7 +175,8 @@ class ControlGroupTest {
       String mark = mark(agent);
       String before = arrived();
       for (String address : List.of(World.DECOY, World.DECOY_6)) {
-        for (List<String> wrapper : List.of(List.<String>of(), in("own"), in("own/pod"), in("a/b/c/d"))) {
+        for (List<String> wrapper :
+            List.of(List.<String>of(), in("own"), in("own/pod"), in("a/b/c/d"))) {
           assertThat(marked(mark, address, wrapper)).doesNotContain("sent");
         }
       }
@@ -271,8 +268,7 @@ class ControlGroupTest {
         "mount -t cgroup2 none /sys/fs/cgroup; mkdir -p /sys/fs/cgroup/" + folder + "/wide/below");
     try {
       for (List<String> wrapper : List.of(List.<String>of(), in("wide"))) {
-        try (RunningAgent agent =
-            RunningAgent.launch(world, configuration, wrapper).awaitReady()) {
+        try (RunningAgent agent = RunningAgent.launch(world, configuration, wrapper).awaitReady()) {
           assertThat(agent.log())
               .contains("rules know the agent by its secret mark alone: ")
               .contains(wrapper.isEmpty() ? "" : "there are groups below the agent's");

@@ -107,7 +107,9 @@ public final class EgressGuard {
     }
     String egress = chain(there, "egress");
     for (Interface one : Interfaces.of(namespace)) {
-      if (!Pattern.compile("[ {\"]" + Pattern.quote(one.name()) + "[\",} ]").matcher(egress).find()) {
+      if (!Pattern.compile("[ {\"]" + Pattern.quote(one.name()) + "[\",} ]")
+          .matcher(egress)
+          .find()) {
         differences.add("the guard at " + one.name());
       }
     }

@@ -112,7 +112,8 @@ public final class OwnControlGroup {
       throw new Unfit("the hierarchy of control groups (cgroup2) is not mounted here");
     }
     if (backend == RuleBackend.NFT && !mounts.contains(NFT_MOUNT)) {
-      throw new Unfit("nft looks for control groups at " + NFT_MOUNT + ", and they are at " + mounts);
+      throw new Unfit(
+          "nft looks for control groups at " + NFT_MOUNT + ", and they are at " + mounts);
     }
     return backend == RuleBackend.NFT ? NFT_MOUNT : mounts.getLast();
   }

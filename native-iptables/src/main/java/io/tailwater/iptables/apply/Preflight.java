@@ -235,8 +235,8 @@ public final class Preflight {
         : Finding.warning(
             what,
             "no sysctl " + sysctl + ": a kernel before Linux 5.14",
-            "When one agent follows another, connections that wait to be accepted at that moment may"
-                + " be reset");
+            "When one agent follows another, connections that wait to be accepted at that moment"
+                + " may be reset");
   }
 
   private Finding descriptors() {

@@ -192,8 +192,7 @@ public record RulePrograms(RuleBackend backend, String v4, String v6, String ver
   }
 
   /// The same where a command line leads to that begins with `where`.
-  Result tried(
-      List<String> where, NamespaceRules rules, IpFamily family, CommandRunner runner) {
+  Result tried(List<String> where, NamespaceRules rules, IpFamily family, CommandRunner runner) {
     List<String> line = new ArrayList<>(where);
     line.add(writer(family));
     if (backend == RuleBackend.NFT) {

@@ -183,7 +183,8 @@ final class EscapeRules {
 
   /// For filter, behind the agent's packets, loopback and answers. In a closed pod no other TCP can
   /// be here. In others there are connections from before the rules came, and those that began
-  /// while somebody had flushed the redirection: what is in the middle goes on, what begins does not.
+  /// while somebody had flushed the redirection: what is in the middle goes on, what begins does
+  /// not.
   List<Rule> uncaptured() {
     if (plan.earlier() == EarlierConnections.CUT) {
       // -p tcp -j REJECT --reject-with tcp-reset

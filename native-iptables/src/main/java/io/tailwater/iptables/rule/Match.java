@@ -466,20 +466,25 @@ public sealed interface Match {
 
   /// `-m cgroup --path a/b -m comment --comment cgroup-17`: made by a socket of a process in this
   /// control group or below it. Packets without a socket (resets of the kernel's, answers in
-  /// TIME_WAIT) never match. Not to be negated: with nf_tables a socket of a group higher up than the
-  /// level of this one would not match either. nf_tables keeps the group's number itself.
+  /// TIME_WAIT) never match. Not to be negated: with nf_tables a socket of a group higher up than
+  /// the level of this one would not match either. nf_tables keeps the group's number itself.
   record Cgroup(ControlGroup group) implements Match {
     @Override
     public List<String> arguments() {
       return List.of(
-          "-m", "cgroup", "--path", group.path(), "-m", "comment", "--comment",
+          "-m",
+          "cgroup",
+          "--path",
+          group.path(),
+          "-m",
+          "comment",
+          "--comment",
           "cgroup-" + group.id());
     }
 
     @Override
     public String nft(NftPlace place, boolean negated) {
-      return compare(
-          "socket cgroupv2 level " + group.level(), negated, '"' + group.path() + '"');
+      return compare("socket cgroupv2 level " + group.level(), negated, '"' + group.path() + '"');
     }
   }
 

@@ -34,8 +34,7 @@ class GoldenScriptsTest {
                           .withJoining(new Mark(0x5e6f7081, -1))
                           .withFormer(List.of(new Mark(0x92a3b4c5, -1)))
                           .withCgroup(
-                              Optional.of(
-                                  new ControlGroup("system.slice/tailwater.service", 4711)))
+                              Optional.of(new ControlGroup("system.slice/tailwater.service", 4711)))
                           .withClosed(true)
                           .withKnownProtocolsOnly(true)
                           .withLog(1501)),

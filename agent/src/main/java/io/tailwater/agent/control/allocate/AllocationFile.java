@@ -60,7 +60,7 @@ public final class AllocationFile implements AddressAllocator.Store {
     } catch (IOException e) {
       out.clear();
       Path aside = file.resolveSibling("addresses.json.unreadable");
-      LOG.warn(
+      LOG.error(
           "stateDir: {} cannot be read ({}); put aside as {}, addresses are allocated anew",
           file,
           e.toString(),

@@ -10,11 +10,10 @@ public interface CapturedPods {
   List<Status> status();
 
   /// One pod. `state` is one of pending, captured, failing, removed; `problem` tells why it is not
-  /// captured, or is empty; `ipv6` is captured, refused, blocked
-  /// (by a policy rule), uncaptured or absent; `backend` the kind of rules in
-  /// force; `drift` how changes of the rules are noticed, empty while there are none; `knownBy` is
-  /// how they know the agent, by its mark or by that and its control group; `guard` is `on` where
-  /// nothing can get past the rules, or says what can.
+  /// captured, or is empty; `ipv6` is captured, refused, blocked (by a policy rule), uncaptured or
+  /// absent; `backend` the kind of rules in force; `drift` how changes of the rules are noticed,
+  /// empty while there are none; `knownBy` is how they know the agent, by its mark or by that and
+  /// its control group; `guard` is `on` where nothing can get past the rules, or says what can.
   record Status(
       Pod pod,
       String netns,

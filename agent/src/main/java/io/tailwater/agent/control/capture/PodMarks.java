@@ -7,14 +7,18 @@ import io.tailwater.iptables.rule.Strictness;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFileAttributes;
+import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.security.SecureRandom;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
@@ -43,6 +47,12 @@ final class PodMarks {
 
   private static final int ISTIO_PROXY = 0x539;
   private static final int ISTIO_INBOUND = 0x111;
+
+  /// In bytes, of a file with all the marks there can be.
+  private static final long LARGEST = 9L * (MOST_FORMER + 2);
+
+  private static final Set<PosixFilePermission> OURS_ALONE =
+      Set.of(PosixFilePermission.OWNER_READ, PosixFilePermission.OWNER_WRITE);
 
   private static final class Randomness {
     static final SecureRandom SOURCE = new SecureRandom();
@@ -152,32 +162,52 @@ final class PodMarks {
   private static int random() {
     while (true) {
       int mark = Randomness.SOURCE.nextInt();
-      int istio = mark & ISTIO_MASK;
-      if (mark != 0 && istio != ISTIO_PROXY && istio != ISTIO_INBOUND) {
+      if (isFit(mark)) {
         return mark;
       }
     }
   }
 
+  private static boolean isFit(int mark) {
+    int istio = mark & ISTIO_MASK;
+    return mark != 0 && istio != ISTIO_PROXY && istio != ISTIO_INBOUND;
+  }
+
   // ---- the file: marks in hexadecimal, one in a line, the newest first
 
   private static List<Integer> load(Path file) {
-    List<Integer> marks = new ArrayList<>();
     try {
+      PosixFileAttributes attributes =
+          Files.readAttributes(file, PosixFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
+      if (!attributes.isRegularFile() || attributes.size() > LARGEST) {
+        throw new IOException("no file of marks");
+      }
+      if (!OURS_ALONE.containsAll(attributes.permissions())) {
+        LOG.error("stateDir: {} could be read by others; a new mark is made", file);
+        return List.of();
+      }
+      List<Integer> marks = new ArrayList<>();
       for (String line : Files.readAllLines(file, StandardCharsets.US_ASCII)) {
-        int mark = Integer.parseUnsignedInt(line.strip(), 16);
-        if (mark == 0) {
-          throw new IOException("0 is no mark");
-        }
-        marks.add(mark);
+        marks.add(mark(line));
+      }
+      if (marks.isEmpty()) {
+        throw new IOException("it is empty");
       }
       return marks;
     } catch (NoSuchFileException _) {
       return List.of(); // this namespace is new
     } catch (IOException | NumberFormatException e) {
-      LOG.warn("stateDir: {} cannot be read ({}); a new mark is made", file, e.toString());
+      LOG.error("stateDir: {} cannot be read ({}); a new mark is made", file, e.toString());
       return List.of();
     }
+  }
+
+  private static int mark(String line) throws IOException {
+    int mark = Integer.parseUnsignedInt(line.strip(), 16);
+    if (!isFit(mark)) {
+      throw new IOException("'" + line.strip() + "' is no mark");
+    }
+    return mark;
   }
 
   private void save() {

@@ -134,7 +134,7 @@ public final class InventoryFile implements AutoCloseable {
       try {
         read(Files.newInputStream(beside)).forEach(inventory::restore);
       } catch (IOException e) {
-        LOG.warn("stateDir: {} cannot be read ({}); removed", beside, e.toString());
+        LOG.error("stateDir: {} cannot be read ({}); removed", beside, e.toString());
       }
     }
     return found;
@@ -177,7 +177,7 @@ public final class InventoryFile implements AutoCloseable {
       // The first start.
     } catch (IOException e) {
       Path aside = file.resolveSibling("inventory.json.unreadable");
-      LOG.warn("stateDir: {} cannot be read ({}); put aside as {}", file, e.toString(), aside);
+      LOG.error("stateDir: {} cannot be read ({}); put aside as {}", file, e.toString(), aside);
       try {
         Files.move(file, aside, StandardCopyOption.REPLACE_EXISTING);
       } catch (IOException _) {
@@ -195,8 +195,12 @@ public final class InventoryFile implements AutoCloseable {
       if (json.nextToken() != JsonToken.START_ARRAY) {
         throw new IOException("is not a list");
       }
-      while (json.nextToken() == JsonToken.START_OBJECT) {
+      JsonToken token = json.nextToken();
+      for (; token == JsonToken.START_OBJECT; token = json.nextToken()) {
         out.add(read(json));
+      }
+      if (token != JsonToken.END_ARRAY) {
+        throw new IOException("the list has no end");
       }
     } catch (IllegalArgumentException | DateTimeException e) {
       throw new IOException(e.toString(), e);

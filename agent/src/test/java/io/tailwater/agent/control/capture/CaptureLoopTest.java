@@ -284,8 +284,7 @@ class CaptureLoopTest {
         assertThat(rig.echo(pod, pod.v6(), PORT).orThrow()).isEqualTo("hello\n");
 
         rig.lab.exec(pod, "ip", "-6", "rule", "del", "pref", "1").orThrow();
-        CaptureRig.await(
-            () -> "blocked again", () -> !rig.echo(pod, WORLD_6, PORT).ok());
+        CaptureRig.await(() -> "blocked again", () -> !rig.echo(pod, WORLD_6, PORT).ok());
 
         rig.registryOnly(false);
         assertThat(rig.echo(pod, WORLD_6, PORT).orThrow()).isEqualTo("hello\n");
