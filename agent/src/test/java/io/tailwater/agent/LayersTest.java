@@ -38,6 +38,7 @@ class LayersTest {
           "dataplane.account",
           "dataplane.dns",
           "dataplane.flow",
+          "dataplane.gate",
           "control.source",
           "control.istio",
           "control.allocate",
@@ -89,7 +90,7 @@ class LayersTest {
   }
 
   @Test
-  void onlyTransportRelayAndCaptureAskTheKernel() throws IOException {
+  void onlyTransportRelayGateAndCaptureAskTheKernel() throws IOException {
     Set<String> users = new TreeSet<>();
     for (ClassModel type : classes()) {
       boolean asks =
@@ -100,7 +101,13 @@ class LayersTest {
       }
     }
     assertThat(users)
-        .isSubsetOf("dataplane.transport", "dataplane.relay", "control.capture", "node", "cli");
+        .isSubsetOf(
+            "dataplane.transport",
+            "dataplane.relay",
+            "dataplane.gate",
+            "control.capture",
+            "node",
+            "cli");
   }
 
   private static int room(String type) {

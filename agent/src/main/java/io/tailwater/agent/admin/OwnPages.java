@@ -156,6 +156,7 @@ final class OwnPages {
                 json.writeStringField("drift", s.drift());
                 json.writeStringField("knownBy", s.knownBy());
                 json.writeStringField("guard", s.guard());
+                json.writeStringField("grade", s.grade());
                 json.writeNumberField("connections", s.connections());
                 json.writeStringField("since", s.since().toString());
                 json.writeArrayFieldStart("ips");
@@ -175,6 +176,7 @@ final class OwnPages {
             "DRIFT",
             "AGENT BY",
             "GUARD",
+            "GRADE",
             "NETNS",
             "SINCE",
             "PROBLEM");
@@ -188,6 +190,7 @@ final class OwnPages {
           s.drift(),
           s.knownBy(),
           s.guard(),
+          s.grade(),
           s.netns(),
           time(s.since()),
           s.problem());

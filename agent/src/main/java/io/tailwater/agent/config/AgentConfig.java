@@ -53,6 +53,7 @@ public record AgentConfig(
   /// The highest grade allowed.
   public enum Relay {
     AUTO,
+    KERNEL,
     SPLICE,
     COPY
   }

@@ -12,6 +12,7 @@ import io.tailwater.agent.control.allocate.AllocationFile;
 import io.tailwater.agent.control.capture.AgentGroup;
 import io.tailwater.agent.control.capture.CaptureConfig;
 import io.tailwater.agent.control.capture.CaptureLoop;
+import io.tailwater.agent.control.capture.KernelPasses;
 import io.tailwater.agent.control.capture.ListedPods;
 import io.tailwater.agent.control.capture.PodGuards;
 import io.tailwater.agent.control.capture.PodSource;
@@ -26,6 +27,7 @@ import io.tailwater.agent.control.source.ResourceSet;
 import io.tailwater.agent.control.source.ResourceSource;
 import io.tailwater.agent.dataplane.account.AccessLog;
 import io.tailwater.agent.dataplane.account.Accounts;
+import io.tailwater.agent.dataplane.account.ConnectionRecord;
 import io.tailwater.agent.dataplane.account.InventoryFile;
 import io.tailwater.agent.dataplane.account.Metrics;
 import io.tailwater.agent.dataplane.connect.Candidates;
@@ -35,6 +37,7 @@ import io.tailwater.agent.dataplane.dns.DnsProxy;
 import io.tailwater.agent.dataplane.dns.DnsProxyConfig;
 import io.tailwater.agent.dataplane.dns.ToldListener;
 import io.tailwater.agent.dataplane.flow.Admission;
+import io.tailwater.agent.dataplane.flow.LiveConnections;
 import io.tailwater.agent.dataplane.flow.Stages;
 import io.tailwater.agent.dataplane.flow.Worker;
 import io.tailwater.agent.dataplane.flow.Workers;
@@ -58,6 +61,7 @@ import io.tailwater.iptables.apply.EgressGuard;
 import io.tailwater.iptables.apply.OwnControlGroup;
 import io.tailwater.iptables.apply.Preflight;
 import io.tailwater.iptables.apply.Processes;
+import io.tailwater.iptables.apply.RuleBackend;
 import io.tailwater.iptables.apply.RulePrograms;
 import io.tailwater.iptables.apply.RulesException;
 import io.tailwater.iptables.apply.TrafficRules;
@@ -68,15 +72,18 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.SortedSet;
 import java.util.TreeSet;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -116,6 +123,7 @@ public final class Agent implements AutoCloseable {
   private final NetlinkPoller netlink;
   private final Optional<DnsProxy> dns;
   private final AgentGroup agentGroup;
+  private final Optional<KernelPasses> passes;
   private final CaptureLoop capture;
   private final List<PodSource> pods;
   private final Thread housekeeper;
@@ -159,9 +167,10 @@ public final class Agent implements AutoCloseable {
             clusters,
             accounts,
             highestGrade(config, transport));
+    RulePrograms programs = programs(config);
+    this.passes = passes(stages, filter, programs.backend());
     this.workers = workers(stages);
     this.netlink = new NetlinkPoller("tailwater-netlink");
-    RulePrograms programs = programs(config);
     this.agentGroup = agentGroup(config, programs);
     PodGuards.Numbers numbers = new PodGuards.Numbers();
     PodGuards guards =
@@ -184,7 +193,8 @@ public final class Agent implements AutoCloseable {
             routes,
             netlink,
             dns,
-            guards);
+            guards,
+            passes);
     netlink.start();
     accounts
         .metrics()
@@ -202,7 +212,7 @@ public final class Agent implements AutoCloseable {
             config,
             BuildInfo.read(),
             clusters,
-            workers,
+            live(),
             capture,
             accounts,
             routes,
@@ -213,6 +223,10 @@ public final class Agent implements AutoCloseable {
     if (!succession.hasPredecessor()) {
       this.admin = listen(pages, false);
     }
+  }
+
+  private LiveConnections live() {
+    return passes.<LiveConnections>map(all -> new RelayedAndReleased(workers, all)).orElse(workers);
   }
 
   /// Starts everything; returns when every listed pod has been tried once.
@@ -236,6 +250,7 @@ public final class Agent implements AutoCloseable {
   public void begin() {
     sayWhatIsNotCaptured(config);
     policy.start();
+    passes.ifPresent(KernelPasses::start);
     capture.start();
     pods.forEach(source -> source.start(capture::accept));
     capture.settled().join();
@@ -244,6 +259,7 @@ public final class Agent implements AutoCloseable {
       admin = listen(pages, true);
       succession.takeOver();
       capture.tookOver();
+      passes.ifPresent(all -> all.share(false));
       LOG.info("took over from the agent before");
     }
     succession.serve(new Reigning());
@@ -355,8 +371,24 @@ public final class Agent implements AutoCloseable {
                 filter,
                 lookUp.forwarder(),
                 accounts,
-                ToldListener.NONE))
+                passes.<ToldListener>map(all -> all).orElse(ToldListener.NONE)))
         : Optional.empty();
+  }
+
+  private Optional<KernelPasses> passes(Stages stages, AddressFilter filter, RuleBackend backend) {
+    if (config.relay() != AgentConfig.Relay.KERNEL) {
+      return Optional.empty();
+    }
+    KernelPasses all =
+        new KernelPasses(
+            stages,
+            new Candidates(resolver, new CountingFilter(filter, resolver.stats())),
+            filter,
+            backend,
+            config.stateDir());
+    all.register(accounts.metrics());
+    all.share(succession.hasPredecessor());
+    return Optional.of(all);
   }
 
   private static AdminServer listen(AdminInputs inputs, boolean beside) {
@@ -405,7 +437,7 @@ public final class Agent implements AutoCloseable {
 
   private static Grade highestGrade(AgentConfig config, Transport transport) {
     return switch (config.relay()) {
-      case AUTO, SPLICE -> transport.splices() ? Grade.SPLICE : Grade.COPY;
+      case AUTO, KERNEL, SPLICE -> transport.splices() ? Grade.SPLICE : Grade.COPY;
       case COPY -> Grade.COPY;
     };
   }
@@ -447,6 +479,7 @@ public final class Agent implements AutoCloseable {
       LOG.warn("{}", problem);
     }
     LOG.info("policy generation {} in force", compiled.table().generation());
+    passes.ifPresent(KernelPasses::policyChanged);
     capture.policyChanged();
   }
 
@@ -507,6 +540,7 @@ public final class Agent implements AutoCloseable {
     pods.forEach(PodSource::close);
     capture.leave(succession.hasPredecessor() ? CaptureLoop.Leave.TO_ANOTHER : how);
     netlink.close();
+    passes.ifPresent(KernelPasses::close);
     AdminServer serving = admin;
     if (serving != null) {
       serving.close();
@@ -523,6 +557,27 @@ public final class Agent implements AutoCloseable {
     succession.close();
   }
 
+  /// All connections, whoever moves their bytes.
+  private record RelayedAndReleased(Workers relayed, KernelPasses released)
+      implements LiveConnections {
+    @Override
+    public int count() {
+      return relayed.count() + released.count();
+    }
+
+    @Override
+    public CompletableFuture<List<ConnectionRecord>> snapshot() {
+      return relayed
+          .snapshot()
+          .thenCombine(
+              released.snapshot(),
+              (some, others) ->
+                  Stream.concat(some.stream(), others.stream())
+                      .sorted(Comparator.comparing(ConnectionRecord::openedAt))
+                      .toList());
+    }
+  }
+
   /// What this agent does for the one that comes after it.
   private final class Reigning implements Succession.Reign {
     private CaptureLoop.@Nullable Pause pause;
@@ -533,6 +588,7 @@ public final class Agent implements AutoCloseable {
       pause = capture.pause();
       inventoryFile.handOver();
       allocations.handOver(true);
+      passes.ifPresent(all -> all.share(true));
       share(true);
     }
 
@@ -540,6 +596,7 @@ public final class Agent implements AutoCloseable {
     public void resume() {
       agentGroup.suspend(false);
       share(false);
+      passes.ifPresent(all -> all.share(false));
       allocations.handOver(false);
       inventoryFile.takeBack();
       CaptureLoop.Pause paused = pause;

@@ -126,6 +126,7 @@ class AdminServerTest {
                     "notified, swept every 60 s",
                     "mark",
                     "on",
+                    "kernel",
                     2,
                     Instant.EPOCH)),
         accounts,

@@ -253,7 +253,6 @@ class AgentConfigReaderTest {
   @CsvSource(
       delimiter = ';',
       value = {
-        "relay: kernel; relay",
         "sources: [{kubernetes: {}}]; sources[0].kubernetes",
         "sources: [{istiod: {address: istiod:15012}}]; sources[0].istiod"
       })

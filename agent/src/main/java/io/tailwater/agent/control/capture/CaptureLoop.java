@@ -52,6 +52,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   private volatile boolean closed;
 
   /// @param dns answers the pods' DNS; there where it is captured
+  /// @param passes how connections go out as themselves; there where they may
   public CaptureLoop(
       CaptureConfig config,
       TrafficRules rules,
@@ -60,8 +61,9 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       CurrentRoutes routes,
       NetlinkPoller poller,
       Optional<DnsProxy> dns,
-      PodGuards guards) {
-    this(config, rules, transport, workers, routes, poller, dns, guards, CapturePace.USUAL);
+      PodGuards guards,
+      Optional<KernelPasses> passes) {
+    this(config, rules, transport, workers, routes, poller, dns, guards, passes, CapturePace.USUAL);
   }
 
   CaptureLoop(
@@ -73,13 +75,14 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       NetlinkPoller poller,
       Optional<DnsProxy> dns,
       PodGuards guards,
+      Optional<KernelPasses> passes,
       CapturePace pace) {
     this.pace = pace;
     this.enrolment = new Enrolment(transport, workers, routes, dns, guards, config.inbound());
-    RuleKeeper keeper = new RuleKeeper(config, rules, routes, poller, pace);
+    RuleKeeper keeper = new RuleKeeper(config, rules, routes, poller, pace, passes);
     this.capture =
         switch (config.mode()) {
-          case IN_POD -> new InPod(enrolment, keeper);
+          case IN_POD -> new InPod(enrolment, keeper, passes);
           case NODE ->
               new OnNode(
                   config,

@@ -77,6 +77,21 @@ final class CapturedPod {
   @Nullable TranslationHold hold;
   @Nullable AliveSets alive;
 
+  /// How connections go out as themselves; null while none may.
+  @Nullable PodPass pass;
+
+  /// Why none may; empty where the agent is not asked to let them.
+  String passProblem = "";
+
+  /// The kernel pass is impossible here.
+  boolean unpassable;
+
+  /// It waits for somebody to let go of the queue.
+  boolean passWaits;
+
+  /// When it is tried next.
+  long passTryNanos = nextTryNanos;
+
   /// What went wrong in the round that is under way.
   @Nullable Exception failure;
 
@@ -96,9 +111,17 @@ final class CapturedPod {
   /// looks, so that one pod cannot keep the thread busy.
   long dueNanos(CapturePace pace) {
     long settled = lastLookNanos + pace.settleNanos();
-    return changed && state == State.CAPTURED && settled - nextTryNanos < 0
-        ? settled
-        : nextTryNanos;
+    long due =
+        changed && state == State.CAPTURED && settled - nextTryNanos < 0 ? settled : nextTryNanos;
+    return passWaits && passTryNanos - due < 0 ? passTryNanos : due;
+  }
+
+  /// The best grade of its connections, and why not a better one.
+  private String grade() {
+    if (pass != null) {
+      return "kernel";
+    }
+    return passProblem.isEmpty() ? "" : "splice: " + passProblem;
   }
 
   private String knownBy() {
@@ -125,6 +148,7 @@ final class CapturedPod {
         drift,
         knownBy(),
         guard == null ? "" : guard.state(),
+        grade(),
         now == null ? 0 : now.connections().get(),
         since);
   }

@@ -5,6 +5,7 @@ import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import java.util.Collection;
 import java.util.List;
+import java.util.Optional;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -12,10 +13,13 @@ import org.jspecify.annotations.Nullable;
 final class InPod implements PodCapture {
   private final Enrolment enrolment;
   private final RuleKeeper keeper;
+  private final Optional<KernelPasses> passes;
 
-  InPod(Enrolment enrolment, RuleKeeper keeper) {
+  /// @param passes how connections go out as themselves, where they may
+  InPod(Enrolment enrolment, RuleKeeper keeper, Optional<KernelPasses> passes) {
     this.enrolment = enrolment;
     this.keeper = keeper;
+    this.passes = passes;
   }
 
   @Override
@@ -26,6 +30,7 @@ final class InPod implements PodCapture {
     if (guard != null) {
       guard.watch(pod, namespace, served, () -> changed.accept(pod));
     }
+    passes.ifPresent(all -> all.open(pod, namespace));
     try {
       enrolment.listen(pod, served);
     } catch (ListenException e) {
@@ -61,12 +66,20 @@ final class InPod implements PodCapture {
     } else {
       keeper.unwatch(pod);
     }
+    passes.ifPresent(all -> {
+      if (endConnections) {
+        all.close(pod);
+      } else {
+        all.leave(pod, false);
+      }
+    });
     enrolment.letGo(pod, endConnections);
   }
 
   @Override
   public void handOver(CapturedPod pod) {
     keeper.unwatch(pod);
+    passes.ifPresent(all -> all.leave(pod, true));
     enrolment.handOver(pod);
   }
 

@@ -20,6 +20,7 @@ import io.tailwater.iptables.rule.Drift;
 import io.tailwater.iptables.rule.EarlierConnections;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.Ipv6;
+import io.tailwater.iptables.rule.KernelPass;
 import io.tailwater.iptables.rule.UdpPolicy;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -55,6 +56,7 @@ final class RuleKeeper {
   private final CurrentRoutes routes;
   private final NetlinkPoller poller;
   private final CapturePace pace;
+  private final Optional<KernelPasses> passes;
 
   /// Set by any thread of the crew, read when it is done.
   private volatile boolean foundInbound;
@@ -68,12 +70,14 @@ final class RuleKeeper {
       TrafficRules rules,
       CurrentRoutes routes,
       NetlinkPoller poller,
-      CapturePace pace) {
+      CapturePace pace,
+      Optional<KernelPasses> passes) {
     this.config = config;
     this.rules = rules;
     this.routes = routes;
     this.poller = poller;
     this.pace = pace;
+    this.passes = passes;
     poller.every(RENEWAL_MILLIS, this::renew);
   }
 
@@ -170,7 +174,7 @@ final class RuleKeeper {
       if (plan.failsOpen()) {
         renewable(pod, namespace).make();
       }
-      pod.installed = install(pod, namespace, plan, served);
+      pod.installed = installPass(pod, namespace, plan, served);
       namespace.call(RuleKeeper::forgetReset); // conntrack is there by now
       blockIpv6(pod, namespace, served);
       living(pod);
@@ -363,6 +367,34 @@ final class RuleKeeper {
     return ThreadLocalRandom.current().nextLong(every / 20, every / 4 + 1);
   }
 
+  /// Where the rules cannot have the kernel pass, everything is relayed.
+  private CapturePlan installPass(
+      CapturedPod pod, NetworkNamespace namespace, CapturePlan plan, ServedPod served) {
+    if (plan.kernelPass().isEmpty()) {
+      return install(pod, namespace, plan, served);
+    }
+    try {
+      return install(pod, namespace, plan, served);
+    } catch (RulesException e) {
+      pod.unpassable = true;
+      pod.passWaits = false;
+      pod.passProblem =
+          rules.programs().backend() == RuleBackend.NFT
+              ? "no_nft_queue: the kernel has no queue expression (CONFIG_NFT_QUEUE)"
+              : "its rules cannot be had: " + e.getMessage();
+      LOG.warn("pod {}: no connection takes the kernel pass: {}", pod.spec.ref(), pod.passProblem);
+      passes.ifPresent(all -> all.close(pod));
+      return install(pod, namespace, plan(pod, served).withFailsOpen(plan.failsOpen()), served);
+    }
+  }
+
+  /// The rules have it also while another agent reads the queue, because these may be its rules.
+  private Optional<KernelPass> pass(CapturedPod pod, ServedPod served) {
+    return pod.pass != null || pod.passWaits
+        ? Optional.of(KernelPass.STANDARD.withBypass(opensOnLeave(served)))
+        : Optional.empty();
+  }
+
   /// Where IPv6 cannot be captured, it is refused for pods whose policy is closed, and let alone
   /// for others.
   private CapturePlan install(
@@ -455,6 +487,7 @@ final class RuleKeeper {
             .earlier(earlier)
             .dnsPort(config.dns() ? Optional.of(CapturePlan.DNS_PORT) : Optional.empty())
             .failsOpen(opensOnLeave(served) && !pod.cannotFailOpen)
+            .kernelPass(pass(pod, served))
             .inbound(
                 config.inbound() ? Optional.of(CapturePlan.Inbound.STANDARD) : Optional.empty())
             .build();

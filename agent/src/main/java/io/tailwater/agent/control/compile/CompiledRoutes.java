@@ -357,11 +357,11 @@ final class CompiledRoutes implements RouteTable {
     Optional<Request> decided =
         connection instanceof Decision.PerRequest ? request : Optional.empty();
     Decision decision =
-        decided.map(r -> view.decide(dst, r)).orElseGet(() -> named(connection, preface));
+        decided.map(r -> view.decide(dst, r)).orElseGet(() -> connection.named(preface));
     List<Explanation.Weighted> weighted =
         view instanceof PolicyView policy
             ? policy.weighted(dst, read, decided).stream()
-                .map(w -> new Explanation.Weighted(w.weight(), named(w.decision(), preface)))
+                .map(w -> new Explanation.Weighted(w.weight(), w.decision().named(preface)))
                 .toList()
             : List.of();
     Optional<String> winner =
@@ -495,10 +495,4 @@ final class CompiledRoutes implements RouteTable {
   }
 
   private record HostOf(ResourceRef ref, HostPattern host) {}
-
-  private static Decision named(Decision decision, Preface preface) {
-    return decision instanceof Decision.ByName byName && preface instanceof Preface.Tls tls
-        ? byName.forward(tls.sni())
-        : decision;
-  }
 }

@@ -13,6 +13,7 @@ import java.time.Instant;
 import java.time.LocalDateTime;
 import java.time.ZoneOffset;
 import java.util.LinkedHashMap;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 
@@ -56,6 +57,9 @@ final class AccessLine {
     out.put("direction", new Value.Quoted(c.direction().text()));
     out.put("bytes_sent", new Value.Amount(c.bytesSent()));
     out.put("bytes_recv", new Value.Amount(c.bytesReceived()));
+    if (c.byteCount() != ByteCount.EXACT) {
+      out.put("bytes", new Value.Bare(c.byteCount().name().toLowerCase(Locale.ROOT)));
+    }
     out.put("duration", new Value.Quoted(r.duration().toMillis() + "ms"));
     quoted(out, "error", r.error());
     out.put("original_dst", new Value.Bare(c.dst().toString()));

@@ -33,6 +33,7 @@ public final class ConnectionRecord {
   private String stage = "accepted";
   private long bytesSent;
   private long bytesReceived;
+  private ByteCount byteCount = ByteCount.EXACT;
 
   /// What the accounts keep with a connection, so that nothing is looked up twice.
   @Nullable TrafficSeries series;
@@ -195,6 +196,15 @@ public final class ConnectionRecord {
     bytesReceived = received;
   }
 
+  /// How sure they are.
+  public ByteCount byteCount() {
+    return byteCount;
+  }
+
+  public void byteCount(ByteCount value) {
+    byteCount = value;
+  }
+
   /// A copy that no loop changes any more. On the loop.
   public ConnectionRecord copy() {
     ConnectionRecord copy =
@@ -208,6 +218,7 @@ public final class ConnectionRecord {
     copy.stage = stage;
     copy.bytesSent = bytesSent;
     copy.bytesReceived = bytesReceived;
+    copy.byteCount = byteCount;
     return copy;
   }
 }

@@ -40,7 +40,7 @@ public final class Admission {
 
   /// Whether one more client of the pod may be waited for. One pod gets at most a quarter of what
   /// all have (but 16), so that silent clients of one do not keep the others out.
-  boolean beginHandshake(ServedPod pod) {
+  public boolean beginHandshake(ServedPod pod) {
     int all = limits.pendingHandshakes();
     int share = Math.max(all / 4, Math.min(all, 16));
     if (pod.handshakes().incrementAndGet() > share) {
@@ -54,7 +54,8 @@ public final class Admission {
     return true;
   }
 
-  void endHandshake(ServedPod pod) {
+  /// It is waited for no longer.
+  public void endHandshake(ServedPod pod) {
     handshakes.decrementAndGet();
     pod.handshakes().decrementAndGet();
   }

@@ -212,7 +212,7 @@ final class ConnectionFlow implements Flow, StreamSocket.Reader, RelayObserver {
 
   private void route(Preface preface) {
     record.preface(preface);
-    Decision decision = named(view.decide(record.dst(), preface), preface);
+    Decision decision = view.decide(record.dst(), preface).named(preface);
     record.decision(decision);
     switch (decision) {
       case Decision.Refuse refusal -> {
@@ -235,13 +235,6 @@ final class ConnectionFlow implements Flow, StreamSocket.Reader, RelayObserver {
       case Decision.ToWaypoint waypoint ->
           refuse(Refusal.NOT_SUPPORTED_YET, "waypoints are not used yet: " + waypoint.waypoint());
     }
-  }
-
-  /// Puts the client's name into a decision that goes by it.
-  private static Decision named(Decision decision, Preface preface) {
-    return decision instanceof Decision.ByName byName && preface instanceof Preface.Tls tls
-        ? byName.forward(tls.sni())
-        : decision;
   }
 
   /// HBONE is not spoken yet. Where unknown destinations pass, so does this one, as it was dialled;

@@ -79,7 +79,7 @@ public final class ServedPod {
   }
 
   /// What captured DNS told the pod; empty where it is not captured.
-  Optional<ToldAddresses> told() {
+  public Optional<ToldAddresses> told() {
     return Optional.ofNullable(told);
   }
 

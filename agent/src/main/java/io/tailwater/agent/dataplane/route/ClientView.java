@@ -4,6 +4,7 @@ import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
+import java.util.List;
 import java.util.Optional;
 
 /// The policy as the pods of one kind see it: one per distinct (namespace, Sidecar, selected
@@ -26,6 +27,11 @@ public interface ClientView {
   /// What captured DNS answers for a name; empty where no resource that the client sees knows it.
   default Optional<KnownName> known(HostName name) {
     return Optional.empty();
+  }
+
+  /// The ports for which something is configured, whatever the address.
+  default List<Integer> ports() {
+    return List.of();
   }
 
   /// Asked once per connection, before a byte is read.

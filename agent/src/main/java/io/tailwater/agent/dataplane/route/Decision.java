@@ -1,5 +1,6 @@
 package io.tailwater.agent.dataplane.route;
 
+import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.AddressRule;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.Refusal;
@@ -20,6 +21,13 @@ public sealed interface Decision {
 
   /// The name of the cluster under which it is counted; empty where there is none.
   Optional<String> cluster();
+
+  /// The same, with the client's name put into a decision that goes by it.
+  default Decision named(Preface preface) {
+    return this instanceof ByName byName && preface instanceof Preface.Tls tls
+        ? byName.forward(tls.sni())
+        : this;
+  }
 
   /// Goes to a configured destination. `upstreamHost` is the name shown for it: the requested name
   /// under a wildcard, else the entry's host. With `auditing`, where the address filter would

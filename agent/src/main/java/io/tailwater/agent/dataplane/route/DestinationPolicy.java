@@ -100,6 +100,11 @@ public final class DestinationPolicy {
     this.workloads = Map.copyOf(workloads);
   }
 
+  /// The ports for which something is configured, in order.
+  List<Integer> ports() {
+    return Arrays.stream(ports).boxed().toList();
+  }
+
   /// What takes an address on every port, or null. The address of a service is no part of a block.
   @Nullable Action before(OriginalDst dst) {
     @Nullable Action single = before.single(dst.address());

@@ -77,6 +77,11 @@ public final class PolicyView implements ClientView {
   }
 
   @Override
+  public List<Integer> ports() {
+    return policy.ports();
+  }
+
+  @Override
   public Ask ask(OriginalDst dst) {
     if (mode == EgressMode.OFF || policy.before(dst) != null) {
       return Ask.NOTHING;

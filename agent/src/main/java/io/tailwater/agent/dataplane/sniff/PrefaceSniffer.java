@@ -25,8 +25,12 @@ public final class PrefaceSniffer {
     this.maxHelloBytes = ClientHello.requireRoom(maxHelloBytes);
   }
 
-  /// Looks at the bytes that are new since the last call. Needs at most `max(maxHelloBytes + 5 *
-  /// ClientHello.MAX_RECORDS, HttpHead.MAX_BYTES)` bytes to know.
+  /// The most bytes that are needed to know.
+  public static int mostBytes(int maxHelloBytes) {
+    return Math.max(maxHelloBytes + 5 * ClientHello.MAX_RECORDS, HttpHead.MAX_BYTES);
+  }
+
+  /// Looks at the bytes that are new since the last call. Needs at most [#mostBytes] to know.
   ///
   /// @param bytes all bytes of the client so far, the first one at the reader index
   /// @return as, or need more; never not

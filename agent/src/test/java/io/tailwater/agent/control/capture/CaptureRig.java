@@ -149,6 +149,7 @@ final class CaptureRig implements AutoCloseable {
                 workers,
                 AgentGroup.NONE,
                 new PodGuards.Numbers()),
+            Optional.empty(),
             pace);
     netlink.start();
     loop.start();

@@ -1,0 +1,358 @@
+package io.tailwater.agent.control.capture;
+
+import io.tailwater.agent.dataplane.account.ConnectionRecord;
+import io.tailwater.agent.dataplane.account.Metrics;
+import io.tailwater.agent.dataplane.connect.Candidates;
+import io.tailwater.agent.dataplane.dns.ToldListener;
+import io.tailwater.agent.dataplane.flow.ServedPod;
+import io.tailwater.agent.dataplane.flow.Stages;
+import io.tailwater.agent.dataplane.gate.ClientHelloGate;
+import io.tailwater.agent.dataplane.gate.GateCounts;
+import io.tailwater.agent.dataplane.gate.GatedPod;
+import io.tailwater.agent.dataplane.gate.ReleasableAddresses;
+import io.tailwater.agent.dataplane.gate.ReleasedConnections;
+import io.tailwater.agent.dataplane.gate.ReleasedFile;
+import io.tailwater.agent.dataplane.resolve.AddressFilter;
+import io.tailwater.agent.dataplane.route.RouteTable;
+import io.tailwater.agent.traffic.HostName;
+import io.tailwater.agent.traffic.Pod;
+import io.tailwater.agent.traffic.PodRef;
+import io.tailwater.iptables.apply.RuleBackend;
+import io.tailwater.iptables.libc.Errno;
+import io.tailwater.iptables.libc.SyscallException;
+import io.tailwater.iptables.netlink.NetlinkPoller;
+import io.tailwater.iptables.netns.NetworkNamespace;
+import io.tailwater.iptables.queue.EndSegment;
+import io.tailwater.iptables.queue.PacketQueue;
+import io.tailwater.iptables.queue.QueuedPacket;
+import java.net.InetAddress;
+import java.nio.file.Path;
+import java.time.Clock;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.LongAdder;
+import org.jspecify.annotations.Nullable;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/// The kernel pass of all pods: one thread that reads their queues, and the gate that judges what
+/// comes there.
+///
+/// Pods come and go on the capture thread; what the gate and the released connections keep belongs
+/// to the gate's thread.
+public final class KernelPasses implements ToldListener, AutoCloseable {
+  private static final Logger LOG = LoggerFactory.getLogger(KernelPasses.class);
+
+  private static final long TICK_MILLIS = 250;
+  private static final long KEEP = TimeUnit.SECONDS.toNanos(1);
+  private static final long LOOK = TimeUnit.SECONDS.toNanos(5);
+
+  /// How long a queue that another agent reads is left alone.
+  private static final long TRY_AGAIN = TimeUnit.MILLISECONDS.toNanos(100);
+
+  private final Stages stages;
+  private final AddressFilter filter;
+  private final RuleBackend backend;
+  private final NetlinkPoller poller = new NetlinkPoller("tailwater-gate");
+  private final GateCounts counts = new GateCounts();
+  private final LongAdder failures = new LongAdder();
+  private final ReleasedFile file;
+  private final ReleasedConnections released;
+  private final ClientHelloGate gate;
+  private final Map<PodRef, PodPass> passes = new ConcurrentHashMap<>();
+  private long nextKeep = System.nanoTime();
+  private long nextLook = nextKeep;
+
+  /// @param candidates finds addresses as it does for the relay
+  /// @param filter which of them may be dialled
+  public KernelPasses(
+      Stages stages,
+      Candidates candidates,
+      AddressFilter filter,
+      RuleBackend backend,
+      Path stateDir) {
+    this.stages = stages;
+    this.filter = filter;
+    this.backend = backend;
+    this.file = ReleasedFile.in(stateDir, System::nanoTime);
+    Clock clock = Clock.systemUTC();
+    this.released =
+        new ReleasedConnections(
+            stages.clusters(), stages.observer(), counts, file, System::nanoTime, clock);
+    this.gate =
+        new ClientHelloGate(
+            stages, candidates, released, counts, poller::execute, System::nanoTime, clock);
+    poller.every(TICK_MILLIS, this::tick);
+  }
+
+  /// Starts the thread. Call it from the agent's own namespace.
+  public void start() {
+    poller.start();
+  }
+
+  private void tick() {
+    long now = System.nanoTime();
+    gate.tick();
+    if (now - nextKeep >= 0) {
+      nextKeep = now + KEEP;
+      released.keep();
+    }
+    if (now - nextLook >= 0) {
+      nextLook = now + LOOK;
+      released.look();
+    }
+  }
+
+  RuleBackend backend() {
+    return backend;
+  }
+
+  // ---- pods
+
+  /// Opens what the pod's pass needs, ahead of its rules. Where the kernel lacks something the pod
+  /// is relayed, and is not asked about again.
+  void open(CapturedPod pod, NetworkNamespace namespace) {
+    PodPass known = pod.pass;
+    if (known != null) {
+      known.renew();
+      return;
+    }
+    long now = System.nanoTime();
+    if (pod.unpassable || now - pod.passTryNanos < 0) {
+      return;
+    }
+    try {
+      PodPass pass = PodPass.open(this, pod, namespace);
+      try {
+        pass.start(poller, new Packets(pass));
+      } catch (SyscallException e) {
+        pass.close();
+        throw e;
+      }
+      pod.pass = pass;
+      pod.passProblem = "";
+      pod.passWaits = false;
+      begin(pass);
+    } catch (SyscallException e) {
+      waitOrGiveUp(pod, e, now);
+    }
+  }
+
+  /// What another agent has is waited for: it is about to let go of it.
+  private static void waitOrGiveUp(CapturedPod pod, SyscallException e, long now) {
+    boolean taken = e.errno() == Errno.EBUSY;
+    String why = taken ? "another program reads the queue" : String.valueOf(e.getMessage());
+    pod.passTryNanos = now + TRY_AGAIN;
+    pod.unpassable = !taken;
+    pod.passWaits = taken;
+    if (!taken && !why.equals(pod.passProblem)) {
+      LOG.warn("pod {}: no connection takes the kernel pass: {}", pod.spec.ref(), why);
+    }
+    pod.passProblem = why;
+  }
+
+  private void begin(PodPass pass) {
+    PodRef ref = pass.gated().pod().pod().ref();
+    poller.execute(() -> released.adopt(pass.gated(), stages.routes().get()));
+    passes.put(ref, pass);
+  }
+
+  GatedPod gated(ServedPod served, PodPass pass) {
+    ReleasableAddresses addresses =
+        new ReleasableAddresses(served, filter, stages.routes().get(), pass);
+    return new GatedPod(served, pass, pass, addresses, true);
+  }
+
+  /// The rules cannot have the pass, or go: from now on everything is relayed.
+  void close(CapturedPod pod) {
+    end(
+        pod,
+        pass -> {
+          pass.flush();
+          released.forget(pass.gated());
+        });
+  }
+
+  /// The agent leaves. Released connections go on; new ones wait for the next agent if one comes at
+  /// once, and go the way of all others if not.
+  void leave(CapturedPod pod, boolean toAnother) {
+    end(
+        pod,
+        pass -> {
+          if (!toAnother) {
+            pass.flush();
+          }
+          released.handOver(pass.gated());
+        });
+  }
+
+  private void end(CapturedPod pod, java.util.function.Consumer<PodPass> last) {
+    PodPass pass = pod.pass;
+    if (pass == null) {
+      return;
+    }
+    pod.pass = null;
+    passes.remove(pass.gated().pod().pod().ref(), pass);
+    pass.gated().addresses().close();
+    onThread(() -> {
+      gate.close(pass.gated());
+      last.accept(pass);
+    });
+    pass.close();
+  }
+
+  /// Waits until it is done.
+  private void onThread(Runnable task) {
+    CompletableFuture<Void> done = new CompletableFuture<>();
+    poller.execute(() -> {
+      try {
+        task.run();
+        done.complete(null);
+      } catch (RuntimeException e) {
+        done.completeExceptionally(e);
+      }
+    });
+    try {
+      done.orTimeout(10, TimeUnit.SECONDS).join();
+    } catch (RuntimeException e) {
+      LOG.error("letting go of a pod's kernel pass", e);
+    }
+  }
+
+  private final class Packets implements PacketQueue.Packets {
+    private final PodPass pass;
+
+    Packets(PodPass pass) {
+      this.pass = pass;
+    }
+
+    @Override
+    public void held(PacketQueue queue, QueuedPacket packet) {
+      gate.packet(
+          pass.gated(),
+          packet.id(),
+          packet.payload(),
+          packet.checksumIsLeftToHardware(),
+          packet.isSegmentedLater());
+    }
+
+    @Override
+    public void lost(PacketQueue queue) {
+      // the pod sends it again; the queue counts it
+    }
+  }
+
+  void ended(GatedPod pod, EndSegment segment) {
+    released.ending(pod, segment);
+  }
+
+  void failed(String what) {
+    LOG.debug("{} failed", what);
+    failures.increment();
+  }
+
+  // ---- what the pods are told, and policy
+
+  @Override
+  public void told(Pod pod, HostName name, List<InetAddress> addresses, Duration ttl) {
+    @Nullable PodPass pass = passes.get(pod.ref());
+    if (pass != null) {
+      pass.gated()
+          .addresses()
+          .told(stages.routes().get(), name, addresses, ttl.toSeconds(), System.nanoTime());
+    }
+  }
+
+  /// A table has come into force. Any thread.
+  public void policyChanged() {
+    RouteTable table = stages.routes().get();
+    long now = System.nanoTime();
+    passes.values().forEach(pass -> pass.gated().addresses().policyChanged(table, now));
+    poller.execute(() -> released.policyChanged(table));
+  }
+
+  // ---- pages
+
+  /// Copies of the records of all released connections. Any thread.
+  public CompletableFuture<List<ConnectionRecord>> snapshot() {
+    CompletableFuture<List<ConnectionRecord>> answer = new CompletableFuture<>();
+    poller.execute(() -> {
+      try {
+        answer.complete(released.snapshot());
+      } catch (RuntimeException e) {
+        answer.completeExceptionally(e);
+      }
+    });
+    return answer;
+  }
+
+  /// Released connections that live now; as good as any thread can know.
+  public int count() {
+    return released.count();
+  }
+
+  /// Whether another agent keeps released connections in the same file. Any thread.
+  public void share(boolean withAnother) {
+    file.share(withAnother);
+  }
+
+  /// Shows what is counted.
+  public void register(Metrics metrics) {
+    metrics.counter(
+        "tailwater_kernel_pass_packets",
+        "Packets that the kernel held for the agent.",
+        counts::packets);
+    metrics.counter(
+        "tailwater_kernel_pass_released",
+        "Connections that go on in the kernel alone.",
+        counts::released);
+    metrics.counter(
+        "tailwater_kernel_pass_refused",
+        "Connections that were refused by what their first packets said.",
+        counts::refused);
+    metrics.counter(
+        "tailwater_kernel_pass_mismatched",
+        "Of these, those whose name is not at home at the address.",
+        counts::mismatched);
+    metrics.counter(
+        "tailwater_kernel_pass_overloaded",
+        "Of these, those that a bound of the agent refused.",
+        counts::overloaded);
+    metrics.counters(
+        "tailwater_kernel_pass_hellos",
+        "Hellos of many segments: segments copied, and whole hellos that went on as one packet or"
+            + " were sent again.",
+        "how",
+        () ->
+            Map.of(
+                "copied", counts.copied(),
+                "rewritten", counts.rewritten(),
+                "sent_again", counts.sentAgain()));
+    metrics.counter(
+        "tailwater_kernel_pass_revoked",
+        "Released connections that a change of policy ended.",
+        counts::revoked);
+    metrics.counter(
+        "tailwater_kernel_pass_lost",
+        "How often packets were lost because they came too fast; they are sent again.",
+        () -> passes.values().stream().mapToLong(pass -> pass.counters().lost()).sum());
+    metrics.counter(
+        "tailwater_kernel_pass_failures",
+        "What the kernel did not do that the gate asked it to.",
+        failures::sum);
+    metrics.gauge(
+        "tailwater_kernel_pass_connections",
+        "Connections that the kernel carries alone now.",
+        this::count);
+  }
+
+  /// Ends the thread; every pod has been let go of.
+  @Override
+  public void close() {
+    poller.close();
+  }
+}

@@ -1,0 +1,89 @@
+package io.tailwater.agent.dataplane.gate;
+
+import io.tailwater.agent.dataplane.account.ConnectionRecord;
+import io.tailwater.iptables.queue.FlowTuple;
+import java.nio.ByteBuffer;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/// One connection at the gate, from its SYN until a moment after the verdict.
+final class GatedConnection {
+  final GatedPod pod;
+  final FlowTuple tuple;
+  final long openedNanos;
+
+  /// Sequence number of the first byte.
+  int first;
+
+  /// What fits one segment.
+  int mss;
+
+  /// Its SYN was not seen, so that `first` is what was seen first.
+  boolean found;
+
+  /// What the client has acknowledged.
+  int ack;
+
+  /// Whether it counts among those whose hello is awaited.
+  boolean admitted;
+
+  Phase phase = new Phase.Opening();
+
+  /// Where it is, with what belongs to that stage alone.
+  sealed interface Phase {
+    /// Its SYN has gone on; nothing of the hello has come.
+    record Opening() implements Phase {}
+
+    /// A part of the hello has come.
+    final class Reading implements Phase {
+      final HelloAssembly hello;
+      final List<Held> held = new ArrayList<>(2);
+
+      /// From now on segments are copied and dropped, because the client sends no more while they
+      /// are held.
+      boolean dropping;
+
+      Reading(HelloAssembly hello) {
+        this.hello = hello;
+      }
+    }
+
+    /// The hello is there; addresses are looked up.
+    final class Deciding implements Phase {
+      final ConnectionRecord record;
+
+      /// Null where the client said nothing.
+      final @Nullable Reading read;
+
+      /// What goes on in the place of the last packet, where others were dropped.
+      final @Nullable ByteBuffer whole;
+
+      Deciding(ConnectionRecord record, @Nullable Reading read, @Nullable ByteBuffer whole) {
+        this.record = record;
+        this.read = read;
+        this.whole = whole;
+      }
+    }
+
+    /// The verdict is remembered for packets that are under way.
+    record Released() implements Phase {}
+
+    record Refused() implements Phase {}
+  }
+
+  /// A packet that the kernel holds.
+  record Held(int id, int offset) {}
+
+  GatedConnection(GatedPod pod, FlowTuple tuple, int first, int mss, long openedNanos) {
+    this.pod = pod;
+    this.tuple = tuple;
+    this.first = first;
+    this.mss = mss;
+    this.openedNanos = openedNanos;
+  }
+
+  boolean over() {
+    return phase instanceof Phase.Released || phase instanceof Phase.Refused;
+  }
+}

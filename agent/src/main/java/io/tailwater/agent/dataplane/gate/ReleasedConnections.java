@@ -1,0 +1,426 @@
+package io.tailwater.agent.dataplane.gate;
+
+import io.tailwater.agent.dataplane.account.ByteCount;
+import io.tailwater.agent.dataplane.account.ConnectionObserver;
+import io.tailwater.agent.dataplane.account.ConnectionRecord;
+import io.tailwater.agent.dataplane.account.Outcome;
+import io.tailwater.agent.dataplane.connect.ConnectRequest;
+import io.tailwater.agent.dataplane.route.ClientView;
+import io.tailwater.agent.dataplane.route.ConnectionPolicy;
+import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.agent.dataplane.route.RouteTable;
+import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.dataplane.upstream.Cluster;
+import io.tailwater.agent.dataplane.upstream.Clusters;
+import io.tailwater.agent.traffic.ClientAddress;
+import io.tailwater.agent.traffic.Direction;
+import io.tailwater.agent.traffic.Grade;
+import io.tailwater.agent.traffic.OriginalDst;
+import io.tailwater.agent.traffic.Refusal;
+import io.tailwater.iptables.queue.EndSegment;
+import io.tailwater.iptables.queue.FlowTuple;
+import java.time.Clock;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.TimeUnit;
+import java.util.function.LongSupplier;
+import org.jspecify.annotations.Nullable;
+
+/// The connections that the kernel carries alone, accounted for as if they were relayed: into the
+/// same metrics, pages and log. Payload bytes come from the sequence numbers of the first byte and
+/// of FIN or RST, which is exact; a connection whose end was not seen has an estimate, and says so.
+///
+/// When policy stops allowing a name, its connections end. What a next agent has to know stands in
+/// a file ([ReleasedFile]). The gate's thread only.
+public final class ReleasedConnections {
+  /// They cost some hundred bytes each.
+  static final int MOST = 200_000;
+
+  /// A connection as young as that has not moved 4 GiB, so that its sequence numbers say all.
+  private static final long YOUNG = TimeUnit.MILLISECONDS.toNanos(250);
+
+  /// What has lived so long is asked about while it lives.
+  static final long LONG = TimeUnit.SECONDS.toNanos(5);
+
+  /// In ids: above those of the loops, which are few.
+  private static final int NUMBER = 0xff;
+
+  /// An estimate is told less of it, so that what is told as moved never exceeds what has moved.
+  private static final int MARGIN = 50;
+
+  private final Clusters clusters;
+  private final ConnectionObserver observer;
+  private final GateCounts counts;
+  private final ReleasedFile file;
+  private final LongSupplier nanos;
+  private final Clock clock;
+  private final Set<GatedPod> pods = new LinkedHashSet<>();
+  private final List<ReleasedConnection> unwritten = new ArrayList<>();
+  private int count;
+  private long lastId;
+
+  public ReleasedConnections(
+      Clusters clusters,
+      ConnectionObserver observer,
+      GateCounts counts,
+      ReleasedFile file,
+      LongSupplier nanos,
+      Clock clock) {
+    this.clusters = clusters;
+    this.observer = observer;
+    this.counts = counts;
+    this.file = file;
+    this.nanos = nanos;
+    this.clock = clock;
+  }
+
+  // ---- begin
+
+  /// The record of a connection of the pod.
+  ConnectionRecord record(GatedPod pod, FlowTuple tuple, Instant openedAt, long openedNanos) {
+    return new ConnectionRecord(
+        ++lastId << 8 | NUMBER,
+        pod.pod().pod(),
+        Direction.OUTBOUND,
+        new ClientAddress(tuple.sourceAddress(), tuple.sourcePort()),
+        new OriginalDst(tuple.destinationAddress(), tuple.destinationPort()),
+        openedAt,
+        openedNanos);
+  }
+
+  /// Takes a place for one more, or says which bound is reached.
+  String admit(ConnectRequest request) {
+    if (count >= MOST) {
+      return "as many connections are released as may be (" + MOST + ")";
+    }
+    ConnectionPolicy.Limits limits = request.policy().limits();
+    return clusters.cluster(request.cluster()).admitConnection(limits)
+        ? ""
+        : "maxConnections (" + limits.maxConnections() + ") of the destination is reached";
+  }
+
+  /// Released, with a place that [#admit] gave.
+  ///
+  /// @param first sequence number of the pod's first byte
+  /// @param firstBack that of the server's, or 0
+  void add(
+      GatedPod pod,
+      FlowTuple tuple,
+      ConnectionRecord record,
+      ConnectRequest request,
+      int first,
+      int firstBack,
+      long now) {
+    ReleasedConnection one = track(pod, tuple, record, request, first, firstBack, now);
+    one.written = file.addNow(one);
+    if (!one.written) {
+      unwritten.add(one);
+    }
+  }
+
+  private ReleasedConnection track(
+      GatedPod pod,
+      FlowTuple tuple,
+      ConnectionRecord record,
+      ConnectRequest request,
+      int first,
+      int firstBack,
+      long now) {
+    Cluster cluster = clusters.cluster(request.cluster());
+    ReleasedConnection one =
+        new ReleasedConnection(
+            pod,
+            tuple,
+            record,
+            cluster,
+            cluster.endpoint(record.dst().socketAddress(), request.hostname(), now),
+            first,
+            firstBack);
+    record.upstream(one.endpoint.address());
+    record.grade(Grade.KERNEL);
+    record.stage("released");
+    one.endpoint.opened();
+    ReleasedConnection before = pod.released.put(tuple, one);
+    if (before != null) {
+      throw new IllegalStateException("released twice: " + tuple);
+    }
+    pods.add(pod);
+    count++;
+    observer.opened(record);
+    return one;
+  }
+
+  // ---- end
+
+  /// A FIN or RST of a released connection, of whichever side.
+  public void ending(GatedPod pod, EndSegment segment) {
+    boolean byPod = true;
+    ReleasedConnection one = pod.released.get(segment.flow());
+    if (one == null) {
+      byPod = false;
+      one = pod.released.get(segment.flow().reversed());
+    }
+    if (one == null) {
+      return;
+    }
+    one.ending(segment, byPod);
+    if (one.over()) {
+      end(one, one.wasReset() ? new Outcome.Reset(one.resetByPod()) : new Outcome.Finished());
+    }
+  }
+
+  /// Another connection has the same ends now: whatever had them before is over.
+  void replaced(GatedPod pod, FlowTuple tuple) {
+    ReleasedConnection one = pod.released.get(tuple);
+    if (one != null) {
+      end(one, new Outcome.Finished());
+    }
+  }
+
+  private void end(ReleasedConnection one, Outcome outcome) {
+    boolean young = now() - one.record.openedNanos() < YOUNG;
+    Optional<KernelConnections.Bytes> about =
+        one.told() && young ? Optional.empty() : one.pod.kernel().bytes(one.tuple);
+    if (one.told()) {
+      long up = about.map(KernelConnections.Bytes::sent).orElse(one.record.bytesSent());
+      long down = about.map(KernelConnections.Bytes::received).orElse(one.record.bytesReceived());
+      finish(one, one.up(up), one.down(down), ByteCount.EXACT, outcome);
+    } else {
+      finish(one, about, outcome);
+    }
+  }
+
+  /// By what the kernel says, or has said last.
+  private void finish(
+      ReleasedConnection one, Optional<KernelConnections.Bytes> about, Outcome outcome) {
+    long sent = about.map(KernelConnections.Bytes::sent).orElse(one.record.bytesSent());
+    long received = about.map(KernelConnections.Bytes::received).orElse(one.record.bytesReceived());
+    boolean exact = about.map(KernelConnections.Bytes::exact).orElse(false);
+    finish(one, sent, received, exact ? ByteCount.EXACT : ByteCount.APPROXIMATE, outcome);
+  }
+
+  private void finish(
+      ReleasedConnection one, long sent, long received, ByteCount how, Outcome outcome) {
+    one.pod.released.remove(one.tuple);
+    count--;
+    if (one.pod.released.isEmpty()) {
+      pods.remove(one.pod);
+    }
+    progress(one, sent, received);
+    one.record.bytes(sent, received);
+    one.record.byteCount(how);
+    one.record.stage("closed");
+    one.endpoint.closed(now());
+    one.cluster.connectionLeft();
+    if (one.written) {
+      file.remove(one.pod.pod().pod().ref(), one.tuple);
+    }
+    observer.ended(one.record, outcome);
+  }
+
+  /// Tells what has moved since it was told last.
+  private void progress(ReleasedConnection one, long sent, long received) {
+    long moreSent = Math.max(0, sent - one.record.bytesSent());
+    long moreReceived = Math.max(0, received - one.record.bytesReceived());
+    if (moreSent > 0 || moreReceived > 0) {
+      one.record.bytes(
+          one.record.bytesSent() + moreSent, one.record.bytesReceived() + moreReceived);
+      one.cluster.bytes(moreSent, moreReceived);
+      observer.progress(one.record, moreSent, moreReceived);
+    }
+  }
+
+  // ---- while they live
+
+  /// Writes down what was not yet. Called about every second.
+  public void keep() {
+    for (ReleasedConnection one : unwritten) {
+      if (one.pod.released.get(one.tuple) == one) { // most have ended by now
+        file.add(one);
+        one.written = true;
+      }
+    }
+    unwritten.clear();
+    file.flush(this::all);
+  }
+
+  /// Asks the kernel how far those are that live long, and finds those whose end was missed. Called
+  /// every few seconds.
+  public void look() {
+    long now = now();
+    for (GatedPod pod : List.copyOf(pods)) {
+      if (pod.released.values().stream().anyMatch(one -> lives(one, now))) {
+        Map<FlowTuple, KernelConnections.Bytes> there = pod.kernel().released();
+        for (ReleasedConnection one : List.copyOf(pod.released.values())) {
+          if (lives(one, now)) {
+            look(one, there.get(one.tuple));
+          }
+        }
+      }
+    }
+  }
+
+  private static boolean lives(ReleasedConnection one, long now) {
+    return now - one.record.openedNanos() > LONG;
+  }
+
+  private void look(ReleasedConnection one, KernelConnections.@Nullable Bytes bytes) {
+    if (bytes == null) {
+      if (one.missing) {
+        end(one, new Outcome.Finished());
+      }
+      one.missing = true;
+    } else if (bytes.exact()) {
+      progress(one, bytes.sent(), bytes.received());
+    } else {
+      progress(one, lessOf(bytes.sent()), lessOf(bytes.received()));
+    }
+  }
+
+  private static long lessOf(long estimate) {
+    return estimate - estimate / MARGIN;
+  }
+
+  /// Ends those that the table does not allow any more.
+  public void policyChanged(RouteTable table) {
+    for (GatedPod pod : List.copyOf(pods)) {
+      ClientView view = pod.pod().view(table);
+      for (ReleasedConnection one : List.copyOf(pod.released.values())) {
+        if (decide(view, one.record) instanceof Decision.Refuse refusal) {
+          revoke(one, refusal.why());
+        }
+      }
+    }
+  }
+
+  private static Decision decide(ClientView view, ConnectionRecord record) {
+    boolean asks = view.ask(record.dst()) == ClientView.Ask.PREFACE;
+    return view.decide(record.dst(), asks ? record.preface() : new Preface.Silent())
+        .named(record.preface());
+  }
+
+  private void revoke(ReleasedConnection one, Refusal why) {
+    Optional<KernelConnections.Bytes> bytes = one.pod.kernel().bytes(one.tuple);
+    one.pod.kernel().end(one.tuple);
+    counts.revoked.increment();
+    finish(one, bytes, new Outcome.Refused(why, "policy does not allow it any more"));
+  }
+
+  // ---- pods and agents come and go
+
+  /// Takes over what an agent before us has released for the pod: what the kernel still has is
+  /// accounted for from now on, and what it has not is told as ended.
+  public void adopt(GatedPod pod, RouteTable table) {
+    Map<FlowTuple, KernelConnections.Bytes> there = pod.kernel().released();
+    ClientView view = pod.pod().view(table);
+    Set<FlowTuple> known = new HashSet<>();
+    for (ReleasedFile.Kept kept : file.take(pod.pod().pod().ref())) {
+      known.add(kept.tuple());
+      if (pod.released.containsKey(kept.tuple())) {
+        continue;
+      }
+      ConnectionRecord record = record(pod, kept);
+      boolean alive = there.containsKey(kept.tuple());
+      ReleasedConnection one = begin(pod, view, record, kept);
+      if (!alive) {
+        ended(one);
+      } else if (record.decision().orElseThrow() instanceof Decision.Refuse refusal) {
+        revoke(one, refusal.why());
+      }
+    }
+    for (FlowTuple tuple : there.keySet()) {
+      if (!known.contains(tuple) && !pod.released.containsKey(tuple)) {
+        // It was judged once. Its name is not known, so that it ends with the next policy that
+        // would need it.
+        ReleasedFile.Kept kept =
+            new ReleasedFile.Kept(tuple, 0, 0, clock.millis(), Optional.empty());
+        add(begin(pod, view, record(pod, kept), kept));
+      }
+    }
+  }
+
+  private void add(ReleasedConnection one) {
+    unwritten.add(one);
+  }
+
+  /// It ended while no agent looked.
+  private void ended(ReleasedConnection one) {
+    Optional<KernelConnections.Bytes> bytes = one.pod.kernel().bytes(one.tuple);
+    if (bytes.isPresent()) {
+      finish(one, bytes, new Outcome.Finished());
+    } else {
+      finish(one, 0, 0, ByteCount.INCOMPLETE, new Outcome.Finished());
+    }
+  }
+
+  private ConnectionRecord record(GatedPod pod, ReleasedFile.Kept kept) {
+    long age = Math.max(0, clock.millis() - kept.openedMillis());
+    ConnectionRecord record =
+        record(
+            pod,
+            kept.tuple(),
+            Instant.ofEpochMilli(kept.openedMillis()),
+            now() - TimeUnit.MILLISECONDS.toNanos(age));
+    kept.sni().ifPresent(name -> record.preface(new Preface.Tls(name, false)));
+    return record;
+  }
+
+  private ReleasedConnection begin(
+      GatedPod pod, ClientView view, ConnectionRecord record, ReleasedFile.Kept kept) {
+    Decision decision = decide(view, record);
+    record.decision(decision);
+    observer.accepted(record);
+    ConnectRequest request =
+        decision instanceof Decision.Forward forward
+            ? ConnectRequest.forBytes(forward)
+            : new ConnectRequest.ToDialled(record.dst());
+    // It counts, over the bound too: it is there.
+    boolean _ = clusters.cluster(request.cluster()).admitConnection(ConnectionPolicy.Limits.NONE);
+    ReleasedConnection one =
+        track(pod, kept.tuple(), record, request, kept.first(), kept.firstBack(), now());
+    one.written = true;
+    return one;
+  }
+
+  /// The pod is gone, or nobody's any more.
+  public void forget(GatedPod pod) {
+    for (ReleasedConnection one : List.copyOf(pod.released.values())) {
+      finish(one, pod.kernel().bytes(one.tuple), new Outcome.Drained());
+    }
+  }
+
+  /// The agent leaves. The pod's connections go on, and a next agent tells how they ended.
+  public void handOver(GatedPod pod) {
+    keep();
+    count -= pod.released.size();
+    pod.released.clear();
+    pods.remove(pod);
+  }
+
+  /// Copies of the records of all that live.
+  public List<ConnectionRecord> snapshot() {
+    List<ConnectionRecord> out = new ArrayList<>(count);
+    all().forEach(one -> out.add(one.record.copy()));
+    return out;
+  }
+
+  private List<ReleasedConnection> all() {
+    List<ReleasedConnection> out = new ArrayList<>(count);
+    pods.forEach(pod -> out.addAll(pod.released.values()));
+    return out;
+  }
+
+  public int count() {
+    return count;
+  }
+
+  private long now() {
+    return nanos.getAsLong();
+  }
+}

@@ -1,0 +1,742 @@
+package io.tailwater.agent.dataplane.gate;
+
+import static io.tailwater.agent.dataplane.gate.GateRig.FIRST;
+import static io.tailwater.agent.dataplane.gate.GateRig.ISN;
+import static io.tailwater.agent.dataplane.gate.Packets.ACK;
+import static io.tailwater.agent.dataplane.gate.Packets.FIN;
+import static io.tailwater.agent.dataplane.gate.Packets.PSH;
+import static io.tailwater.agent.dataplane.gate.Packets.RST;
+import static io.tailwater.agent.dataplane.gate.Packets.SYN;
+import static io.tailwater.agent.dataplane.gate.Packets.URG;
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.tailwater.agent.dataplane.account.Outcome;
+import io.tailwater.agent.dataplane.flow.FlowLimits;
+import io.tailwater.agent.dataplane.resolve.Addresses;
+import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.agent.dataplane.route.Target;
+import io.tailwater.agent.dataplane.sniff.ClientHelloBytes;
+import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.Grade;
+import io.tailwater.agent.traffic.HostName;
+import io.tailwater.agent.traffic.Refusal;
+import java.net.InetSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class ClientHelloGateTest {
+  private static final String NAME = "en.example.com";
+  private static final String HOME = "203.0.113.9";
+  private static final byte[] HELLO = ClientHelloBytes.named(NAME).record();
+  private static final byte[] OTHER = ClientHelloBytes.named("en.example.net").record();
+
+  private final GateRig rig = GateRig.usual();
+
+  private static byte[] part(int from, int to) {
+    return Arrays.copyOfRange(HELLO, from, to);
+  }
+
+  // -- what is let go
+
+  @Test
+  void aHelloInOnePacketIsReleasedAsItIs() {
+    rig.found(NAME, HOME);
+
+    rig.syn();
+    rig.data(0, HELLO);
+
+    assertThat(rig.verdicts).containsExactly("accept #1", "release #2");
+    assertThat(rig.only().events).containsExactly("accepted", "opened");
+    assertThat(rig.only().record.grade()).hasValue(Grade.KERNEL);
+    assertThat(rig.only().record.upstream())
+        .hasValue(new InetSocketAddress(Packets.SERVER.getAddress(), 443));
+    assertThat(rig.released.count()).isOne();
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void whatWasInTheQueueBehindTheHelloFollows() {
+    rig.found(NAME, HOME);
+    rig.syn();
+    rig.data(0, HELLO);
+
+    rig.data(HELLO.length, new byte[100]);
+
+    assertThat(rig.verdicts).endsWith("release #3");
+    assertThat(rig.told).hasSize(1);
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aHelloInTwoPacketsIsHeldAndReleasedInOrder() {
+    rig.found(NAME, HOME);
+    rig.syn();
+    rig.data(0, part(0, 50));
+    assertThat(rig.verdicts).containsExactly("accept #1");
+
+    rig.data(50, part(50, HELLO.length));
+
+    assertThat(rig.verdicts).containsExactly("accept #1", "release #2", "accept #3");
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void packetsInReverseOrderAreReleasedInTheRightOne() {
+    rig.found(NAME, HOME);
+    rig.syn();
+    rig.data(50, part(50, HELLO.length));
+
+    rig.data(0, part(0, 50));
+
+    assertThat(rig.verdicts).containsExactly("accept #1", "release #3", "accept #2");
+    rig.assertNothingIsLeft();
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 3, 7, 50})
+  void aHelloInManyPiecesIsCopiedAndGoesOnAsOnePacket(int size) {
+    rig.found(NAME, HOME);
+    rig.syn();
+    for (int at = 0; at < HELLO.length; at += size) {
+      rig.data(at, part(at, Math.min(HELLO.length, at + size)));
+    }
+
+    assertThat(rig.verdicts.getLast()).startsWith("release other");
+    assertThat(rig.verdicts.subList(1, rig.verdicts.size() - 1))
+        .allMatch(verdict -> verdict.startsWith("drop"));
+    assertThat(rig.rewritten.getFirst())
+        .isEqualTo(
+            Packets.segment(
+                    Packets.POD,
+                    Packets.SERVER,
+                    FIRST,
+                    GateRig.ACKED,
+                    ACK | PSH,
+                    Packets.OPTIONS,
+                    HELLO)
+                .array());
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void piecesInAnyOrderTwiceAndOverlappingMakeTheSameHello() {
+    Random random = new Random(42);
+    for (int round = 0; round < 300; round++) {
+      GateRig one = GateRig.usual();
+      one.found(NAME, HOME);
+      one.syn();
+      while (one.released.count() == 0) {
+        int from = random.nextInt(HELLO.length);
+        one.data(from, part(from, Math.min(HELLO.length, from + 1 + random.nextInt(60))));
+      }
+      one.assertNothingIsLeft();
+      for (byte[] packet : one.rewritten) {
+        assertThat(Arrays.copyOfRange(packet, 52, packet.length)).isEqualTo(HELLO);
+      }
+    }
+  }
+
+  @Test
+  void aHelloThatNoPacketCanTakeIsSentAgainByTheClient() {
+    byte[] large = ClientHelloBytes.named(NAME).browser().padTo(3000).record();
+    rig.found(NAME, HOME);
+    rig.syn();
+    rig.data(0, Arrays.copyOf(large, 1400));
+    rig.data(1400, Arrays.copyOfRange(large, 1400, 2800));
+    rig.data(2800, Arrays.copyOfRange(large, 2800, large.length));
+
+    assertThat(rig.verdicts)
+        .containsExactly("accept #1", "drop #2", "drop #3", "release", "drop #4");
+    assertThat(rig.counts.sentAgain()).isOne();
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aPacketThatStandsForSeveralIsNotRewritten() {
+    rig.found(NAME, HOME);
+    rig.syn();
+    rig.data(0, part(0, 10));
+    rig.data(10, part(10, 20));
+
+    rig.packet(FIRST + 20, ACK, part(20, HELLO.length), true, true);
+
+    assertThat(rig.verdicts).endsWith("release", "drop #4");
+  }
+
+  @Test
+  void retransmissionsOfWhatIsHeldAreDropped() {
+    rig.found(NAME, HOME);
+    rig.present = false;
+    rig.syn();
+    rig.data(0, HELLO);
+    rig.data(0, HELLO);
+    rig.data(0, HELLO);
+    assertThat(rig.verdicts).containsExactly("accept #1", "drop #3", "drop #4");
+
+    rig.runTasks();
+
+    assertThat(rig.verdicts).endsWith("release #2");
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void earlyDataWaitsForTheLookUpWithTheHello() {
+    rig.found(NAME, HOME);
+    rig.present = false;
+    rig.syn();
+    rig.data(0, HELLO);
+    rig.data(HELLO.length, new byte[300]);
+    rig.data(HELLO.length + 300, new byte[300]);
+    assertThat(rig.verdicts).containsExactly("accept #1");
+
+    rig.runTasks();
+
+    assertThat(rig.verdicts).endsWith("release #2", "accept #3", "accept #4");
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void noMoreThanAFewPacketsOfOneConnectionAreHeld() {
+    rig.found(NAME, HOME);
+    rig.present = false;
+    rig.syn();
+    rig.data(0, HELLO);
+    for (int i = 0; i < 20; i++) {
+      rig.data(HELLO.length + i, new byte[1]);
+    }
+
+    assertThat(rig.verdicts.stream().filter(v -> v.startsWith("drop"))).hasSize(13);
+    rig.runTasks();
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void dataOfASynIsSentAgainAfterTheHandshake() {
+    rig.found(NAME, HOME);
+
+    rig.packet(ISN, SYN, HELLO);
+    assertThat(rig.verdicts).containsExactly("accept other #1");
+    assertThat(rig.rewritten.getFirst())
+        .isEqualTo(
+            Packets.segment(
+                    Packets.POD,
+                    Packets.SERVER,
+                    ISN,
+                    GateRig.ACKED,
+                    SYN,
+                    Packets.SYN_OPTIONS,
+                    new byte[0])
+                .array());
+    rig.data(0, HELLO);
+
+    assertThat(rig.verdicts).endsWith("release #2");
+  }
+
+  @Test
+  void aNameThatWasLookedUpForThePodNeedsNoOther() {
+    HostName name = HostName.of(NAME);
+    InetSocketAddress server = Packets.SERVER;
+    rig.addresses.told(rig.routes.get(), name, List.of(server.getAddress()), 30, rig.now);
+    rig.syn();
+
+    rig.data(0, HELLO); // the script knows no address
+
+    assertThat(rig.verdicts).endsWith("release #2");
+  }
+
+  @Test
+  void whatPassesToTheDialledAddressIsReleased() {
+    GateRig any =
+        new GateRig(
+            GateRig.table(
+                1, (_, _) -> new Decision.Passthrough(Optional.empty(), Optional.empty())));
+    any.syn();
+    any.data(0, OTHER);
+
+    assertThat(any.verdicts).endsWith("release #2");
+    assertThat(any.clusters.all().getFirst().name()).isEqualTo("PassthroughCluster");
+  }
+
+  @Test
+  void ipv6IsNoDifferent() {
+    rig.found(NAME, "2001:db8:2::9");
+    rig.packet(packet6(ISN, SYN, Packets.SYN_OPTIONS, new byte[0]), true, false);
+    rig.packet(packet6(FIRST, ACK, Packets.OPTIONS, HELLO), true, false);
+
+    assertThat(rig.verdicts).containsExactly("accept #1", "release #2");
+  }
+
+  private static ByteBuffer packet6(int seq, int flags, byte[] options, byte[] payload) {
+    return Packets.segment(
+        Packets.POD6, Packets.SERVER6, seq, GateRig.ACKED, flags, options, payload);
+  }
+
+  // -- what is refused
+
+  @Test
+  void anotherNameIsRefused() {
+    rig.syn();
+    rig.data(0, OTHER);
+
+    assertThat(rig.verdicts).containsExactly("accept #1", "refuse #2 at 0,0");
+    rig.assertRefused(Refusal.CONNECTION_CLOSED);
+    assertThat(rig.only().record.shownName()).isEqualTo("en.example.net");
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void whatFollowsARefusedHelloIsDropped() {
+    rig.syn();
+    rig.data(0, OTHER);
+    rig.data(OTHER.length, new byte[10]);
+
+    assertThat(rig.verdicts).endsWith("drop #3");
+    assertThat(rig.told).hasSize(1);
+  }
+
+  @Test
+  void aRefusalOfSeveralPacketsAnswersEachOnce() {
+    rig.syn();
+    rig.data(0, Arrays.copyOf(OTHER, 30));
+    rig.data(30, Arrays.copyOfRange(OTHER, 30, OTHER.length));
+
+    assertThat(rig.verdicts).containsExactly("accept #1", "drop #2", "refuse #3 at 0,0");
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aNameThatIsNotAtHomeThereIsLeftToTheRelayFromNowOn() {
+    HostName name = HostName.of(NAME);
+    rig.addresses.told(
+        rig.routes.get(),
+        HostName.of("de.example.com"),
+        List.of(Packets.SERVER.getAddress()),
+        30,
+        rig.now);
+    rig.found(NAME, "203.0.113.10");
+    rig.syn();
+    rig.data(0, HELLO);
+
+    rig.assertRefused(Refusal.RELEASED_ADDRESS_MISMATCH);
+    assertThat(rig.inSet).containsExactly("add 203.0.113.9:443 30", "remove 203.0.113.9:443");
+    assertThat(rig.counts.mismatched()).isOne();
+    assertThat(rig.addresses.isHome(name, Packets.SERVER.getAddress(), rig.now)).isFalse();
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aNameThatGoesElsewhereIsLeftToTheRelay() {
+    GateRig other =
+        new GateRig(
+            GateRig.table(
+                1,
+                (_, _) ->
+                    GateRig.forward(
+                        new Target.Endpoint.Name(HostName.of(NAME), 8443), "api.example.com")));
+    other.syn();
+    other.data(0, HELLO);
+
+    other.assertRefused(Refusal.RELEASED_ADDRESS_MISMATCH);
+  }
+
+  @Test
+  void aFilteredAddressIsRefused() {
+    rig.found(NAME, "10.0.0.1");
+    rig.syn();
+    rig.data(0, HELLO);
+
+    rig.assertRefused(Refusal.ADDRESS_FILTERED);
+  }
+
+  @Test
+  void aNameThatCannotBeLookedUpIsRefused() {
+    rig.dns.put(HostName.of(NAME), new Addresses.Failed(Addresses.Failure.SERVER, "SERVFAIL"));
+    rig.present = false;
+    rig.syn();
+    rig.data(0, HELLO);
+    rig.runTasks();
+
+    rig.assertRefused(Refusal.DNS_FAILURE);
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void anOverlapWithOtherBytesIsRefused() {
+    byte[] forged = HELLO.clone();
+    forged[40] ^= 1;
+    for (boolean firstForged : new boolean[] {true, false}) {
+      GateRig one = GateRig.usual();
+      one.syn();
+      one.data(0, Arrays.copyOf(firstForged ? forged : HELLO, 60));
+      one.data(20, Arrays.copyOfRange(firstForged ? HELLO : forged, 20, 80));
+
+      assertThat(one.verdicts).containsExactly("accept #1", "drop #2", "refuse #3 at 0,0");
+      one.assertRefused(Refusal.MALFORMED_HELLO);
+      one.assertNothingIsLeft();
+    }
+  }
+
+  @Test
+  void anOverlapThatDiffersWhileTheNameIsLookedUpIsRefused() {
+    rig.found(NAME, HOME);
+    rig.present = false;
+    rig.syn();
+    rig.data(0, HELLO);
+
+    rig.data(0, OTHER);
+    rig.runTasks();
+
+    assertThat(rig.verdicts).containsExactly("accept #1", "drop #2", "refuse #3 at 0,0");
+    rig.assertRefused(Refusal.MALFORMED_HELLO);
+    assertThat(rig.told).hasSize(1);
+    rig.assertNothingIsLeft();
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {-1, -200, -100_000, 100_000, 1 << 30})
+  void aHelloElsewhereInTheStreamIsRefused(int at) {
+    rig.syn();
+    rig.data(at, HELLO);
+
+    rig.assertRefused(Refusal.MALFORMED_HELLO);
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aHelloBehindAGapIsNotRead() {
+    rig.found(NAME, HOME);
+    rig.syn();
+    rig.data(1000, HELLO);
+    assertThat(rig.told).isEmpty();
+
+    rig.data(0, OTHER);
+
+    rig.assertRefused(Refusal.CONNECTION_CLOSED);
+    rig.assertNothingIsLeft();
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {ACK | RST, ACK | URG, 0, PSH, SYN | ACK, FIN, SYN | FIN | ACK})
+  void dataWithStrangeFlagsIsRefused(int flags) {
+    rig.syn();
+    rig.packet(FIRST, flags, HELLO);
+
+    rig.assertRefused(Refusal.MALFORMED_HELLO);
+    assertThat(rig.verdicts.getLast()).startsWith("refuse #2 at 0");
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aPacketOfARawSocketIsRefusedWhereTheKernelTells() {
+    rig.syn();
+    rig.packet(FIRST, ACK, HELLO, false, false);
+    rig.assertRefused(Refusal.MALFORMED_HELLO);
+
+    GateRig node =
+        new GateRig(FlowLimits.DEFAULTS, GateRig.table(), ReleasedFile.none(() -> 0), false);
+    node.found(NAME, HOME);
+    node.syn();
+    node.packet(FIRST, ACK, HELLO, false, false);
+    assertThat(node.verdicts).endsWith("release #2");
+  }
+
+  @Test
+  void anUnreadablePacketIsDropped() {
+    rig.packet(ByteBuffer.wrap(new byte[] {0x45, 0, 0, 3}), true, false);
+
+    assertThat(rig.verdicts).containsExactly("drop #1");
+    assertThat(rig.told).isEmpty();
+  }
+
+  @Test
+  void aStreamThatEndsBeforeItsHelloIsRefused() {
+    rig.syn();
+    rig.packet(FIRST, ACK | FIN, part(0, 40));
+
+    rig.assertRefused(Refusal.MALFORMED_HELLO);
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aStreamThatEndsWithItsHelloIsReleased() {
+    rig.found(NAME, HOME);
+    rig.syn();
+    rig.data(0, part(0, 40));
+    rig.data(40, part(40, 60));
+    rig.packet(FIRST + 60, ACK | FIN, part(60, HELLO.length));
+
+    assertThat(rig.verdicts.getLast()).startsWith("release other");
+    assertThat(rig.rewritten.getFirst()[33] & FIN).isEqualTo(FIN);
+  }
+
+  @Test
+  void bytesBehindTheEndAreRefused() {
+    rig.syn();
+    rig.packet(FIRST, ACK | FIN, new byte[] {22});
+    assertThat(rig.told).hasSize(1);
+
+    GateRig other = GateRig.usual();
+    other.syn();
+    other.packet(FIRST + 10, ACK | FIN, part(10, 20));
+    other.data(20, part(20, 30));
+    other.assertRefused(Refusal.MALFORMED_HELLO);
+  }
+
+  @Test
+  void aHelloThatIsTooLargeIsRefused() {
+    byte[] large = ClientHelloBytes.named(NAME).padTo(16_385).records(16_384);
+    rig.syn();
+    for (int at = 0; at < large.length && rig.told.isEmpty(); at += 1460) {
+      rig.data(at, Arrays.copyOfRange(large, at, Math.min(large.length, at + 1460)));
+    }
+
+    rig.assertRefused(Refusal.MALFORMED_HELLO);
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void plaintextHttpThatIsRoutedByRequestIsLeftToTheRelay() {
+    GateRig http = new GateRig(GateRig.table(1, (_, _) -> new Decision.PerRequest()));
+    http.syn();
+    http.data(
+        0, "GET / HTTP/1.1\r\nHost: en.example.com\r\n\r\n".getBytes(StandardCharsets.US_ASCII));
+
+    http.assertRefused(Refusal.RELEASED_ADDRESS_MISMATCH);
+  }
+
+  // -- time
+
+  @Test
+  void aClientThatStaysSilentIsRefusedInTime() {
+    rig.syn();
+    rig.pass(Duration.ofSeconds(9));
+    assertThat(rig.told).isEmpty();
+
+    rig.pass(Duration.ofSeconds(2));
+
+    assertThat(rig.verdicts).endsWith("refuse at 0");
+    rig.assertRefused(Refusal.HELLO_TIMEOUT);
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aConnectionThatNobodyAnsweredIsForgotten() {
+    rig.open = false;
+    rig.syn();
+    rig.pass(Duration.ofSeconds(11));
+
+    assertThat(rig.told).isEmpty();
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aHelloThatNeverBecomesCompleteIsRefusedAndTheRetryRelayed() {
+    rig.addresses.told(
+        rig.routes.get(), HostName.of(NAME), List.of(Packets.SERVER.getAddress()), 300, rig.now);
+    rig.syn();
+    rig.data(0, part(0, 40));
+    rig.pass(Duration.ofSeconds(11));
+
+    assertThat(rig.verdicts).containsExactly("accept #1", "refuse #2 at 0,0");
+    rig.assertRefused(Refusal.HELLO_TIMEOUT);
+    assertThat(rig.inSet).endsWith("remove 203.0.113.9:443");
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aVerdictIsForgottenSoon() {
+    rig.syn();
+    rig.data(0, OTHER);
+    assertThat(rig.gate.remembered()).isOne();
+
+    rig.pass(Duration.ofSeconds(3));
+
+    assertThat(rig.gate.remembered()).isZero();
+    assertThat(rig.pod.connections).isEmpty();
+  }
+
+  // -- the same ends again
+
+  @Test
+  void aSynThatIsSentAgainIsTheSameConnection() {
+    rig.found(NAME, HOME);
+    rig.syn();
+    rig.syn();
+    rig.data(0, HELLO);
+
+    assertThat(rig.verdicts).containsExactly("accept #1", "accept #2", "release #3");
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aSynOnTheSameEndsBeginsAnew() {
+    rig.found(NAME, HOME);
+    rig.syn();
+    rig.data(0, HELLO);
+
+    rig.packet(7000, SYN, new byte[0]);
+    assertThat(rig.told.getFirst().outcome).isEqualTo(new Outcome.Finished());
+    rig.packet(7001, ACK, OTHER);
+
+    rig.assertRefused(Refusal.CONNECTION_CLOSED);
+    assertThat(rig.told).hasSize(2);
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aSynWhileAHelloIsHeldDropsIt() {
+    rig.found(NAME, HOME);
+    rig.present = false;
+    rig.syn();
+    rig.data(0, HELLO);
+
+    rig.packet(7000, SYN, new byte[0]);
+    rig.runTasks(); // the answer comes for a connection that is gone
+    rig.packet(7001, ACK, OTHER);
+
+    assertThat(rig.verdicts)
+        .containsExactly("accept #1", "drop #2", "accept #3", "refuse #4 at 7200,0");
+    rig.assertNothingIsLeft();
+  }
+
+  // -- beginnings that were not seen
+
+  @Test
+  void aHelloWhoseSynAnotherAgentSawIsJudged() {
+    rig.found(NAME, HOME);
+    rig.data(0, HELLO);
+
+    assertThat(rig.verdicts).containsExactly("release #1");
+    assertThat(rig.counts.found()).isOne();
+  }
+
+  @Test
+  void theLastPieceOfAHelloMayComeBackBeforeTheFirst() {
+    rig.found(NAME, HOME);
+    rig.data(60, part(60, HELLO.length));
+    rig.data(0, HELLO);
+
+    assertThat(rig.verdicts).containsExactly("drop #1", "release #2");
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void whatIsNoBeginningIsRefusedInTime() {
+    rig.data(60, part(60, HELLO.length));
+    rig.pass(Duration.ofSeconds(11));
+
+    rig.assertRefused(Refusal.HELLO_TIMEOUT);
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void onTheNodeAnUnseenBeginningIsRefused() {
+    GateRig node =
+        new GateRig(FlowLimits.DEFAULTS, GateRig.table(), ReleasedFile.none(() -> 0), false);
+    node.found(NAME, HOME);
+    node.data(0, HELLO);
+
+    node.assertRefused(Refusal.UNCAPTURED);
+  }
+
+  // -- bounds
+
+  @Test
+  void moreIncompleteHellosThanMayWaitAreRefused() {
+    FlowLimits few =
+        new FlowLimits(
+            0, 100, 2, 16384, Duration.ofSeconds(10), Duration.ofSeconds(10), Duration.ZERO);
+    GateRig one = new GateRig(few, GateRig.table(), ReleasedFile.none(() -> 0), true);
+    for (int port = 1; port <= 3; port++) {
+      InetSocketAddress from = Packets.at("192.0.2.7", port);
+      one.packet(from(from, ISN, SYN, Packets.SYN_OPTIONS, new byte[0]), true, false);
+      one.packet(from(from, FIRST, ACK, Packets.OPTIONS, part(0, 20)), true, false);
+    }
+
+    assertThat(one.told).hasSize(1);
+    one.assertRefused(Refusal.LIMIT);
+    assertThat(one.counts.overloaded()).isOne();
+    one.pass(Duration.ofSeconds(11));
+    one.assertNothingIsLeft();
+  }
+
+  private static ByteBuffer from(
+      InetSocketAddress pod, int seq, int flags, byte[] options, byte[] payload) {
+    return Packets.segment(pod, Packets.SERVER, seq, GateRig.ACKED, flags, options, payload);
+  }
+
+  @Test
+  void onePodCannotHaveMoreOpenThanABound() {
+    for (int i = 0; i < ClientHelloGate.MOST_OPENING_OF_POD + 100; i++) {
+      InetSocketAddress from = Packets.at("192.0.2." + i % 250, 1024 + i / 250);
+      rig.packet(from(from, ISN, SYN, Packets.SYN_OPTIONS, new byte[0]), true, false);
+    }
+
+    assertThat(rig.gate.waiting()).isEqualTo(ClientHelloGate.MOST_OPENING_OF_POD);
+    assertThat(rig.verdicts).allMatch(verdict -> verdict.startsWith("accept"));
+  }
+
+  @Test
+  void letGoOfThePodEverythingHeldIsDropped() {
+    rig.found(NAME, HOME);
+    rig.present = false;
+    rig.syn();
+    rig.data(0, HELLO);
+
+    rig.gate.close(rig.pod);
+    rig.runTasks();
+
+    assertThat(rig.verdicts).containsExactly("accept #1", "drop #2");
+    assertThat(rig.only().outcome).isEqualTo(new Outcome.ClientGone());
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void anythingThatComesIsAnsweredOnceAndNothingIsReleasedByChance() {
+    Random random = new Random(7);
+    for (int round = 0; round < 3000; round++) {
+      GateRig one = GateRig.usual();
+      one.found(NAME, HOME);
+      one.found("de.example.com", HOME);
+      one.present = random.nextBoolean();
+      byte[][] hellos = {HELLO, OTHER, ClientHelloBytes.named("de.example.com").record()};
+      for (int i = random.nextInt(12); i >= 0; i--) {
+        byte[] hello = hellos[random.nextInt(3)];
+        int from = random.nextInt(4) == 0 ? random.nextInt(hello.length) : 0;
+        int to = from + random.nextInt(hello.length - from + 1);
+        int flags = random.nextInt(6) == 0 ? random.nextInt(64) : ACK;
+        int seq = random.nextInt(6) == 0 ? ISN : FIRST + from;
+        one.packet(
+            seq,
+            seq == ISN ? SYN : flags,
+            seq == ISN ? new byte[0] : Arrays.copyOfRange(hello, from, to));
+        if (random.nextInt(5) == 0) {
+          one.runTasks();
+        }
+        if (random.nextInt(9) == 0) {
+          one.pass(Duration.ofSeconds(random.nextInt(12)));
+        }
+      }
+      one.runTasks();
+      one.pass(Duration.ofSeconds(11));
+      one.runTasks();
+      one.assertNothingIsLeft();
+      assertThat(one.told)
+          .allMatch(told -> told.outcome != null || told.events.contains("opened"))
+          .allMatch(told ->
+              told.outcome instanceof Outcome.Refused || isOfExample(told.record.preface()));
+    }
+  }
+
+  private static boolean isOfExample(Preface preface) {
+    return preface instanceof Preface.Tls(HostName sni, _) && sni.text().endsWith(".example.com");
+  }
+}
