@@ -13,8 +13,8 @@ public interface CapturedPods {
   /// captured, or is empty; `ipv6` is captured, refused, blocked (by a policy rule), uncaptured or
   /// absent; `backend` the kind of rules in force; `drift` how changes of the rules are noticed,
   /// empty while there are none; `knownBy` is how they know the agent, by its mark or by that and
-  /// its control group; `guard` is `on` where nothing can get past the rules, or says what
-  /// can; `grade` is `kernel` where connections may take the kernel pass, or why none can, and empty
+  /// its control group; `guard` is `on` where nothing can get past the rules, or says what can;
+  /// `grade` is `kernel` where connections may take the kernel pass, or why none can, and empty
   /// where none is asked to.
   record Status(
       Pod pod,
