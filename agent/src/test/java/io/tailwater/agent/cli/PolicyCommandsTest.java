@@ -191,7 +191,7 @@ class PolicyCommandsTest {
             "--config",
             agent);
     assertThat(named.out())
-        .containsPattern("grade +kernel possible .*this version: splice")
+        .containsPattern("grade +kernel \\(with relay: kernel\\) where one of its")
         .contains("the node's own addresses are not known here");
     write("policies/wiki.yaml", WIKI.replace("DYNAMIC_DNS", "NONE"));
     Ran dialled =
@@ -206,7 +206,7 @@ class PolicyCommandsTest {
             "--config",
             agent);
     assertThat(dialled.out())
-        .containsPattern("grade +kernel possible \\(this version: splice\\): the client's own");
+        .containsPattern("grade +kernel \\(with relay: kernel\\): the client's own");
     Ran json =
         run(
             new ExplainCommand(),

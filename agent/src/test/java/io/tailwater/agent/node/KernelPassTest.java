@@ -123,7 +123,7 @@ class KernelPassTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"11, 0", "100, 20"})
+  @CsvSource({"11, 0", "11, 3", "1, 0", "100, 20", "200, 400"})
   void aHelloInManyPiecesArrivesWhole(int piece, int pause) {
     peers.serve(bulk, BULK_AT, 1000);
     Running client = peers.dial(world.ratings, BULK, BULK, piece, pause);

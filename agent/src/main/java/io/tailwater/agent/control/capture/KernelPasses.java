@@ -324,14 +324,13 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
         counts::overloaded);
     metrics.counters(
         "tailwater_kernel_pass_hellos",
-        "Hellos of many segments: segments copied, and whole hellos that went on as one packet or"
-            + " were sent again.",
+        "Hellos of many segments: segments that were copied, and hellos that went on in new"
+            + " packets.",
         "how",
         () ->
             Map.of(
                 "copied", counts.copied(),
-                "rewritten", counts.rewritten(),
-                "sent_again", counts.sentAgain()));
+                "rewritten", counts.rewritten()));
     metrics.counter(
         "tailwater_kernel_pass_revoked",
         "Released connections that a change of policy ended.",

@@ -215,6 +215,11 @@ final class PodPass
   }
 
   @Override
+  public void send(ByteBuffer packet) {
+    answered("sending a segment", raw().send(packet));
+  }
+
+  @Override
   public void refuse(FlowTuple tuple, int id, int seq, int ack) {
     answered("refusing a connection", queue.refuse(id, tuple));
     answered("resetting a server", raw().reset(tuple, seq, ack));

@@ -199,14 +199,17 @@ public final class Explain {
     p.upstreamAddresses().ifPresent(a -> line(out, "dials", join(a)));
     p.tls().ifPresent(t -> line(out, "tls", show(t, requested(answer))));
     limits(p).ifPresent(l -> line(out, "limits", l));
-    p.grade().ifPresent(g -> line(out, "grade", show(g)));
+    p.grade().ifPresent(g -> line(out, "grade", show(g, p.notKernel())));
     if (p.action() == Prediction.Action.FORWARD
         && p.grade().isEmpty()
         && answer.preface() instanceof Preface.Tls) {
       line(
           out,
           "grade",
-          "kernel possible where one of its addresses is dialled, else splice" + THIS_VERSION);
+          p.notKernel()
+              .map(why -> "splice; not kernel: " + why)
+              .orElse(
+                  "kernel" + WHERE_ASKED + " where one of its addresses is dialled, else splice"));
     }
     if (!p.considered().isEmpty()) {
       out.append("  considered\n");
@@ -288,16 +291,16 @@ public final class Explain {
   /// Istio's default, which goes without saying.
   private static final Duration CONNECT_TIMEOUT = Duration.ofSeconds(10);
 
-  private static final String THIS_VERSION = " (this version: splice)";
+  private static final String WHERE_ASKED = " (with relay: kernel)";
 
-  /// The grade that the connection allows is more than what this version has.
-  private static String show(Grade grade) {
+  /// The best grade that the connection allows, and why not a better one.
+  private static String show(Grade grade, Optional<String> notKernel) {
     return switch (grade) {
       case KERNEL ->
-          "kernel possible"
-              + THIS_VERSION
-              + ": the client's own bytes, to the address that it dialled";
-      case SPLICE -> "splice: the client's own bytes, to another address than it dialled";
+          "kernel" + WHERE_ASKED + ": the client's own bytes, to the address that it dialled";
+      case SPLICE ->
+          "splice: the client's own bytes; not kernel: "
+              + notKernel.orElse("they go to another address than it dialled");
       case COPY -> "copy: the agent changes the bytes";
     };
   }
@@ -388,6 +391,7 @@ public final class Explain {
     optional(json, "error", p.error().map(io.tailwater.agent.traffic.Refusal::code));
     json.writeBooleanField("wouldBlock", p.wouldBlock());
     optional(json, "grade", p.grade().map(Grade::text));
+    optional(json, "notKernel", p.notKernel());
     optional(json, "resource", p.resource().map(Explain::show));
     json.writeStringField("detail", p.detail());
     json.writeArrayFieldStart("considered");

@@ -1,5 +1,6 @@
 package io.tailwater.agent.control.compile;
 
+import io.tailwater.agent.dataplane.gate.Releasable;
 import io.tailwater.agent.dataplane.resolve.AddressFilter;
 import io.tailwater.agent.dataplane.resolve.Addresses;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
@@ -42,6 +43,7 @@ import java.util.Set;
 /// @param wouldBlock whether enforcement would refuse what audit lets pass
 /// @param service the chosen destination as `namespace/host`
 /// @param grade the best grade it could take, where bytes move and addresses are known
+/// @param notKernel why the kernel alone could not carry it, whatever its addresses are
 /// @param applied the rules that have a say in it
 /// @param detail a sentence for people
 public record Prediction(
@@ -59,6 +61,7 @@ public record Prediction(
     Optional<ResourceRef> resource,
     Optional<String> service,
     Optional<Grade> grade,
+    Optional<String> notKernel,
     Optional<Suggestion> suggestion,
     List<Explanation.Considered> considered,
     List<Explanation.Applied> applied,
@@ -181,6 +184,7 @@ public record Prediction(
     private Optional<ResourceRef> resource = Optional.empty();
     private Optional<String> service = Optional.empty();
     private Optional<Grade> grade = Optional.empty();
+    private Optional<String> notKernel = Optional.empty();
     private Optional<Suggestion> suggestion = Optional.empty();
 
     Draft(Action action, String detail) {
@@ -204,6 +208,7 @@ public record Prediction(
           resource,
           service,
           grade,
+          notKernel,
           suggestion,
           explanation.considered(),
           explanation.applied(),
@@ -271,6 +276,7 @@ public record Prediction(
       draft.resource = shown.resource();
       draft.suggestion = shown.suggestion();
       draft.grade = shown.grade();
+      draft.notKernel = shown.notKernel();
       return draft.done(explanation);
     }
 
@@ -464,8 +470,12 @@ public record Prediction(
       draft.tunnel = Optional.of(found.hbone ? HBONE : NO_TUNNEL);
       if (policy.tls().isPresent() || found.hbone) {
         draft.grade = Optional.of(Grade.COPY);
-      } else if (addresses.isPresent() && asked.dstKnown()) {
-        draft.grade = grade(addresses.get().contains(asked.dst()) ? Grade.KERNEL : Grade.SPLICE);
+      } else {
+        draft.notKernel = Optional.ofNullable(Releasable.obstacle(forward, asked.dst().port()));
+        if (addresses.isPresent() && asked.dstKnown()) {
+          boolean home = addresses.get().contains(asked.dst());
+          draft.grade = grade(home && draft.notKernel.isEmpty() ? Grade.KERNEL : Grade.SPLICE);
+        }
       }
       return draft.done(explanation);
     }

@@ -52,6 +52,9 @@ public final class ClientHelloGate {
   /// So long a verdict is remembered for packets that were in the queue already.
   private static final long REMEMBERED = TimeUnit.SECONDS.toNanos(2);
 
+  /// So long nothing new comes of a hello that is not complete.
+  private static final long STALLED = TimeUnit.MILLISECONDS.toNanos(150);
+
   private static final int TLS_HANDSHAKE = 22;
 
   private final Stages stages;
@@ -148,7 +151,7 @@ public final class ClientHelloGate {
     if (segment.length() == 0) {
       pod.verdicts().accept(id);
     } else {
-      ByteBuffer bare = RewrittenSegment.of(segment, segment.seq(), new byte[0], 0, false);
+      ByteBuffer bare = RewrittenSegment.of(segment, segment.seq(), new byte[0], 0, 0, false);
       pod.verdicts().accept(id, bare);
     }
   }
@@ -238,30 +241,40 @@ public final class ClientHelloGate {
       verdicts.drop(id); // a copy of what is held, or was copied
       return;
     }
+    reading.newsNanos = now();
     reading.held.add(new Held(id, segment.seq() - hello.first()));
     switch (hello.sniff()) {
       case Sniffed.As(Preface preface) -> {
-        ByteBuffer whole = reading.dropping ? whole(connection, hello, several) : null;
-        judge(connection, reading, preface, whole, false);
+        List<ByteBuffer> parts = reading.dropping ? parts(connection, hello) : List.of();
+        judge(connection, reading, preface, parts, !several, false);
       }
       case Sniffed.NeedMore _, Sniffed.Not _ -> {
         if (reading.dropping || reading.held.size() > 1) {
-          reading.dropping = true;
-          counts.copied.add(reading.held.size());
-          dropHeld(connection, reading);
+          copy(connection, reading);
         }
       }
     }
   }
 
-  /// One packet with all there is, or null where none can take it: then the client's TCP sends
-  /// everything again.
-  private @Nullable ByteBuffer whole(
-      GatedConnection connection, HelloAssembly hello, boolean several) {
-    boolean fits = hello.length() + segment.optionBytes() <= connection.mss;
-    return fits && !several && !hello.cut()
-        ? RewrittenSegment.of(segment, hello.first(), hello.bytes(), hello.length(), hello.ended())
-        : null;
+  /// From now on we have the bytes, and the client's TCP sends more of them.
+  private void copy(GatedConnection connection, Phase.Reading reading) {
+    reading.dropping = true;
+    counts.copied.add(reading.held.size());
+    dropHeld(connection, reading);
+  }
+
+  /// All there is, in packets like the one at hand that are no larger than the client's own.
+  private List<ByteBuffer> parts(GatedConnection connection, HelloAssembly hello) {
+    int most = Math.max(1, connection.mss - segment.optionBytes());
+    List<ByteBuffer> parts = new ArrayList<>();
+    for (int from = 0; from < hello.length(); from += most) {
+      int length = Math.min(most, hello.length() - from);
+      boolean last = from + length == hello.length();
+      parts.add(
+          RewrittenSegment.of(
+              segment, hello.first() + from, hello.bytes(), from, length, last && hello.ended()));
+    }
+    return parts;
   }
 
   /// More bytes while addresses are looked up.
@@ -292,10 +305,11 @@ public final class ClientHelloGate {
       GatedConnection connection,
       Phase.@Nullable Reading read,
       Preface preface,
-      @Nullable ByteBuffer whole,
+      List<ByteBuffer> parts,
+      boolean inPlace,
       boolean late) {
     ConnectionRecord record = record(connection, preface);
-    Phase.Deciding deciding = new Phase.Deciding(record, read, whole);
+    Phase.Deciding deciding = new Phase.Deciding(record, read, parts, inPlace);
     enter(connection, deciding);
     stages.observer().accepted(record);
     ClientView view = connection.pod.pod().view(stages.routes().get());
@@ -401,41 +415,49 @@ public final class ClientHelloGate {
       return;
     }
     Phase.Deciding deciding = (Phase.Deciding) connection.phase;
-    Phase.Reading read = deciding.read;
     // written down before the first byte leaves
     released.add(
         connection.pod, connection.tuple, record, request, connection.first, connection.ack, now());
-    letGo(connection, read, deciding.whole);
+    letGo(connection, deciding);
     counts.released.increment();
     enter(connection, new Phase.Released());
   }
 
-  private void letGo(
-      GatedConnection connection, Phase.@Nullable Reading read, @Nullable ByteBuffer whole) {
+  private void letGo(GatedConnection connection, Phase.Deciding deciding) {
+    Phase.Reading read = deciding.read;
+    if (read != null && read.dropping) {
+      sendCopied(connection, deciding, read);
+      return;
+    }
     Verdicts verdicts = connection.pod.verdicts();
     if (read == null || read.held.isEmpty()) {
       verdicts.release(connection.tuple);
       return;
     }
-    if (read.dropping && whole == null) {
-      counts.sentAgain.increment();
-      verdicts.release(connection.tuple);
-      dropHeld(connection, read);
-      return;
-    }
     if (read.held.size() > 1) {
       read.held.sort(Comparator.comparingInt(Held::offset));
     }
-    int id = read.held.getFirst().id();
-    if (whole != null) {
-      counts.rewritten.increment();
-      verdicts.release(connection.tuple, id, whole);
-    } else {
-      verdicts.release(connection.tuple, id);
-    }
+    verdicts.release(connection.tuple, read.held.getFirst().id());
     for (int i = 1; i < read.held.size(); i++) {
       verdicts.accept(read.held.get(i).id());
     }
+  }
+
+  /// The bytes that were copied go on in packets of ours, in order.
+  private void sendCopied(GatedConnection connection, Phase.Deciding deciding, Phase.Reading read) {
+    Verdicts verdicts = connection.pod.verdicts();
+    List<ByteBuffer> parts = deciding.parts;
+    boolean inPlace = deciding.inPlace && !read.held.isEmpty() && !parts.isEmpty();
+    counts.rewritten.increment();
+    if (!inPlace || parts.size() > 1) {
+      verdicts.release(connection.tuple);
+    }
+    int sent = inPlace ? parts.size() - 1 : parts.size();
+    parts.subList(0, sent).forEach(verdicts::send);
+    if (inPlace) {
+      verdicts.release(connection.tuple, read.held.removeFirst().id(), parts.getLast());
+    }
+    dropHeld(connection, read);
   }
 
   /// The name is allowed and cannot be served from here. The handshake with the address is done, so
@@ -519,25 +541,51 @@ public final class ClientHelloGate {
       due.add(connection);
     }
     due.forEach(this::tooLate);
+    for (GatedConnection connection : waiting) {
+      if (connection.phase instanceof Phase.Reading reading) {
+        goOn(connection, reading, now);
+      }
+    }
     while (!remembered.isEmpty() && remembered.peek().untilNanos() - now <= 0) {
       GatedConnection connection = remembered.remove().connection();
       connection.pod.connections.remove(connection.tuple, connection);
     }
   }
 
+  /// A client that sends no more until what it has sent is acknowledged (Nagle's algorithm, its
+  /// congestion window) would wait for ever: it is told that the bytes have arrived. From then on
+  /// only we have them.
+  private static void goOn(GatedConnection connection, Phase.Reading reading, long now) {
+    HelloAssembly hello = reading.hello;
+    if (now - reading.newsNanos < STALLED || hello.length() == reading.acknowledged) {
+      return;
+    }
+    reading.dropping = true;
+    reading.acknowledged = hello.length();
+    dropHeld(connection, reading);
+    int ack = hello.first() + hello.length();
+    connection.pod.verdicts().send(Acknowledgement.of(connection.tuple, connection.ack, ack));
+  }
+
   private void tooLate(GatedConnection connection) {
     switch (connection.phase) {
       case Phase.Opening _ -> {
         if (connection.pod.verdicts().isOpen(connection.tuple)) {
-          judge(connection, null, new Preface.Silent(), null, true);
+          judge(connection, null, new Preface.Silent(), List.of(), false, true);
         } else {
           abandon(connection); // nobody answered, or the client has gone
         }
       }
       case Phase.Reading reading -> {
-        // A client that waits for an answer before it sends the rest (Nagle) fares better there.
-        leaveToRelay(connection);
-        judge(connection, reading, reading.hello.atEnd(), null, true);
+        leaveToRelay(connection); // perhaps it fares better there
+        if (reading.acknowledged > 0) {
+          // what the client will not send again can only go on if all of it does
+          ConnectionRecord record = record(connection, reading.hello.atEnd());
+          stages.observer().accepted(record);
+          refuse(connection, record, Refusal.HELLO_TIMEOUT, "");
+          return;
+        }
+        judge(connection, reading, reading.hello.atEnd(), List.of(), false, true);
       }
       case Phase.Deciding _, Phase.Released _, Phase.Refused _ -> waiting.remove(connection);
     }

@@ -11,7 +11,6 @@ public final class GateCounts {
   final LongAdder overloaded = new LongAdder();
   final LongAdder copied = new LongAdder();
   final LongAdder rewritten = new LongAdder();
-  final LongAdder sentAgain = new LongAdder();
   final LongAdder found = new LongAdder();
   final LongAdder revoked = new LongAdder();
 
@@ -45,14 +44,9 @@ public final class GateCounts {
     return copied.sum();
   }
 
-  /// Hellos that went on as one packet in the place of several.
+  /// Hellos that went on in packets of ours, because some of theirs had been dropped.
   public long rewritten() {
     return rewritten.sum();
-  }
-
-  /// Hellos that the client had to send again, because one packet could not take the whole.
-  public long sentAgain() {
-    return sentAgain.sum();
   }
 
   /// Connections whose SYN another agent had seen.

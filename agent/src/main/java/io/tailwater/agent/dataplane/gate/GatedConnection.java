@@ -44,6 +44,12 @@ final class GatedConnection {
       /// are held.
       boolean dropping;
 
+      /// When the last byte came that was not there.
+      long newsNanos;
+
+      /// Bytes that the client believes to have arrived, and which only we have.
+      int acknowledged;
+
       Reading(HelloAssembly hello) {
         this.hello = hello;
       }
@@ -56,13 +62,21 @@ final class GatedConnection {
       /// Null where the client said nothing.
       final @Nullable Reading read;
 
-      /// What goes on in the place of the last packet, where others were dropped.
-      final @Nullable ByteBuffer whole;
+      /// What goes on in the place of all packets, where some were dropped.
+      final List<ByteBuffer> parts;
 
-      Deciding(ConnectionRecord record, @Nullable Reading read, @Nullable ByteBuffer whole) {
+      /// Whether the last part can go on in the place of the last packet.
+      final boolean inPlace;
+
+      Deciding(
+          ConnectionRecord record,
+          @Nullable Reading read,
+          List<ByteBuffer> parts,
+          boolean inPlace) {
         this.record = record;
         this.read = read;
-        this.whole = whole;
+        this.parts = parts;
+        this.inPlace = inPlace;
       }
     }
 

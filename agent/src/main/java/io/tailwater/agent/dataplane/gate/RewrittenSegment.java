@@ -11,11 +11,11 @@ final class RewrittenSegment {
   /// @param like the packet that is replaced
   /// @param seq of the first byte of the new payload
   /// @param fin whether the stream ends with it
-  static ByteBuffer of(Segment like, int seq, byte[] payload, int length, boolean fin) {
+  static ByteBuffer of(Segment like, int seq, byte[] payload, int from, int length, boolean fin) {
     int headers = like.headerBytes();
     byte[] out = new byte[headers + length];
     like.packet().get(like.payloadAt() - headers, out, 0, headers);
-    System.arraycopy(payload, 0, out, headers, length);
+    System.arraycopy(payload, from, out, headers, length);
     ByteBuffer packet = ByteBuffer.wrap(out);
     int tcp = like.tcpAt();
     packet.putInt(tcp + 4, seq);

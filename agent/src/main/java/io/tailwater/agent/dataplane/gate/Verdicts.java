@@ -25,6 +25,9 @@ public interface Verdicts {
   /// The connection is released; nothing of it is held.
   void release(FlowTuple tuple);
 
+  /// A packet of ours goes out, or to the pod, past the rules; its checksums are right.
+  void send(ByteBuffer packet);
+
   /// The connection is denied and both ends are reset; the packet resets its sender.
   ///
   /// @param seq what the server expects next

@@ -20,6 +20,7 @@ import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.Grade;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.Refusal;
+import java.io.ByteArrayOutputStream;
 import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -145,7 +146,7 @@ class ClientHelloGateTest {
   }
 
   @Test
-  void aHelloThatNoPacketCanTakeIsSentAgainByTheClient() {
+  void aHelloThatNoPacketCanTakeGoesOnInSeveral() {
     byte[] large = ClientHelloBytes.named(NAME).browser().padTo(3000).record();
     rig.found(NAME, HOME);
     rig.syn();
@@ -154,9 +155,21 @@ class ClientHelloGateTest {
     rig.data(2800, Arrays.copyOfRange(large, 2800, large.length));
 
     assertThat(rig.verdicts)
-        .containsExactly("accept #1", "drop #2", "drop #3", "release", "drop #4");
-    assertThat(rig.counts.sentAgain()).isOne();
+        .containsExactly(
+            "accept #1", "drop #2", "drop #3", "release", "send", "send", "release other #4");
+    assertThat(payloads(rig)).isEqualTo(large);
+    assertThat(rig.rewritten).allMatch(packet -> packet.length <= 1500);
     rig.assertNothingIsLeft();
+  }
+
+  /// Of the packets that the gate has written, in their order.
+  private static byte[] payloads(GateRig rig) {
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    for (byte[] packet : rig.rewritten) {
+      assertThat(ByteBuffer.wrap(packet).getInt(24)).as("seq").isEqualTo(FIRST + out.size());
+      out.write(packet, 52, packet.length - 52);
+    }
+    return out.toByteArray();
   }
 
   @Test
@@ -168,7 +181,80 @@ class ClientHelloGateTest {
 
     rig.packet(FIRST + 20, ACK, part(20, HELLO.length), true, true);
 
-    assertThat(rig.verdicts).endsWith("release", "drop #4");
+    assertThat(rig.verdicts).endsWith("release", "send", "drop #4");
+    assertThat(payloads(rig)).isEqualTo(HELLO);
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aClientThatWaitsForAnAcknowledgementGetsOne() {
+    rig.found(NAME, HOME);
+    rig.syn();
+    rig.data(0, part(0, 40));
+    rig.pass(Duration.ofMillis(100));
+    assertThat(rig.verdicts).containsExactly("accept #1");
+
+    rig.pass(Duration.ofMillis(100));
+    assertThat(rig.verdicts).containsExactly("accept #1", "drop #2", "send");
+    assertThat(rig.rewritten.removeFirst())
+        .isEqualTo(
+            Packets.segment(
+                    Packets.SERVER,
+                    Packets.POD,
+                    GateRig.ACKED,
+                    FIRST + 40,
+                    ACK,
+                    new byte[0],
+                    new byte[0],
+                    65_535)
+                .array());
+    rig.pass(Duration.ofMillis(200));
+    assertThat(rig.verdicts).as("once").hasSize(3);
+    rig.data(40, part(40, HELLO.length));
+
+    assertThat(rig.verdicts).endsWith("release other #3");
+    assertThat(payloads(rig)).isEqualTo(HELLO);
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void whatWasAcknowledgedAndNeverBecomesAHelloIsRefused() {
+    GateRig any =
+        new GateRig(
+            GateRig.table(
+                1, (_, _) -> new Decision.Passthrough(Optional.empty(), Optional.empty())));
+    any.syn();
+    any.data(0, part(0, 40));
+    any.pass(Duration.ofMillis(200));
+    any.pass(Duration.ofSeconds(10));
+
+    assertThat(any.verdicts).containsExactly("accept #1", "drop #2", "send", "refuse at 0");
+    any.assertRefused(Refusal.HELLO_TIMEOUT);
+    any.assertNothingIsLeft();
+  }
+
+  @Test
+  void whatLiesBehindAGapIsNotAcknowledged() {
+    rig.syn();
+    rig.data(40, part(40, 60));
+    rig.pass(Duration.ofMillis(200));
+    assertThat(rig.verdicts).containsExactly("accept #1");
+
+    rig.packet(packet6(ISN, SYN, Packets.SYN_OPTIONS, new byte[0]), true, false);
+    rig.packet(packet6(FIRST, ACK, Packets.OPTIONS, part(0, 30)), true, false);
+    rig.pass(Duration.ofMillis(200));
+    assertThat(rig.rewritten.getLast())
+        .isEqualTo(
+            Packets.segment(
+                    Packets.SERVER6,
+                    Packets.POD6,
+                    GateRig.ACKED,
+                    FIRST + 30,
+                    ACK,
+                    new byte[0],
+                    new byte[0],
+                    65_535)
+                .array());
   }
 
   @Test

@@ -326,6 +326,12 @@ final class GateRig {
     }
 
     @Override
+    public void send(ByteBuffer packet) {
+      verdicts.add("send");
+      keep(packet);
+    }
+
+    @Override
     public void refuse(FlowTuple tuple, int id, int seq, int ack) {
       verdicts.add("refuse #" + id + " at " + (seq - FIRST) + "," + (ack - ACKED));
     }

@@ -41,6 +41,18 @@ final class Packets {
       int flags,
       byte[] options,
       byte[] payload) {
+    return segment(from, to, seq, ack, flags, options, payload, 502);
+  }
+
+  static ByteBuffer segment(
+      InetSocketAddress from,
+      InetSocketAddress to,
+      int seq,
+      int ack,
+      int flags,
+      byte[] options,
+      byte[] payload,
+      int window) {
     byte[] source = from.getAddress().getAddress();
     boolean six = source.length == 16;
     int ip = six ? 40 : 20;
@@ -58,7 +70,7 @@ final class Packets {
     packet.putShort(ip, (short) from.getPort()).putShort(ip + 2, (short) to.getPort());
     packet.putInt(ip + 4, seq).putInt(ip + 8, ack);
     packet.put(ip + 12, (byte) ((tcp / 4) << 4)).put(ip + 13, (byte) flags);
-    packet.putShort(ip + 14, (short) 502);
+    packet.putShort(ip + 14, (short) window);
     packet.put(ip + 20, options).put(ip + tcp, payload);
     Checksums.set(packet);
     return packet;

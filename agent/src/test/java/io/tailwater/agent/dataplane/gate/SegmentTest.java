@@ -173,7 +173,7 @@ class SegmentTest {
     ByteBuffer held = packet(six, ACK | PSH | FIN, Packets.OPTIONS, HELLO);
     assertThat(segment.read(held)).isTrue();
 
-    ByteBuffer other = RewrittenSegment.of(segment, 77, payload, 300, false);
+    ByteBuffer other = RewrittenSegment.of(segment, 77, payload, 0, 300, false);
 
     ByteBuffer expected =
         Packets.segment(
@@ -184,7 +184,7 @@ class SegmentTest {
   @Test
   void theEndStaysWhereTheStreamEnds() {
     assertThat(segment.read(packet(false, ACK | FIN, Packets.OPTIONS, HELLO))).isTrue();
-    ByteBuffer other = RewrittenSegment.of(segment, 77, HELLO, HELLO.length, true);
+    ByteBuffer other = RewrittenSegment.of(segment, 77, HELLO, 0, HELLO.length, true);
 
     assertThat(segment.read(other)).isTrue();
     assertThat(segment.has(FIN)).isTrue();
