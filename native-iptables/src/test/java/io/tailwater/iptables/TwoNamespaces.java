@@ -49,6 +49,8 @@ public final class TwoNamespaces implements AutoCloseable {
       configure(serverName, SERVER_V4, SERVER_V6);
       run("ip", "-n", podName, "route", "add", "default", "via", SERVER_V4);
       run("ip", "-n", podName, "-6", "route", "add", "default", "via", SERVER_V6);
+      awaitUp(podName, "eth0");
+      awaitUp(serverName, "eth0");
       pod = NetworkNamespace.open(path(podName));
       server = NetworkNamespace.open(path(serverName));
       ready = true;
@@ -120,6 +122,22 @@ public final class TwoNamespaces implements AutoCloseable {
         "sysctl",
         "-qw",
         "net.ipv4.ip_local_port_range=20000 60999");
+  }
+
+  /// Up to a second passes between "up" and the first packet: the kernel hears of the carrier late.
+  static void awaitUp(String name, String device) {
+    for (int i = 0; i < 200; i++) {
+      if (run("ip", "-n", name, "link", "show", device).contains("state UP")) {
+        return;
+      }
+      try {
+        Thread.sleep(20);
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        break;
+      }
+    }
+    throw new IllegalStateException(device + " of " + name + " does not come up");
   }
 
   private static Path path(String name) {

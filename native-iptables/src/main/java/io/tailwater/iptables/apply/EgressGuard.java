@@ -36,6 +36,10 @@ public final class EgressGuard {
       "Needed are Linux 5.16 with CONFIG_NETFILTER_EGRESS and CONFIG_IP_ROUTE_CLASSID, and nft"
           + " 1.0.1";
 
+  /// In the base chain itself, because every packet comes by.
+  private static final String ROUTED =
+      "meta rtclassid & 0 == 0 accept comment \"the kernel's own, it met all rules\"";
+
   /// An interface may go between our look and our transaction; then we look again.
   private static final int ATTEMPTS = 3;
 
@@ -158,7 +162,9 @@ public final class EgressGuard {
     if (!interfaces.isEmpty()) {
       text.append("  chain egress {\n    type filter hook egress devices = { ")
           .append(devices)
-          .append(" } priority filter; policy accept;\n    jump judge\n  }\n");
+          .append(" } priority filter; policy accept;\n    ")
+          .append(ROUTED)
+          .append("\n    jump judge\n  }\n");
     }
     return text.append("}\n").toString();
   }
@@ -179,7 +185,6 @@ public final class EgressGuard {
   /// without extension headers at 448. What is written otherwise does not match, and is dropped.
   private static List<String> rules(CapturePlan plan) {
     List<String> rules = new ArrayList<>();
-    rules.add("meta rtclassid & 0 == 0 accept comment \"the kernel's own, it met all rules\"");
     rules.add("@ll,96,16 0x0806 accept comment \"ARP\"");
     if (plan.udp() != UdpPolicy.ALL) {
       rules.add("@ll,96,16 0x0800 @ll,184,8 1 accept comment \"ICMP\"");

@@ -67,7 +67,7 @@ final class SetSocket implements AutoCloseable {
   void create(AddressSet set, IpFamily family, int hashSize, int most) {
     MessageWriter create = new MessageWriter(512);
     ipset(create, CREATE, MessageWriter.ACK, set, family);
-    create.text(A_TYPE, type(set)).u8(A_REVISION, 0).u8(A_FAMILY, number(family));
+    create.text(A_TYPE, type(set)).u8(A_REVISION, revision(set)).u8(A_FAMILY, number(family));
     int data = create.nest(A_DATA);
     create.be32(A_TIMEOUT | NET_BYTE_ORDER, set.timeoutSeconds());
     create.be32(A_HASH_SIZE | NET_BYTE_ORDER, hashSize).be32(A_MOST | NET_BYTE_ORDER, most);
@@ -81,6 +81,15 @@ final class SetSocket implements AutoCloseable {
       case ADDRESS_AND_PORT -> "hash:ip,port";
       case ADDRESS_PORT_AND_SOURCE -> "hash:ip,port,ip";
       case EVERYTHING -> "hash:net";
+    };
+  }
+
+  /// Of the types with ports the program `ipset` shows none of revision 0; 5 is in every kernel
+  /// since Linux 3.18.
+  private static int revision(AddressSet set) {
+    return switch (set.kind()) {
+      case ADDRESS, EVERYTHING -> 0;
+      case ADDRESS_AND_PORT, ADDRESS_PORT_AND_SOURCE -> 5;
     };
   }
 

@@ -10,6 +10,7 @@ import io.tailwater.iptables.netlink.NetlinkPoller;
 import io.tailwater.iptables.netlink.NetlinkSocket;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.KernelPass;
+import io.tailwater.iptables.rule.Mark;
 import io.tailwater.iptables.rule.NodePlan;
 import java.nio.ByteBuffer;
 import java.util.concurrent.atomic.AtomicLong;
@@ -24,6 +25,9 @@ import org.jspecify.annotations.Nullable;
 ///
 /// The queue has one reader. Where none is, packets are dropped, or pass where the rule says
 /// bypass. Flag FAIL_OPEN is never set: what does not fit is dropped and sent again.
+///
+/// While a small segment is held the pod's TCP may send no further one (Nagle, autocorking), so who
+/// needs more of a connection drops what it has read: it comes again, with more behind it.
 public final class PacketQueue implements AutoCloseable {
   /// NFNL_SUBSYS_QUEUE.
   private static final int SUBSYSTEM = 3;
@@ -264,6 +268,23 @@ public final class PacketQueue implements AutoCloseable {
     Conntrack.mark(large, MessageWriter.REQUEST, MARKED, flow, KernelPass.RELEASED);
     begin(large, NF_ACCEPT, id, place.judged);
     return send(large.bytes(A_PAYLOAD, packet).end());
+  }
+
+  /// Lets a connection go of which nothing is held.
+  public int release(FlowTuple flow) {
+    return mark(flow, KernelPass.RELEASED);
+  }
+
+  /// Denies a connection of which nothing is held: see [#refuse].
+  public int deny(FlowTuple flow) {
+    return mark(flow, KernelPass.REVOKED);
+  }
+
+  private int mark(FlowTuple flow, Mark mark) {
+    synchronized (guard()) {
+      Conntrack.mark(writer.clear(), MessageWriter.REQUEST, MARKED, flow, mark);
+      return send(writer);
+    }
   }
 
   /// Refuses a connection: its conntrack entry is marked [KernelPass#REVOKED], so that whatever

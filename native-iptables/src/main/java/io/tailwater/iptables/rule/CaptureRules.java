@@ -195,6 +195,7 @@ public final class CaptureRules {
     rules.add(loopback());
     rules.add(ownAddress());
     rules.add(reply());
+    pass.ifPresent(_ -> rules.add(PassRules.invalid()));
     rules.addAll(escapes.uncaptured());
     rules.addAll(refused.udp());
     if (plan.udp() == UdpPolicy.ALL) {

@@ -70,6 +70,14 @@ public record NodePlan(
     strangers = List.copyOf(strangers);
     strangers.forEach(Names::checkInterface);
     strangersFailOpen &= !strangers.isEmpty();
+    if (pods.stream()
+            .flatMap(pod -> pod.plan().kernelPass().stream())
+            .map(pass -> pass.withBypass(false))
+            .distinct()
+            .count()
+        > 1) {
+      throw new IllegalArgumentException("The pods of a node share one queue and one log group");
+    }
     Set<String> seen = new HashSet<>();
     for (Pod pod : pods) {
       for (String name : pod.interfaces()) {

@@ -26,6 +26,7 @@ public final class NodeRules {
 
   private static final String SENDER = Chain.PREFIX + "FROM_";
   private static final String POD = Chain.PREFIX + "POD_";
+  private static final String GATE = Chain.PREFIX + "GATE_";
   private static final String STRANGER = Chain.PREFIX + "STRANGER";
   private static final String HERE = Chain.PREFIX + "HERE";
   private static final String INPUT = Chain.PREFIX + "INPUT";
@@ -33,10 +34,12 @@ public final class NodeRules {
 
   private final NodePlan plan;
   private final IpFamily family;
+  private final NodePassRules pass;
 
   private NodeRules(NodePlan plan, IpFamily family) {
     this.plan = plan;
     this.family = family;
+    this.pass = new NodePassRules(plan, family);
   }
 
   /// The chains of one family. Empty where no pod wants anything of it.
@@ -54,10 +57,11 @@ public final class NodeRules {
     tables.put(Table.RAW, raw(pods));
     tables.put(Table.MANGLE, mangle(pods));
     tables.put(Table.NAT, List.of(new Chain(Chain.PREROUTING, "PREROUTING", translation())));
-    boolean asksWhetherAlive =
-        plan.strangersFailOpen() || pods.stream().anyMatch(pod -> pod.plan().failsOpen());
-    return new RuleSet(
-        family, tables, asksWhetherAlive ? List.of(AddressSet.alive(family)) : List.of());
+    List<AddressSet> sets = new ArrayList<>(pass.sets());
+    if (plan.strangersFailOpen() || pods.stream().anyMatch(pod -> pod.plan().failsOpen())) {
+      sets.add(AddressSet.alive(family));
+    }
+    return new RuleSet(family, tables, sets);
   }
 
   private boolean concerned(NodePlan.Pod pod) {
@@ -132,6 +136,7 @@ public final class NodeRules {
     }
     for (Cidr address : pod.addresses(family)) {
       // ! -s 10.244.0.2/32: who is not the pod goes on to the end of the chain, which drops it
+      rules.addAll(pass.inCommonZone(pod.plan(), address));
       rules.add(zoneOfNew(address));
       rules.add(Rule.of("the pod's own address", new Target.Return(), new Match.Source(address)));
     }
@@ -198,14 +203,18 @@ public final class NodeRules {
   // ---- mangle: who gets the packet
 
   private List<Chain> mangle(List<NodePlan.Pod> pods) {
-    List<Rule> list = new ArrayList<>();
+    List<Rule> list = new ArrayList<>(pass.first());
     List<Chain> chains = new ArrayList<>();
     // -m connmark --mark 0x200/0x200 -m conntrack --ctdir REPLY -j TAILWATER_HERE
     list.add(answered("what servers answer to the agent, which stands at the pod's address"));
     for (NodePlan.Pod pod : pods) {
       for (String name : pod.interfaces()) {
         list.add(fromInterface(name, chain(POD, name)));
-        chains.add(Chain.called(chain(POD, name), pod(pod.plan())));
+        chains.add(Chain.called(chain(POD, name), pod(pod.plan(), chain(GATE, name))));
+        if (pass.concerns(pod.plan())) {
+          KernelPass kernel = pod.plan().kernelPass().orElseThrow();
+          chains.add(Chain.called(chain(GATE, name), pass.gate(kernel)));
+        }
       }
     }
     chains.add(
@@ -238,7 +247,7 @@ public final class NodeRules {
         why, new Target.Jump(HERE), new Match.ConnectionMark(NodePlan.LOCAL), new Match.Reply());
   }
 
-  private List<Rule> pod(CapturePlan of) {
+  private List<Rule> pod(CapturePlan of, String gate) {
     List<Rule> rules = new ArrayList<>();
     // -m conntrack --ctdir REPLY -j RETURN
     rules.add(
@@ -264,6 +273,7 @@ public final class NodeRules {
       rules.add(forgetUpstream());
       rules.add(leaveUnlessAlive());
     }
+    rules.addAll(pass.begun(of, gate));
     if (of.earlier() == EarlierConnections.SPARED) {
       // -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN
       rules.add(
@@ -399,7 +409,8 @@ public final class NodeRules {
             new Target.Accept(),
             new Match.PacketMark(NodePlan.LOCAL)));
     input.addAll(rejected());
-    List<Rule> forward = new ArrayList<>();
+    input.addAll(pass.denied());
+    List<Rule> forward = new ArrayList<>(pass.firstForwarded());
     // -m mark --mark 0x200/0x200 -j DROP
     forward.add(
         Rule.of(
@@ -407,7 +418,12 @@ public final class NodeRules {
             new Target.Drop(),
             new Match.PacketMark(NodePlan.LOCAL)));
     forward.addAll(rejected());
-    return List.of(new Chain(INPUT, "INPUT", input), new Chain(FORWARD, "FORWARD", forward));
+    forward.addAll(pass.denied());
+    forward.addAll(pass.unknown());
+    List<Chain> chains = new ArrayList<>(pass.middle());
+    chains.add(new Chain(INPUT, "INPUT", input));
+    chains.add(new Chain(FORWARD, "FORWARD", forward));
+    return chains;
   }
 
   private List<Rule> rejected() {

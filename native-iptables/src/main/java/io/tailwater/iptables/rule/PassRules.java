@@ -18,7 +18,7 @@ final class PassRules {
   private static final Match RELEASED = new Match.ConnectionMark(KernelPass.RELEASED);
 
   /// Both bits: denied by the gate, not by nat.
-  private static final Match REVOKED =
+  static final Match REVOKED =
       new Match.ConnectionMark(
           new Mark(
               KernelPass.GATE.value() | Mark.DENIED.value(),
@@ -87,6 +87,16 @@ final class PassRules {
         Rule.of("what the gate lets pass of them passes", new Target.Return(), TCP, GATE));
   }
 
+  /// For filter OUTPUT, ahead of what resets all TCP that nobody redirected.
+  static Rule invalid() {
+    // -p tcp -m conntrack --ctstate INVALID -j DROP
+    return Rule.of(
+        "outside the window of a released connection: a reset would end it",
+        new Target.Drop(),
+        TCP,
+        new Match.ConnectionState(State.INVALID));
+  }
+
   /// In filter, only for connections with GATE and never for data of released ones.
   Chain gate() {
     List<Rule> rules = new ArrayList<>();
@@ -98,7 +108,7 @@ final class PassRules {
             TCP,
             NO_RST.not(),
             new Match.Payload(family)));
-    rules.add(ended());
+    rules.add(ended(pass));
     // -p tcp -m tcp ! --tcp-flags RST NONE -j RETURN
     rules.add(
         Rule.of(
@@ -143,7 +153,7 @@ final class PassRules {
   }
 
   /// `-p tcp -m connmark --mark 0x2/0x2 -m tcp ! --tcp-flags FIN,RST NONE -j NFLOG ...`
-  Rule ended() {
+  static Rule ended(KernelPass pass) {
     return Rule.of(
         "how a released connection ends, by which its bytes are counted",
         new Target.Log(LOGGED_AS, pass.endGroup(), LOGGED_BYTES),
@@ -167,7 +177,7 @@ final class PassRules {
 
   /// Filter INPUT: what servers send.
   Chain input() {
-    List<Rule> rules = new ArrayList<>(List.of(FAST, ended(), revoked()));
+    List<Rule> rules = new ArrayList<>(List.of(FAST, ended(pass), revoked()));
     if (earlier == EarlierConnections.CUT) {
       // ! -i lo -p tcp -m tcp --tcp-flags SYN,RST NONE -m conntrack --ctstate NEW -j REJECT ...
       rules.add(

@@ -48,6 +48,18 @@ class NodeRulesTest {
               Optional.of(133)),
           "strangers-refused",
           new NodePlan(List.of(A), List.of("cali+"), Optional.of(133)),
+          "kernel-pass",
+          plan(
+              pod(
+                  "veth1",
+                  CLOSED.withKernelPass(KernelPass.STANDARD),
+                  "10.244.0.2",
+                  "fd00:10:244::2"),
+              pod(
+                  "veth2",
+                  CapturePlan.egress().withKernelPass(KernelPass.STANDARD.withBypass(true)),
+                  "10.244.0.3"),
+              pod("veth3", CapturePlan.egress(), "10.244.0.4")),
           "ipv6-refused-udp-refused",
           plan(pod("veth1", CLOSED.withIpv6(Ipv6.REFUSE).withUdp(UdpPolicy.ALL), "10.0.0.2")));
 
