@@ -28,8 +28,8 @@ final class RuleTrials {
     this.runner = runner;
   }
 
-  /// What works with the backend in use, what the other backends could, and what native nf_tables
-  /// lacks for later.
+  /// What works with the backend in use, what the other backends could, and what a kernel pass
+  /// takes.
   ///
   /// @param onNode whether capture on the node is what is wanted
   List<Finding> run(RulePrograms programs, boolean onNode) {
@@ -67,7 +67,7 @@ final class RuleTrials {
     if (programs.backend() == RuleBackend.NFT) {
       findings.add(shell());
     }
-    RulePrograms.named(RuleBackend.NFT).ifPresent(nft -> findings.add(queue(nft)));
+    findings.addAll(new KernelPassTrial(programs, runner).findings());
     return findings;
   }
 
@@ -193,26 +193,6 @@ final class RuleTrials {
                 "not found",
                 "Install a shell, or take the backend iptables-nft: rules of nft cannot be verified"
                     + " without"));
-  }
-
-  /// The kernel pass asks the agent about single packets; native nf_tables needs an expression of
-  /// its own for that, which not every kernel has.
-  private Finding queue(RulePrograms programs) {
-    String script =
-        "add table inet t; add chain inet t c { type filter hook output priority 0 ; };"
-            + " add rule inet t c queue num 7\n";
-    try {
-      Result result =
-          runner.run(List.of("unshare", "--net", "--", programs.nft(), "-f", "-"), script);
-      return Finding.ok(
-          "nft queue",
-          result.succeeded()
-              ? "the kernel has it"
-              : "the kernel lacks it (CONFIG_NFT_QUEUE): the grade `kernel` of a relay will need"
-                  + " backend iptables-nft or iptables-legacy");
-    } catch (CommandException e) {
-      return Finding.ok("nft queue", "not tried: " + e.getMessage());
-    }
   }
 
   private Finding tried(String what, RulePrograms programs, CapturePlan plan, IpFamily family) {

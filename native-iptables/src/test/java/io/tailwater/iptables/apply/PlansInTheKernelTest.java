@@ -9,6 +9,7 @@ import io.tailwater.iptables.rule.Drift;
 import io.tailwater.iptables.rule.EarlierConnections;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.Ipv6;
+import io.tailwater.iptables.rule.KernelPass;
 import io.tailwater.iptables.rule.Mark;
 import io.tailwater.iptables.rule.NamespaceRules;
 import io.tailwater.iptables.rule.NodePlan;
@@ -17,6 +18,7 @@ import io.tailwater.iptables.rule.Strictness;
 import io.tailwater.iptables.rule.UdpPolicy;
 import io.tailwater.lab.NeedsRoot;
 import java.net.InetAddress;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
@@ -64,6 +66,21 @@ class PlansInTheKernelTest {
                           "fd00:10:244::3"))))
           .toList();
 
+  private static final List<NamespaceRules> KERNEL_PASS =
+      List.of(
+          NamespaceRules.of(CLOSED.withKernelPass(KernelPass.STANDARD)),
+          NamespaceRules.of(
+              CapturePlan.egress()
+                  .withAgent(new Mark(0x92345678, -1))
+                  .withKernelPass(KernelPass.STANDARD.withBypass(true))),
+          node(
+              pod(
+                  "veth1",
+                  CLOSED.withKernelPass(KernelPass.STANDARD),
+                  "10.244.0.2",
+                  "fd00:10:244::2"),
+              pod("veth2", CLOSED, "10.244.0.3")));
+
   @BeforeAll
   static void warm() {
     NetworkNamespace.warmUp();
@@ -77,7 +94,13 @@ class PlansInTheKernelTest {
         new TrafficRules(RulePrograms.detect(Optional.of(backend), processes), processes);
     try (TwoNamespaces net = new TwoNamespaces();
         AliveSets alive = AliveSets.open(net.pod(), backend)) {
-      for (NamespaceRules first : PLANS) {
+      ReleasableSet.inPod(net.pod(), backend).close();
+      ReleasableSet.onNode(net.pod(), backend).close();
+      List<NamespaceRules> plans = new ArrayList<>(PLANS);
+      if (backend != RuleBackend.NFT) {
+        plans.addAll(KERNEL_PASS); // this kernel has no queue for nft
+      }
+      for (NamespaceRules first : plans) {
         for (NamespaceRules second : List.of(first, PLANS.getFirst())) {
           alive.make(); // what fails open asks them
           rules.install(net.pod(), second);

@@ -10,6 +10,7 @@ import io.tailwater.iptables.rule.IpProtocol;
 import io.tailwater.iptables.rule.Mark;
 import io.tailwater.iptables.rule.Match;
 import io.tailwater.iptables.rule.Match.ConnectionState.State;
+import io.tailwater.iptables.rule.Match.NoneOf.Flag;
 import io.tailwater.iptables.rule.NftPlace;
 import io.tailwater.iptables.rule.Printed;
 import io.tailwater.iptables.rule.Rule;
@@ -60,6 +61,7 @@ class RuleTypesInTheKernelTest {
             add table inet test
             add set inet test some { type %s_addr ; }
             add set inet test pairs { type %s_addr . inet_service ; }
+            add set inet test triples { type %s_addr . inet_service . %s_addr ; }
             add chain inet test nat { type nat hook output priority -105 ; }
             add chain inet test raw { type filter hook output priority -300 ; }
             add chain inet test out { type route hook output priority -150 ; }
@@ -68,7 +70,7 @@ class RuleTypesInTheKernelTest {
             add chain inet test natin { type nat hook prerouting priority -105 ; }
             add chain inet test src { type nat hook postrouting priority 100 ; }
             """
-                .formatted(version(family), version(family)));
+                .formatted(version(family), version(family), version(family), version(family)));
     for (Line line : lines(family)) {
       script
           .append("add rule inet test ")
@@ -101,15 +103,27 @@ class RuleTypesInTheKernelTest {
       net.inPod("ipset", "create", "some" + version(family), "hash:ip", "family", inet(family));
       net.inPod(
           "ipset", "create", "pairs" + version(family), "hash:ip,port", "family", inet(family));
-      for (Line line : lines(family)) {
+      net.inPod(
+          "ipset",
+          "create",
+          "triples" + version(family),
+          "hash:ip,port,ip",
+          "family",
+          inet(family));
+      List<Line> lines = new ArrayList<>(lines(family));
+      for (boolean bypass : List.of(true, false)) {
+        lines.add(filter(new Target.Queue(7, bypass), TCP));
+      }
+      for (Line line : lines) {
         String text =
             line.rule
                 .text()
+                .replace("triples ", "triples" + version(family) + " ")
                 .replace("some ", "some" + version(family) + " ")
                 .replace("pairs ", "pairs" + version(family) + " ");
         List<String> command = new ArrayList<>(List.of(program, "-w", "-t", line.table.toString()));
         command.addAll(List.of("-A", line.chain));
-        command.addAll(List.of(text.split(" ")));
+        command.addAll(arguments(text));
         net.inPod(command.toArray(String[]::new));
         String saved = net.inPod(program + "-save", "-t", line.table.toString());
         assertThat(saved.lines().filter(l -> l.startsWith("-A " + line.chain)).toList().getLast())
@@ -119,6 +133,17 @@ class RuleTypesInTheKernelTest {
                     .isTrue());
       }
     }
+  }
+
+  /// As a shell would.
+  private static List<String> arguments(String text) {
+    String[] parts = text.split("\"", -1);
+    List<String> arguments = new ArrayList<>();
+    for (int i = 0; i < parts.length; i++) {
+      arguments.addAll(i % 2 == 1 ? List.of(parts[i]) : List.of(parts[i].strip().split(" ")));
+    }
+    arguments.removeIf(String::isEmpty);
+    return arguments;
   }
 
   private static boolean isRule(String printed) {
@@ -157,8 +182,12 @@ class RuleTypesInTheKernelTest {
       lines.add(filter(match.not()));
     }
     lines.add(filter(TCP, new Match.InSet("pairs", "dst,dst")));
+    lines.add(filter(TCP, new Match.InSet("triples", "dst,dst,src")));
     lines.add(filter(TCP, new Match.Syn()));
     lines.add(filter(TCP, new Match.Syn().not()));
+    lines.add(filter(TCP, new Match.NoneOf(Flag.FIN, Flag.SYN, Flag.RST)));
+    lines.add(filter(TCP, new Match.NoneOf(Flag.FIN, Flag.RST).not()));
+    lines.add(filter(TCP, new Match.Payload(family)));
     lines.add(filter(TCP, new Match.SourcePort(IpProtocol.TCP, 53).not()));
     lines.add(filter(UDP, new Match.DestinationPort(IpProtocol.UDP, 53)));
     lines.add(filter(new Match.Protocol(icmp), type));
@@ -188,6 +217,7 @@ class RuleTypesInTheKernelTest {
               match,
               new Match.InInterface("veth+")));
     }
+    lines.add(line(Table.MANGLE, "OUTPUT", "out", new Target.HopLimit(family, 64), TCP));
     lines.add(line(Table.RAW, "OUTPUT", "raw", new Target.ConntrackZone(1)));
     lines.add(line(Table.RAW, "OUTPUT", "raw", new Target.OriginalZone(133)));
     lines.add(line(Table.RAW, "OUTPUT", "raw", new Target.Untracked(), UDP));
