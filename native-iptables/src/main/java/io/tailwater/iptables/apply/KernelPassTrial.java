@@ -24,53 +24,22 @@ import io.tailwater.iptables.rule.Target;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.function.Consumer;
 
 /// Tries what a [KernelPass] takes, in namespaces that end with the trial. Changes nothing. On a
 /// platform thread outside of any namespace.
-public final class KernelPassTrial {
-  /// The reason where native nf_tables keeps the rules and the kernel has no `queue` for them.
-  public static final String NO_NFT_QUEUE = "no_nft_queue";
-
-  /// The reason where the kernel lacks what a rule says, or sets with address and port.
-  public static final String NO_RULE = "no_kernel_pass_rules";
-
-  /// The reason where the kernel does not give packets, or connections' marks, to programs.
-  public static final String NO_NETLINK = "no_kernel_pass_netlink";
-
+final class KernelPassTrial {
   private static final String NAME = "kernel pass: ";
   private static final Match TCP = new Match.Protocol(IpProtocol.TCP);
 
   private final RulePrograms programs;
   private final CommandRunner runner;
 
-  public KernelPassTrial(RulePrograms programs, CommandRunner runner) {
+  KernelPassTrial(RulePrograms programs, CommandRunner runner) {
     this.programs = programs;
     this.runner = runner;
-  }
-
-  /// Why there can be no kernel pass here.
-  ///
-  /// @param reason a word, one of those of this class
-  /// @param found what is lacking
-  public record Lack(String reason, String found) {}
-
-  /// What is lacking first of all; empty where a kernel pass works. Ending sockets is not needed
-  /// for it. About ten processes.
-  public Optional<Lack> lack() {
-    List<Finding> rules = rules();
-    Optional<Lack> lack = first(rules, isNft() ? NO_NFT_QUEUE : NO_RULE);
-    return lack.isPresent() ? lack : first(needed(), NO_NETLINK);
-  }
-
-  private static Optional<Lack> first(List<Finding> findings, String reason) {
-    return findings.stream()
-        .filter(finding -> finding.state() != Finding.State.OK)
-        .findFirst()
-        .map(finding -> new Lack(reason, finding.what() + ": " + finding.found()));
   }
 
   private boolean isNft() {
@@ -89,14 +58,6 @@ public final class KernelPassTrial {
     return findings;
   }
 
-  private List<Finding> needed() {
-    try (NetworkNamespace scratch = scratch()) {
-      return needed(scratch);
-    } catch (SyscallException e) {
-      return List.of(untried(e));
-    }
-  }
-
   /// Who cannot try cannot capture either, which is said elsewhere.
   private static Finding untried(SyscallException e) {
     return Finding.ok(NAME + "queue", "not tried: " + e.getMessage());
@@ -106,7 +67,7 @@ public final class KernelPassTrial {
 
   private List<Finding> rules() {
     if (isNft()) {
-      return List.of(tried("nft queue (" + NO_NFT_QUEUE + ")", queue()));
+      return List.of(tried("nft queue", queue()));
     }
     return List.of(
         tried("NFQUEUE", queue()),
@@ -162,7 +123,8 @@ public final class KernelPassTrial {
         found,
         "Without it connections go through the agent (relay: splice at best). "
             + (isNft()
-                ? "Load nft_queue (CONFIG_NFT_QUEUE), or take backend iptables-nft"
+                ? "The reason that pods give is no_nft_queue. Load nft_queue (CONFIG_NFT_QUEUE), or"
+                    + " take backend iptables-nft"
                 : "Load the kernel modules xt_NFQUEUE, xt_bpf, xt_connmark, xt_HL and"
                     + " nfnetlink_queue"));
   }

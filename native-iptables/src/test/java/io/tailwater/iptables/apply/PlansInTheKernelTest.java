@@ -12,6 +12,7 @@ import io.tailwater.iptables.rule.Ipv6;
 import io.tailwater.iptables.rule.KernelPass;
 import io.tailwater.iptables.rule.Mark;
 import io.tailwater.iptables.rule.NamespaceRules;
+import io.tailwater.iptables.rule.NftScript;
 import io.tailwater.iptables.rule.NodePlan;
 import io.tailwater.iptables.rule.NodeRules;
 import io.tailwater.iptables.rule.Strictness;
@@ -23,6 +24,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
@@ -119,6 +121,20 @@ class PlansInTheKernelTest {
           .doesNotContain("TAILWATER", "tailwater", "redirect", "reject");
       assertThat(net.inPod("iptables-legacy-save")).doesNotContain("-A ", "TAILWATER");
       assertThat(net.inPod("ip6tables-legacy-save")).doesNotContain("-A ", "TAILWATER");
+    }
+  }
+
+  /// This kernel has no `queue` for nft: everything else of these plans is taken.
+  @Test
+  void whatNftTakesOfAKernelPass() {
+    CommandRunner processes = new Processes();
+    for (NamespaceRules rules : KERNEL_PASS) {
+      String script = NftScript.fresh(rules).text();
+      String without = script.replaceAll("queue (flags bypass )?to 1501", "drop");
+      assertThat(without).isNotEqualTo(script);
+      assertThat(
+              processes.run(List.of("unshare", "--net", "--", "nft", "-f", "-"), without).error())
+          .isEmpty();
     }
   }
 

@@ -302,4 +302,81 @@ class KernelPassTest extends KernelPassFixture {
     assertThat(queue.release(first.flow())).isZero();
     assertThat(readAll(connection.server(), 12)).isEqualTo("first,second");
   }
+
+  /// The client's hello with other flags, 40 bytes of options, and other data behind them.
+  private static ByteBuffer byHand(Held like, int flags, String payload) {
+    boolean six = like.flow().six();
+    int tcp = six ? 40 : 20;
+    ByteBuffer packet = ByteBuffer.allocate(tcp + 60 + payload.length());
+    packet.put(0, like.packet(), 0, tcp + 20);
+    if (six) {
+      packet.putShort(4, (short) (packet.limit() - 40)).put(7, (byte) 64);
+    } else {
+      packet.put(0, (byte) 0x45).putShort(2, (short) packet.limit());
+    }
+    packet.put(tcp + 12, (byte) 0xf0).put(tcp + 13, (byte) flags);
+    for (int i = 0; i < 40; i++) {
+      packet.put(tcp + 20 + i, (byte) 1); // no operation
+    }
+    packet.put(tcp + 60, payload.getBytes(StandardCharsets.ISO_8859_1));
+    Checksums.set(packet);
+    return packet;
+  }
+
+  @ParameterizedTest
+  @MethodSource("everywhere")
+  void emptySegmentsNeverWaitHoweverManyOptionsTheyHaveAndResetsCarryNothing(Where where)
+      throws Exception {
+    build(where);
+    Connected connection = connect();
+    write(connection.client(), "hello");
+    Held hello = held.next();
+    try (RawPackets raw = RawPackets.open(pod, Optional.empty())) {
+      assertThat(raw.send(byHand(hello, 0x10, ""))).as("ACK").isZero();
+      assertThat(raw.send(byHand(hello, 0x14, "secret")))
+          .as("RST with data")
+          .isEqualTo(where.inPod() ? Errno.EPERM : 0);
+      assertThat(held.isQuietBut(hello)).isTrue();
+
+      assertThat(raw.send(byHand(hello, 0x18, "!"))).as("one byte").isZero();
+      Held one = held.next();
+      while (one.payload().equals("hello")) {
+        one = held.next(); // sent again meanwhile
+      }
+      assertThat(one.payload()).isEqualTo("!");
+      assertThat(one.partial()).as("made by a socket").isFalse();
+      queue.drop(one.id());
+    }
+    assertThat(queue.release(hello.id(), hello.flow())).isZero();
+    assertThat(read(connection.server(), 100)).isEqualTo("hello");
+  }
+
+  @ParameterizedTest
+  @MethodSource("families")
+  void whatDoesNotFitIsDroppedAndServedLater(Where where) throws Exception {
+    build(where);
+    queue.close();
+    queue = keep(PacketQueue.open(home, KernelPass.STANDARD.queue(), 3, place).start(poller, held));
+    List<Connected> all = new ArrayList<>();
+    for (int i = 0; i < 8; i++) {
+      all.add(connect());
+    }
+    for (Connected one : all) {
+      write(one.client(), "hello");
+    }
+    List<Held> waiting = List.of(held.next(), held.next(), held.next());
+    assertThat(held.isQuiet()).isTrue();
+    QueueStatistics full = QueueStatistics.of(home, queue.number()).orElseThrow();
+    assertThat(full.waiting()).isEqualTo(3);
+    assertThat(full.droppedFull()).isGreaterThanOrEqualTo(5);
+
+    waiting.forEach(one -> queue.release(one.id(), one.flow()));
+    while (all.stream().anyMatch(one -> entry(one).mark() != 0x6)) {
+      Held next = held.next();
+      queue.release(next.id(), next.flow());
+    }
+    for (Connected one : all) {
+      assertThat(read(one.server(), 100)).isEqualTo("hello");
+    }
+  }
 }
