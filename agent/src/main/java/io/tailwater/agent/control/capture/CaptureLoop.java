@@ -213,6 +213,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       // Behind a path that is gone the pod's last processes may still run: what they send is not
       // let out by taking the rules away.
       NetworkNamespace namespace = known.namespace;
+      forgetMarks(known);
       release(known, namespace == null || namespace.isStillAt(known.spec.netns()), true);
       publish();
     }
@@ -256,13 +257,18 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
             "pod {}: the namespace at {} is gone; waiting for it",
             pod.spec.ref(),
             pod.spec.netns());
-        if (pod.guard != null) {
-          pod.guard.marks().forget();
-        }
+        forgetMarks(pod);
         release(pod, false, true);
         pod.nextTryNanos = now;
         pod.become(CapturedPod.State.PENDING, "the namespace at " + pod.spec.netns() + " is gone");
       }
+    }
+  }
+
+  /// No rules ask for the pod's marks any more, or nobody is there whom they could refuse.
+  private static void forgetMarks(CapturedPod pod) {
+    if (pod.guard != null) {
+      pod.guard.marks().forget();
     }
   }
 
@@ -444,7 +450,10 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
         try {
           switch (how) {
             case TO_ANOTHER -> capture.handOver(pod);
-            case UNINSTALL -> release(pod, true, false);
+            case UNINSTALL -> {
+              forgetMarks(pod);
+              release(pod, true, false);
+            }
             case AS_CONFIGURED ->
                 release(pod, capture.opensOnLeave(pod.served) && !capture.letPass(pod), false);
           }

@@ -196,8 +196,9 @@ final class Enrolment {
   }
 
   /// Connections that wait in the queue of a listener that closes go to another one on the same
-  /// port (Linux 5.14): that is how an agent hands over without losing one.
-  private static boolean migrateQueued() {
+  /// port (Linux 5.14): that is how an agent hands over without losing one. In the namespace of the
+  /// calling thread.
+  static boolean migrateQueued() {
     try {
       Files.writeString(MIGRATE, "1");
       return true;

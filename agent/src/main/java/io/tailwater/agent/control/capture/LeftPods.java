@@ -17,8 +17,10 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -60,31 +62,48 @@ final class LeftPods {
     }
   }
 
-  /// What an agent before has left, as far as the interfaces are still the same.
+  /// What an agent before has left, as far as the interfaces are still the same. A line that cannot
+  /// be read is said, and costs its own pod only.
   List<Left> load(List<Link> links) {
+    List<Left> left = new ArrayList<>();
     try {
       List<String> lines = Files.readAllLines(file, StandardCharsets.US_ASCII);
-      if (lines.isEmpty() || !lines.getFirst().equals(node)) {
+      if (lines.isEmpty() || !lines.getFirst().startsWith("node ")) {
+        throw new IOException("it does not begin with the node");
+      }
+      if (!lines.getFirst().equals(node)) {
         return List.of(); // another node, or before it was started anew
       }
-      List<Left> left = new ArrayList<>();
-      for (String line : lines.subList(1, lines.size())) {
-        Left one = parse(line, links);
-        if (!one.rules().interfaces().isEmpty()) {
-          left.add(one);
+      Set<String> taken = new HashSet<>();
+      for (int i = 1; i < lines.size(); i++) {
+        try {
+          Left one = parse(lines.get(i), links);
+          for (String name : one.rules().interfaces()) {
+            if (!taken.add(name)) {
+              throw new IOException(name + " stands there twice");
+            }
+          }
+          if (!one.rules().interfaces().isEmpty()) {
+            left.add(one);
+          }
+        } catch (IOException | RuntimeException e) {
+          unreadable(file + ", line " + (i + 1), e);
         }
       }
-      return left;
     } catch (NoSuchFileException _) {
-      return List.of();
-    } catch (IOException | RuntimeException e) {
-      LOG.error(
-          "stateDir: {} cannot be read ({}): closed pods that an agent before has captured are open"
-              + " until this one has captured them",
-          file,
-          e.toString());
-      return List.of();
+      // Nobody was here before.
+    } catch (IOException e) {
+      unreadable(file.toString(), e);
     }
+    return left;
+  }
+
+  private static void unreadable(String where, Exception e) {
+    LOG.error(
+        "stateDir: {} cannot be read ({}): closed pods that an agent before has captured are open"
+            + " until this one has captured them",
+        where,
+        e.toString());
   }
 
   /// Writes down the closed ones, if they are not the same as last time.

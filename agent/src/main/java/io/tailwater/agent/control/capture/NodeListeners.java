@@ -47,6 +47,7 @@ final class NodeListeners {
   void open(NodeListening node) {
     List<Worker> all = workers.all();
     if (listener == null) {
+      Enrolment.migrateQueued();
       listener =
           InterceptListener.open(
               node,

@@ -90,7 +90,7 @@ final class OnNode implements PodCapture {
   private @Nullable NodePlan installed;
   private @Nullable DriftWatch watch;
   private NetlinkPoller.@Nullable Watch log;
-  private boolean unlogged;
+  private int unloggedTries;
   private boolean unwatchable;
   private volatile boolean changed;
 
@@ -436,9 +436,11 @@ final class OnNode implements PodCapture {
     }
   }
 
-  /// What the kernel refuses is told, each packet of the pod that has its source address.
+  /// What the kernel refuses is told, each packet of the pod that has its source address. A log
+  /// group that somebody else has is tried again with each look; met for the first time it may well
+  /// be the agent that this one takes over from.
   private void listenToRefusals() {
-    if (log != null || unlogged) {
+    if (log != null) {
       return;
     }
     try {
@@ -452,8 +454,10 @@ final class OnNode implements PodCapture {
                           .logged(packet),
                   guards.numbers()::lost));
     } catch (SyscallException e) {
-      unlogged = true;
-      LOG.warn("what the kernel refuses on the node is not told: {}", e.getMessage());
+      if (++unloggedTries == 2) {
+        LOG.warn(
+            "what the kernel refuses on the node is not told: {}; trying again", e.getMessage());
+      }
     }
   }
 
@@ -526,7 +530,7 @@ final class OnNode implements PodCapture {
 
   @Override
   public void tookOver(Collection<CapturedPod> all, long now) {
-    unlogged = false;
+    unloggedTries = 0;
     nextVerifyNanos = now;
   }
 

@@ -93,12 +93,12 @@ final class PodGuard implements AutoCloseable {
     return guessed ? 0 : marks.settlesIn(now).orElse(Long.MAX_VALUE);
   }
 
-  /// Begins to listen to what the kernel tells of the pod.
+  /// Begins to listen to what the kernel tells of the pod, and takes what has become free.
   ///
   /// @param changed something is to be looked at; on the poller's thread
   void watch(CapturedPod pod, NetworkNamespace namespace, ServedPod served, Runnable changed) {
-    if (log == null && System.nanoTime() - nextTryNanos >= 0) {
-      log = listen(pod, namespace, served, changed);
+    if (System.nanoTime() - nextTryNanos >= 0) {
+      take(pod, namespace, served, changed);
     }
     if (links == null) {
       try {
@@ -122,9 +122,33 @@ final class PodGuard implements AutoCloseable {
     nextTryNanos = now;
   }
 
-  /// How long until the log group is tried again; as long as can be said where it is held.
+  /// How long until it is tried again what somebody else has; as long as can be said where nobody
+  /// does.
   long triesAgainIn(long now) {
-    return log != null ? Long.MAX_VALUE : Math.max(0, nextTryNanos - now);
+    return lacks() ? Math.max(0, nextTryNanos - now) : Long.MAX_VALUE;
+  }
+
+  private boolean lacks() {
+    return log == null || !rings.taken().isEmpty();
+  }
+
+  /// What only one can have: the log group, and the queues that were somebody else's at the last
+  /// look, which a process of the pod could bind otherwise.
+  private void take(
+      CapturedPod pod, NetworkNamespace namespace, ServedPod served, Runnable changed) {
+    if (log == null) {
+      log = listen(pod, namespace, served, changed);
+    }
+    if (standing != null && !rings.taken().isEmpty()) {
+      try {
+        holdRings(pod, namespace, standing);
+      } catch (SyscallException e) {
+        LOG.warn("pod {}: AF_XDP queues are not held: {}", pod.spec.ref(), e.getMessage());
+      }
+    }
+    if (lacks()) {
+      nextTryNanos = System.nanoTime() + (soon-- > 0 ? TRY_SOON : TRY_AGAIN);
+    }
   }
 
   private NetlinkPoller.@Nullable Watch listen(
@@ -148,13 +172,11 @@ final class PodGuard implements AutoCloseable {
       unloggedTold = false;
       return watch;
     } catch (SyscallException e) {
-      boolean isSoon = soon-- > 0;
-      nextTryNanos = System.nanoTime() + (isSoon ? TRY_SOON : TRY_AGAIN);
       boolean taken = e.errno() == Errno.EBUSY || e.errno() == Errno.EPERM;
       String why = taken ? "another program has log group " + PacketLog.GROUP : e.getMessage();
       // Met for the first time it may well be the agent that this one takes over from.
       unloggedTries = why.equals(unlogged) ? unloggedTries + 1 : 1;
-      if (!isSoon && unloggedTries >= (taken ? 2 : 1) && !unloggedTold) {
+      if (soon <= 0 && unloggedTries >= (taken ? 2 : 1) && !unloggedTold) {
         unloggedTold = true;
         LOG.warn(
             "pod {}: what the kernel refuses there is not told: {}; trying again",
@@ -204,7 +226,7 @@ final class PodGuard implements AutoCloseable {
     List<String> before = rings.taken();
     rings.hold(namespace, guard.interfaces());
     // What is taken at the first look may still be held by the agent that this one takes over from.
-    if (!rings.taken().isEmpty() && rings.taken().equals(before) && !ringsTold) {
+    if (soon <= 0 && !rings.taken().isEmpty() && rings.taken().equals(before) && !ringsTold) {
       ringsTold = true;
       LOG.warn(
           "pod {}: a program of the pod holds AF_XDP queues and can send by them past the rules:"

@@ -396,37 +396,34 @@ final class RuleKeeper {
   }
 
   /// Where IPv6 cannot be captured, it is refused for pods whose policy is closed, and let alone
-  /// for others.
+  /// for others; where it cannot be refused either, [#blockIpv6] does. What was found out holds
+  /// until the pod is met anew, also when its policy becomes another.
   private CapturePlan install(
       CapturedPod pod, NetworkNamespace namespace, CapturePlan plan, ServedPod served) {
     try {
       return report(pod, plan, rules.install(namespace, plan));
     } catch (RulesException e) {
-      if (plan.ipv6() != Ipv6.CAPTURE || e.family().filter(IpFamily.V6::equals).isEmpty()) {
+      if (plan.ipv6() == Ipv6.UNTOUCHED || e.family().filter(IpFamily.V6::equals).isEmpty()) {
         throw e;
       }
-      pod.ipv6Uncapturable = true; // until the pod is met anew
+      boolean refusing = plan.ipv6() == Ipv6.REFUSE;
+      pod.ipv6Uncapturable = true;
+      pod.ipv6Unrefusable = refusing;
       CapturePlan without = plan(pod, served).withFailsOpen(plan.failsOpen());
-      LOG.warn(
-          "pod {}: IPv6 cannot be captured ({}); {}",
-          pod.spec.ref(),
-          e.getMessage(),
-          without.ipv6());
-      try {
-        return report(pod, without, rules.install(namespace, without));
-      } catch (RulesException again) {
-        if (without.ipv6() != Ipv6.REFUSE) {
-          throw again;
-        }
-        pod.ipv6Unrefusable = true; // likewise
+      if (refusing) {
         LOG.error(
             "pod {}: IPv6 cannot be refused by rules either ({}); every way out over IPv6 is"
                 + " prohibited by a policy rule",
             pod.spec.ref(),
-            again.getMessage());
-        CapturePlan four = plan(pod, served).withFailsOpen(plan.failsOpen());
-        return report(pod, four, rules.install(namespace, four));
+            e.getMessage());
+      } else {
+        LOG.warn(
+            "pod {}: IPv6 cannot be captured ({}); {}",
+            pod.spec.ref(),
+            e.getMessage(),
+            without.ipv6());
       }
+      return install(pod, namespace, without, served);
     }
   }
 
@@ -455,14 +452,13 @@ final class RuleKeeper {
   private static CapturePlan report(CapturedPod pod, CapturePlan plan, InstallReport report) {
     pod.backend = report.backend().toString();
     InstallReport.Outcome six = report.outcome(IpFamily.V6);
+    boolean none = six == null || six.state() == InstallReport.State.SKIPPED;
     pod.ipv6 =
-        six == null || six.state() == InstallReport.State.SKIPPED
-            ? "absent"
-            : switch (plan.ipv6()) {
-              case CAPTURE -> "captured";
-              case REFUSE -> "refused";
-              case UNTOUCHED -> "uncaptured";
-            };
+        switch (plan.ipv6()) {
+          case CAPTURE -> none ? "absent" : "captured";
+          case REFUSE -> none ? "absent" : "refused";
+          case UNTOUCHED -> "uncaptured"; // there is IPv6, or else it had not been found out
+        };
     return plan;
   }
 

@@ -262,15 +262,7 @@ class CaptureLoopTest {
 
   @Test
   void closedPodIsShutOverIpv6WhereThereAreNoRulesForIt() throws Exception {
-    Processes real = new Processes();
-    CommandRunner withoutSix =
-        (command, input, environment) -> {
-          if (command.stream().anyMatch(word -> word.startsWith("ip6tables"))) {
-            throw new CommandRunner.CommandException("There is no program ip6tables", true);
-          }
-          return real.run(command, input, environment);
-        };
-    try (CaptureRig rig = new CaptureRig(new EpollTransport(), withoutSix)) {
+    try (CaptureRig rig = new CaptureRig(new EpollTransport(), withoutIp6tables())) {
       Place pod = rig.lab.addPod("ratings");
       Place world = rig.lab.addHost("world", WORLD_4, WORLD_6);
       try (TcpServer _ = TcpServer.start(rig.lab, world, Map.of(PORT, TcpServer.Behaviour.ECHO));
@@ -295,5 +287,34 @@ class CaptureLoopTest {
         assertThat(rig.lab.exec(pod, "ip", "-6", "rule").orThrow()).doesNotContain("prohibit");
       }
     }
+  }
+
+  @Test
+  void openPodThatBecomesClosedIsShutOverIpv6Too() throws Exception {
+    try (CaptureRig rig = new CaptureRig(new EpollTransport(), withoutIp6tables())) {
+      Place pod = rig.lab.addPod("ratings");
+      Place world = rig.lab.addHost("world", WORLD_4, WORLD_6);
+      try (TcpServer _ = TcpServer.start(rig.lab, world, Map.of(PORT, TcpServer.Behaviour.ECHO))) {
+        rig.capture(pod);
+        assertThat(rig.status("ratings").ipv6()).isEqualTo("uncaptured");
+        assertThat(rig.echo(pod, WORLD_6, PORT).orThrow()).isEqualTo("hello\n");
+
+        rig.registryOnly(true);
+        assertThat(rig.status("ratings").state()).isEqualTo("captured");
+        assertThat(rig.status("ratings").ipv6()).isEqualTo("blocked");
+        assertThat(rig.echo(pod, WORLD_6, PORT).ok()).isFalse();
+        assertThat(rig.echo(pod, WORLD_4, PORT).orThrow()).isEqualTo("hello\n");
+      }
+    }
+  }
+
+  private static CommandRunner withoutIp6tables() {
+    Processes real = new Processes();
+    return (command, input, environment) -> {
+      if (command.stream().anyMatch(word -> word.startsWith("ip6tables"))) {
+        throw new CommandRunner.CommandException("There is no program ip6tables", true);
+      }
+      return real.run(command, input, environment);
+    };
   }
 }

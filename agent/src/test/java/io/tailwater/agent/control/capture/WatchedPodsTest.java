@@ -8,6 +8,7 @@ import io.tailwater.iptables.rule.CapturePlan;
 import io.tailwater.iptables.rule.Drift;
 import io.tailwater.lab.NeedsRoot;
 import io.tailwater.lab.Place;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -16,6 +17,7 @@ import java.util.Map;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -139,6 +141,7 @@ class WatchedPodsTest {
       watched.start(rig.loop::accept);
       rig.awaitState("goes", "captured");
       CapturePlan plan = rig.inForce("goes");
+      assertThat(marks(rig)).hasSize(1);
 
       unmount(file);
 
@@ -146,6 +149,13 @@ class WatchedPodsTest {
       assertThat(rig.lab.exec(place, "ss", "-Hltn").orThrow()).doesNotContain("15001");
       // The namespace lives on under another name: what is in it is not let out.
       assertThat(rig.rules.verify(place.path(), plan)).isInstanceOf(Drift.None.class);
+      assertThat(marks(rig)).as("a pod that is gone leaves no file").isEmpty();
+    }
+  }
+
+  private static List<Path> marks(CaptureRig rig) throws IOException {
+    try (Stream<Path> files = Files.list(rig.lab.folder("state").resolve("marks"))) {
+      return files.toList();
     }
   }
 }
