@@ -12,6 +12,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -202,6 +203,112 @@ class KernelPassTest {
     reached(other);
     assertThat(agent.awaitAccess("src.workload=\"reviews-v1\"", "sni=\"" + EN + "\"", "complete"))
         .contains("grade=\"splice\"");
+  }
+
+  @Test
+  void namesThatChangeTheirAddressesAllTheTimeLoseNoConnection() {
+    int count = 10_000;
+    Place many =
+        world.lab.addHost(
+            "many",
+            IntStream.rangeClosed(1, 50).mapToObj(i -> "198.51.102." + i).toArray(String[]::new));
+    peers.serve(many, "0.0.0.0", 1000);
+    Place names = world.lab.addHost("dns-3", "198.51.100.55");
+    peers.changingNames(names, "198.51.100.55");
+    agent.stop();
+    Path changing =
+        World.write(
+            configuration.resolveSibling("changing.yaml"),
+            World.read(configuration)
+                    .replace("[\"198.51.100.54:53\"]", "[\"198.51.100.55:53\"], minRefreshRate: 1s")
+                + "limits: {dnsQueriesPerPodPerSecond: 10000}\n");
+    agent = RunningAgent.start(world, changing);
+
+    Running client = peers.rotate(world.ratings, count);
+    client.awaitOutput("done", LONG);
+
+    assertThat(client.output()).contains("done " + count + " 0");
+    long released = counter("tailwater_kernel_pass_released_total");
+    assertThat(counter("tailwater_kernel_pass_mismatched_total"))
+        .as("of %d released", released)
+        .isLessThanOrEqualTo(count / 1000);
+    assertThat(released).isGreaterThan(count * 9 / 10);
+  }
+
+  private long counter(String name) {
+    return agent
+        .page("15020/metrics")
+        .stdout()
+        .lines()
+        .filter(line -> line.startsWith(name + " "))
+        .mapToLong(line -> (long) Double.parseDouble(line.substring(name.length())))
+        .findFirst()
+        .orElseThrow();
+  }
+
+  // -- what no honest client does
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "none",
+        "mark=0x2",
+        "mark=0x4",
+        "mark=0x6",
+        "mark=0x539",
+        "mark=0x7a110400",
+        "mark=0x7a110800",
+        "decoy",
+        "decoy-broken",
+        "decoy-short-lived",
+        "decoy-ahead",
+        "decoy-behind",
+        "decoy-syn",
+        "decoy-rst",
+        "fastopen"
+      })
+  void noTrickBringsAForbiddenNameOut(String how) {
+    Running server = peers.serve(bulk, BULK_AT, 1000);
+    fastOpen();
+
+    Running client = peers.trick(world.ratings, how, BULK, "example.org");
+
+    client.awaitOutput("failed Connection", Duration.ofMinutes(1)); // reset, or refused at once
+    assertThat(server.output()).doesNotContain("got ");
+  }
+
+  /// Both sides, without a cookie.
+  private void fastOpen() {
+    for (Place place : List.of(world.ratings, bulk)) {
+      world.lab.exec(place, "sysctl", "-qw", "net.ipv4.tcp_fastopen=1543");
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"options", "urgent"})
+  void whatTheServerCouldReadOtherwiseIsRefusedWhateverItsName(String how) {
+    Running server = peers.serve(bulk, BULK_AT, 1000);
+
+    Running client = peers.trick(world.ratings, how, BULK, BULK);
+
+    client.awaitOutput("failed", SOON);
+    assertThat(server.output()).doesNotContain("got ");
+    assertThat(agent.awaitAccess("connection failed", "original_dst=" + BULK_AT))
+        .contains("reason=\"malformed_hello\"");
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"none", "fastopen", "short-lived"})
+  void anAllowedNameArrivesHoweverItIsSaid(String how) {
+    Running server = peers.serve(bulk, BULK_AT, 1000);
+    fastOpen();
+
+    Running client = peers.trick(world.ratings, how, BULK, BULK);
+
+    client.awaitOutput("heard", SOON);
+    assertThat(server.output()).contains("got 517");
+    assertThat(agent.awaitAccess("sni=\"" + BULK + "\"", "connection complete"))
+        .contains("grade=\"kernel\"");
   }
 
   // -- policy

@@ -20,6 +20,7 @@ final class Peers {
       BLOCK = bytes(range(256)) * 1024
       def one(s, size):
           first = s.recv(65536)
+          print('got', len(first), flush=True)
           if size == 0:
               while first:
                   s.sendall(first)
@@ -86,6 +87,139 @@ final class Peers {
           print('failed', type(e).__name__, flush=True)
       """;
 
+  /// `names.py ADDRESS`: a DNS server whose every name has four of fifty addresses (198.51.102.1 to
+  /// .50), other ones each second.
+  private static final String NAMES =
+      """
+      import socket, struct, sys, time
+      s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+      s.bind((sys.argv[1], 53))
+      print('serving', flush=True)
+      while True:
+          query, peer = s.recvfrom(4096)
+          end = query.index(0, 12) + 5
+          kind = struct.unpack('>H', query[end - 4:end - 2])[0]
+          answers = b''
+          count = 0
+          if kind == 1:
+              seed = sum(query[12:end - 4].lower())
+              for k in range(4):
+                  at = (seed * 7 + int(time.time()) * 3 + k * 11) % 50 + 1
+                  answers += struct.pack('>HHHIH', 0xc00c, 1, 1, 1, 4) + bytes([198, 51, 102, at])
+                  count += 1
+          s.sendto(query[:2] + struct.pack('>HHHHH', 0x8580, 1, count, 0, 0) + query[12:end] + answers, peer)
+      """;
+
+  /// `rotate.py COUNT`: so many connections one after another to names of five, each looked up
+  /// anew; says how many got an answer.
+  private static final String ROTATE =
+      """
+      import random, socket, ssl, sys
+      def hello(name):
+          out = ssl.MemoryBIO()
+          try:
+              ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname=name).do_handshake()
+          except ssl.SSLWantReadError:
+              return out.read()
+      hellos = {name: hello(name) for name in ['n%d.wikipedia.org' % i for i in range(5)]}
+      good = bad = 0
+      for i in range(int(sys.argv[1])):
+          name = random.choice(list(hellos))
+          try:
+              info = random.choice(socket.getaddrinfo(name, 443, socket.AF_INET, socket.SOCK_STREAM))
+              s = socket.create_connection(info[4], 10)
+              s.sendall(hellos[name])
+              if not s.recv(1):
+                  raise OSError('nothing came')
+              s.close()
+              good += 1
+          except OSError as e:
+              bad += 1
+              print('lost', name, e, flush=True)
+      print('done', good, bad, flush=True)
+      """;
+
+  /// `trick.py HOW NAME SNI`: dials what NAME is and says a hello for SNI, in a way that a real
+  /// client would not, or after something that none would do.
+  private static final String TRICK =
+      """
+      import fcntl, os, socket, ssl, struct, sys, time
+      how, name, sni = sys.argv[1], sys.argv[2], sys.argv[3]
+      def hello(name):
+          out = ssl.MemoryBIO()
+          try:
+              ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname=name).do_handshake()
+          except ssl.SSLWantReadError:
+              return out.read()
+      def queue_seq(s, queue):
+          s.setsockopt(socket.IPPROTO_TCP, 19, 1)       # TCP_REPAIR
+          s.setsockopt(socket.IPPROTO_TCP, 20, queue)   # TCP_REPAIR_QUEUE
+          seq = s.getsockopt(socket.IPPROTO_TCP, 21) & 0xffffffff
+          s.setsockopt(socket.IPPROTO_TCP, 19, -1)
+          return seq
+      def checksum(data):
+          if len(data) % 2:
+              data += b'\\0'
+          total = sum(struct.unpack('>%dH' % (len(data) // 2), data))
+          while total >> 16:
+              total = (total & 0xffff) + (total >> 16)
+          return ~total & 0xffff
+      def raw(s, payload, offset=0, flags=0x18, ttl=64, broken=False):
+          (src, sport), (dst, dport) = s.getsockname(), s.getpeername()
+          seq, ack = queue_seq(s, 2) + offset & 0xffffffff, queue_seq(s, 1)
+          tcp = struct.pack('>HHIIBBHHH', sport, dport, seq, ack, 0x50, flags, 502, 0, 0)
+          pseudo = socket.inet_aton(src) + socket.inet_aton(dst) + struct.pack('>BBH', 0, 6, len(tcp) + len(payload))
+          sum_ = checksum(pseudo + tcp + payload) ^ (0x1234 if broken else 0)
+          tcp = tcp[:16] + struct.pack('>H', sum_) + tcp[18:]
+          ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 20 + len(tcp) + len(payload), 1, 0x4000, ttl, 6, 0, socket.inet_aton(src), socket.inet_aton(dst))
+          r = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+          try:
+              r.sendto(ip + tcp + payload, (dst, 0))
+          except PermissionError:
+              pass  # the rules drop it
+          r.close()
+      address = socket.getaddrinfo(name, 443, socket.AF_INET, socket.SOCK_STREAM)[0][4]
+      try:
+          s = socket.socket()
+          s.settimeout(20)
+          if how.startswith('mark='):
+              s.setsockopt(socket.SOL_SOCKET, 36, int(how[5:], 0))
+          if how == 'fastopen':
+              s.sendto(hello(sni), 0x20000000, address)
+          else:
+              s.connect(address)
+              good = hello(name)
+              if how == 'decoy':
+                  raw(s, good)
+              if how == 'decoy-broken':
+                  raw(s, good, broken=True)
+              if how == 'decoy-short-lived':
+                  raw(s, good, ttl=1)
+              if how == 'decoy-ahead':
+                  raw(s, good, offset=1000)
+              if how == 'decoy-behind':
+                  raw(s, good, offset=-200)
+              if how == 'decoy-syn':
+                  raw(s, b'', offset=-2, flags=2)
+              if how == 'decoy-rst':
+                  raw(s, good, flags=0x14)
+              if how == 'options':
+                  s.setsockopt(socket.IPPROTO_IP, 4, b'\\x01\\x01\\x01\\x00')
+              if how == 'short-lived':
+                  s.setsockopt(socket.IPPROTO_IP, 2, 1)
+              if how.startswith('decoy'):
+                  time.sleep(0.2)
+              if how == 'urgent':
+                  s.sendall(hello(sni)[:20])
+                  s.send(b'x', 1)
+                  s.sendall(hello(sni)[20:])
+              else:
+                  s.sendall(hello(sni))
+          print('heard', len(s.recv(65536)), flush=True)
+      except OSError as e:
+          print('failed', type(e).__name__, flush=True)
+      """;
+
   private final World world;
   private final Path folder;
 
@@ -94,6 +228,9 @@ final class Peers {
     this.folder = world.lab.folder("peers");
     World.write(folder.resolve("serve.py"), SERVE);
     World.write(folder.resolve("dial.py"), DIAL);
+    World.write(folder.resolve("names.py"), NAMES);
+    World.write(folder.resolve("trick.py"), TRICK);
+    World.write(folder.resolve("rotate.py"), ROTATE);
   }
 
   /// Sends so many bytes to whoever has said something; 0 echoes.
@@ -118,6 +255,23 @@ final class Peers {
         new ArrayList<>(List.of("python3", "-u", folder.resolve(script).toString()));
     command.addAll(List.of(arguments));
     return world.lab.start(place, command.toArray(String[]::new));
+  }
+
+  /// Dials what `name` is, and says a hello for `sni` in a strange way.
+  Running trick(Place pod, String how, String name, String sni) {
+    return python(pod, "trick.py", how, name, sni);
+  }
+
+  /// A DNS server whose names change their addresses all the time.
+  Running changingNames(Place host, String address) {
+    Running server = python(host, "names.py", address);
+    server.awaitOutput("serving", SOON);
+    return server;
+  }
+
+  /// So many connections to names of a [#changingNames].
+  Running rotate(Place pod, int count) {
+    return python(pod, "rotate.py", Integer.toString(count));
   }
 
   /// What [#serve] sends, as [#dial] tells it at its end.

@@ -314,8 +314,9 @@ public final class ClientHelloGate {
     stages.observer().accepted(record);
     ClientView view = connection.pod.pod().view(stages.routes().get());
     boolean asks = view.ask(record.dst()) == ClientView.Ask.PREFACE;
-    Decision decision =
+    Decision decided =
         view.decide(record.dst(), asks ? preface : new Preface.Silent()).named(preface);
+    Decision decision = connection.pod.shared.at(record.dst()).decision(record.preface(), decided);
     record.decision(decision);
     if (decision instanceof Decision.Refuse refusal) {
       boolean tooLate = late && preface instanceof Preface.MalformedTls;
@@ -338,14 +339,18 @@ public final class ClientHelloGate {
   }
 
   private ConnectionRecord record(GatedConnection connection, Preface preface) {
+    GatedPod pod = connection.pod;
     ConnectionRecord record =
         released.record(
-            connection.pod,
+            pod,
             connection.tuple,
             clock.instant().minusNanos(Math.max(0, now() - connection.openedNanos)),
             connection.openedNanos);
-    connection.pod.pod().told().ifPresent(told -> record.told(told.names(record.dst().address())));
-    record.preface(preface);
+    SharedParts.OfDestination shared = pod.shared.at(record.dst());
+    pod.pod()
+        .told()
+        .ifPresent(told -> record.told(shared.told(told.names(record.dst().address()))));
+    record.preface(shared.preface(preface));
     record.stage("deciding");
     return record;
   }

@@ -2,7 +2,6 @@ package io.tailwater.agent.dataplane.gate;
 
 import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.iptables.queue.FlowTuple;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
@@ -19,7 +18,9 @@ public final class GatedPod {
   final Map<FlowTuple, GatedConnection> connections = new LinkedHashMap<>();
 
   /// Those that were released and have not ended.
-  final Map<FlowTuple, ReleasedConnection> released = new HashMap<>();
+  final ReleasedTable released = new ReleasedTable();
+
+  final SharedParts shared = new SharedParts();
 
   /// Those that have been let open and sent nothing yet.
   int opening;

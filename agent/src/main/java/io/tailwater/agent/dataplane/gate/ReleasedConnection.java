@@ -5,12 +5,10 @@ import io.tailwater.agent.dataplane.upstream.Cluster;
 import io.tailwater.agent.dataplane.upstream.Endpoint;
 import io.tailwater.iptables.queue.EndSegment;
 import io.tailwater.iptables.queue.FlowTuple;
+import org.jspecify.annotations.Nullable;
 
 /// A connection that the kernel carries alone. There may be many, so this is small.
 final class ReleasedConnection {
-  /// Not known yet.
-  private static final long UNKNOWN = -1;
-
   private static final long WRAP = 1L << 32;
 
   final GatedPod pod;
@@ -19,27 +17,30 @@ final class ReleasedConnection {
   final Cluster cluster;
   final Endpoint endpoint;
 
-  /// Sequence numbers of the first byte of either side.
+  /// The next one in a bucket of the [ReleasedTable].
+  @Nullable ReleasedConnection next;
+
+  /// Sequence numbers of the first byte of either side; where the server's is not known it is 0.
   private final int first;
 
   private final int firstBack;
 
-  /// Whether both are known.
-  final boolean counted;
+  /// Payload bytes as the ends tell them, modulo 2^32.
+  private int up;
 
-  boolean written;
-
-  /// The kernel did not have it at the last look; how it ended may be about to be told.
-  boolean missing;
-
-  /// As the FIN of either side tells, modulo 2^32.
-  private long up = UNKNOWN;
-
-  private long down = UNKNOWN;
+  private int down;
+  private boolean upKnown;
+  private boolean downKnown;
   private boolean upEnded;
   private boolean downEnded;
   private boolean reset;
   private boolean resetByPod;
+
+  /// It stands in the file.
+  boolean written;
+
+  /// The kernel did not have it at the last look; how it ended may be about to be told.
+  boolean missing;
 
   /// @param firstBack 0 where it is not known
   ReleasedConnection(
@@ -57,7 +58,6 @@ final class ReleasedConnection {
     this.endpoint = endpoint;
     this.first = first;
     this.firstBack = firstBack;
-    this.counted = firstBack != 0;
   }
 
   int first() {
@@ -70,24 +70,35 @@ final class ReleasedConnection {
 
   /// A FIN or RST of one side. What a FIN said stays: a later segment counts the FIN too.
   void ending(EndSegment segment, boolean byPod) {
-    long own = Integer.toUnsignedLong(segment.end() - (byPod ? first : firstBack));
-    long other = Integer.toUnsignedLong(segment.acknowledgement() - (byPod ? firstBack : first));
     if (segment.isReset()) {
       reset = true;
       resetByPod = byPod;
     }
     if (byPod) {
-      up = upEnded ? up : own;
-      upEnded |= segment.isFin();
-      if (segment.acknowledges() && !downEnded) {
-        down = other;
-      }
+      sent(segment.end() - first, segment.isFin());
     } else {
-      down = downEnded ? down : own;
-      downEnded |= segment.isFin();
-      if (segment.acknowledges() && !upEnded) {
-        up = other;
-      }
+      received(segment.end() - firstBack, segment.isFin());
+    }
+    if (segment.acknowledges() && byPod) {
+      received(segment.acknowledgement() - firstBack, false);
+    } else if (segment.acknowledges()) {
+      sent(segment.acknowledgement() - first, false);
+    }
+  }
+
+  private void sent(int bytes, boolean end) {
+    if (!upEnded) {
+      up = bytes;
+      upKnown = true;
+      upEnded = end;
+    }
+  }
+
+  private void received(int bytes, boolean end) {
+    if (!downEnded) {
+      down = bytes;
+      downKnown = true;
+      downEnded = end;
     }
   }
 
@@ -106,7 +117,7 @@ final class ReleasedConnection {
 
   /// Whether the segments have told how many bytes there were.
   boolean told() {
-    return counted && up != UNKNOWN && down != UNKNOWN;
+    return firstBack != 0 && upKnown && downKnown;
   }
 
   /// Payload bytes of the pod. Sequence numbers begin again after 4 GiB.
@@ -120,7 +131,8 @@ final class ReleasedConnection {
     return unwrapped(down, about);
   }
 
-  static long unwrapped(long value, long about) {
+  private static long unwrapped(int bytes, long about) {
+    long value = Integer.toUnsignedLong(bytes);
     long wraps = Math.round((double) (about - value) / WRAP);
     return value + Math.max(0, wraps) * WRAP;
   }

@@ -84,12 +84,13 @@ public final class ReleasedConnections {
 
   /// The record of a connection of the pod.
   ConnectionRecord record(GatedPod pod, FlowTuple tuple, Instant openedAt, long openedNanos) {
+    OriginalDst dst = new OriginalDst(tuple.destinationAddress(), tuple.destinationPort());
     return new ConnectionRecord(
         ++lastId << 8 | NUMBER,
         pod.pod().pod(),
         Direction.OUTBOUND,
-        new ClientAddress(tuple.sourceAddress(), tuple.sourcePort()),
-        new OriginalDst(tuple.destinationAddress(), tuple.destinationPort()),
+        new ClientAddress(pod.shared.source(tuple.sourceAddress()), tuple.sourcePort()),
+        pod.shared.at(dst).dst(),
         openedAt,
         openedNanos);
   }
@@ -146,10 +147,7 @@ public final class ReleasedConnections {
     record.grade(Grade.KERNEL);
     record.stage("released");
     one.endpoint.opened();
-    ReleasedConnection before = pod.released.put(tuple, one);
-    if (before != null) {
-      throw new IllegalStateException("released twice: " + tuple);
-    }
+    pod.released.add(one);
     pods.add(pod);
     count++;
     observer.opened(record);
@@ -207,7 +205,7 @@ public final class ReleasedConnections {
 
   private void finish(
       ReleasedConnection one, long sent, long received, ByteCount how, Outcome outcome) {
-    one.pod.released.remove(one.tuple);
+    one.pod.released.remove(one);
     count--;
     if (one.pod.released.isEmpty()) {
       pods.remove(one.pod);
@@ -255,9 +253,9 @@ public final class ReleasedConnections {
   public void look() {
     long now = now();
     for (GatedPod pod : List.copyOf(pods)) {
-      if (pod.released.values().stream().anyMatch(one -> lives(one, now))) {
+      if (pod.released.all().stream().anyMatch(one -> lives(one, now))) {
         Map<FlowTuple, KernelConnections.Bytes> there = pod.kernel().released();
-        for (ReleasedConnection one : List.copyOf(pod.released.values())) {
+        for (ReleasedConnection one : pod.released.all()) {
           if (lives(one, now)) {
             look(one, there.get(one.tuple));
           }
@@ -291,7 +289,7 @@ public final class ReleasedConnections {
   public void policyChanged(RouteTable table) {
     for (GatedPod pod : List.copyOf(pods)) {
       ClientView view = pod.pod().view(table);
-      for (ReleasedConnection one : List.copyOf(pod.released.values())) {
+      for (ReleasedConnection one : pod.released.all()) {
         if (decide(view, one.record) instanceof Decision.Refuse refusal) {
           revoke(one, refusal.why());
         }
@@ -322,7 +320,7 @@ public final class ReleasedConnections {
     Set<FlowTuple> known = new HashSet<>();
     for (ReleasedFile.Kept kept : file.take(pod.pod().pod().ref())) {
       known.add(kept.tuple());
-      if (pod.released.containsKey(kept.tuple())) {
+      if (pod.released.get(kept.tuple()) != null) {
         continue;
       }
       ConnectionRecord record = record(pod, kept);
@@ -335,7 +333,7 @@ public final class ReleasedConnections {
       }
     }
     for (FlowTuple tuple : there.keySet()) {
-      if (!known.contains(tuple) && !pod.released.containsKey(tuple)) {
+      if (!known.contains(tuple) && pod.released.get(tuple) == null) {
         // It was judged once. Its name is not known, so that it ends with the next policy that
         // would need it.
         ReleasedFile.Kept kept =
@@ -367,14 +365,15 @@ public final class ReleasedConnections {
             kept.tuple(),
             Instant.ofEpochMilli(kept.openedMillis()),
             now() - TimeUnit.MILLISECONDS.toNanos(age));
-    kept.sni().ifPresent(name -> record.preface(new Preface.Tls(name, false)));
+    SharedParts.OfDestination shared = pod.shared.at(record.dst());
+    kept.sni().ifPresent(name -> record.preface(shared.preface(new Preface.Tls(name, false))));
     return record;
   }
 
   private ReleasedConnection begin(
       GatedPod pod, ClientView view, ConnectionRecord record, ReleasedFile.Kept kept) {
     Decision decision = decide(view, record);
-    record.decision(decision);
+    record.decision(pod.shared.at(record.dst()).decision(record.preface(), decision));
     observer.accepted(record);
     ConnectRequest request =
         decision instanceof Decision.Forward forward
@@ -390,7 +389,7 @@ public final class ReleasedConnections {
 
   /// The pod is gone, or nobody's any more.
   public void forget(GatedPod pod) {
-    for (ReleasedConnection one : List.copyOf(pod.released.values())) {
+    for (ReleasedConnection one : pod.released.all()) {
       finish(one, pod.kernel().bytes(one.tuple), new Outcome.Drained());
     }
   }
@@ -412,7 +411,7 @@ public final class ReleasedConnections {
 
   private List<ReleasedConnection> all() {
     List<ReleasedConnection> out = new ArrayList<>(count);
-    pods.forEach(pod -> out.addAll(pod.released.values()));
+    pods.forEach(pod -> out.addAll(pod.released.all()));
     return out;
   }
 

@@ -15,6 +15,7 @@ import io.tailwater.agent.dataplane.sniff.ClientHelloBytes;
 import io.tailwater.agent.dataplane.upstream.Endpoint;
 import io.tailwater.agent.traffic.Grade;
 import io.tailwater.agent.traffic.Refusal;
+import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Objects;
@@ -205,6 +206,37 @@ class ReleasedConnectionsTest {
     assertThat(endpoint.cxActive()).isZero();
     assertThat(endpoint.cxTotal()).isOne();
     assertThat(rig.released.snapshot()).isEmpty();
+  }
+
+  @Test
+  void tenThousandsOfThemCostFewBytesEach() {
+    GateRig rig = GateRig.usual();
+    rig.quiet = true;
+    rig.found(NAME, "203.0.113.9");
+    long before = heap();
+    int count = 60_000;
+    for (int i = 0; i < count; i++) {
+      InetSocketAddress from = Packets.at("192.0.2.7", 1024 + i);
+      rig.packet(
+          Packets.segment(
+              from, Packets.SERVER, GateRig.ISN, 0, Packets.SYN, Packets.OPTIONS, new byte[0]),
+          true,
+          false);
+      rig.packet(
+          Packets.segment(from, Packets.SERVER, FIRST, ACKED, ACK, Packets.OPTIONS, HELLO),
+          true,
+          false);
+    }
+    rig.pass(Duration.ofSeconds(3)); // verdicts are forgotten
+    rig.released.keep();
+
+    assertThat(rig.released.count()).isEqualTo(count);
+    assertThat((heap() - before) / count).isLessThan(300);
+  }
+
+  private static long heap() {
+    System.gc();
+    return Runtime.getRuntime().totalMemory() - Runtime.getRuntime().freeMemory();
   }
 
   // -- policy changes
