@@ -296,13 +296,22 @@ public final class Agent implements AutoCloseable {
 
   /// Without these no pod could be captured, and each would fail with an error of its own.
   private static void requireEssentials(AgentConfig config) {
-    if (config.podEntries().isEmpty()) {
-      return;
+    if (!config.podEntries().isEmpty()) {
+      require(preflight(config).essentials());
     }
-    boolean onNode = config.capture().mode() == CaptureConfig.Mode.NODE;
+  }
+
+  private static Preflight preflight(AgentConfig config) {
+    return new Preflight(new Processes(), config.capture().backend().forced(), isOnNode(config));
+  }
+
+  private static boolean isOnNode(AgentConfig config) {
+    return config.capture().mode() == CaptureConfig.Mode.NODE;
+  }
+
+  private static void require(List<Preflight.Finding> findings) {
     List<String> missing = new ArrayList<>();
-    for (Preflight.Finding f :
-        new Preflight(new Processes(), config.capture().backend().forced(), onNode).essentials()) {
+    for (Preflight.Finding f : findings) {
       String text = f.what() + ": " + f.found() + ". " + f.whatToDo();
       switch (f.state()) {
         case OK -> {} // nothing to say
@@ -320,6 +329,9 @@ public final class Agent implements AutoCloseable {
       RulePrograms programs =
           RulePrograms.detect(config.capture().backend().forced(), new Processes());
       LOG.info("rules are kept by {}", programs);
+      if (isOnNode(config) && !config.podEntries().isEmpty()) {
+        require(preflight(config).onNode(programs));
+      }
       return programs;
     } catch (RulesException e) {
       throw new StartException(StartException.Kind.MISSING, String.valueOf(e.getMessage()));
@@ -329,7 +341,7 @@ public final class Agent implements AutoCloseable {
   /// How rules in pods know this agent. Where one before it has still connections, by its mark
   /// alone until those have ended.
   private AgentGroup agentGroup(AgentConfig config, RulePrograms programs) {
-    if (config.podEntries().isEmpty() || config.capture().mode() == CaptureConfig.Mode.NODE) {
+    if (config.podEntries().isEmpty() || isOnNode(config)) {
       return AgentGroup.NONE;
     }
     OwnControlGroup own = new OwnControlGroup(new Processes());

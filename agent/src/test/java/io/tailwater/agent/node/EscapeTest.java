@@ -377,6 +377,41 @@ class EscapeTest {
     }
   }
 
+  /// The pod as a router: what others send through it is not its own, so nothing redirects it.
+  @ParameterizedTest
+  @ValueSource(strings = {"iptables-nft", "iptables-legacy", "nft"})
+  void whatThePodForwardsForOthersDoesNotLeave(String backend) {
+    Place behind = world.lab.addPod("behind-" + backend);
+    at(
+        world.ratings,
+        "ip link add fw0 type veth peer name fw1 netns "
+            + behind.namespace()
+            + " && ip addr add 10.99.0.1/24 dev fw0 && ip link set fw0 up"
+            + " && sysctl -qw net.ipv4.ip_forward=1");
+    at(
+        behind,
+        "ip link del eth0 && ip addr add 10.99.0.2/24 dev fw1 && ip link set fw1 up"
+            + " && ip route add default via 10.99.0.1");
+    String send = "bash -c 'echo out > /dev/udp/%s/9999'".formatted(World.DECOY);
+    try {
+      String free = arrived();
+      at(behind, send);
+      World.await(() -> "passes without an agent", () -> !arrived().equals(free));
+      RunningAgent agent = start(backend, "REGISTRY_ONLY", "off");
+      try {
+        long known = denials(agent, "uncaptured");
+        String before = arrived();
+        at(behind, send);
+        World.await(() -> "recorded\n" + agent.log(), () -> denied(agent, "uncaptured", known));
+        assertThat(arrived()).isEqualTo(before);
+      } finally {
+        stop(agent);
+      }
+    } finally {
+      at(world.ratings, "ip link del fw0; sysctl -qw net.ipv4.ip_forward=0");
+    }
+  }
+
   @Test
   void flushedRulesAndGuardAreBackBeforeLong() {
     RunningAgent agent = start("iptables-nft", "REGISTRY_ONLY", "all");

@@ -87,6 +87,16 @@ public final class Preflight {
     return List.copyOf(findings);
   }
 
+  /// What capture on the node needs of the kernel and of the programs that keep the rules: tried in
+  /// namespaces that end with the trial.
+  public List<Finding> onNode(RulePrograms programs) {
+    return new RuleTrials(runner).onNode(programs, hasIpv6());
+  }
+
+  private boolean hasIpv6() {
+    return Files.isDirectory(proc.resolve("sys/net/ipv6"));
+  }
+
   /// All findings, the good ones too, in a fixed order.
   public List<Finding> run() {
     List<Finding> findings = new ArrayList<>();
@@ -165,7 +175,7 @@ public final class Preflight {
             "kept by "
                 + programs
                 + (backend.isPresent() ? ", as configured" : ", found by itself")));
-    findings.addAll(new RuleTrials(runner).run(programs, onNode));
+    findings.addAll(new RuleTrials(runner).run(programs, onNode, hasIpv6()));
   }
 
   private static Finding nativeCalls() {

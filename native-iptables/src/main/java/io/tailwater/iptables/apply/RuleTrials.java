@@ -32,16 +32,10 @@ final class RuleTrials {
   /// takes.
   ///
   /// @param onNode whether capture on the node is what is wanted
-  List<Finding> run(RulePrograms programs, boolean onNode) {
+  /// @param ipv6 whether this kernel has IPv6
+  List<Finding> run(RulePrograms programs, boolean onNode, boolean ipv6) {
     List<Finding> findings = new ArrayList<>();
-    CapturePlan plan =
-        CapturePlan.egress()
-            .withUdp(UdpPolicy.QUIC)
-            .withStrictness(
-                Strictness.NONE
-                    .withClosed(true)
-                    .withKnownProtocolsOnly(true)
-                    .withLog(PacketLog.GROUP));
+    CapturePlan plan = closed();
     findings.add(tried("capture of IPv4", programs, plan, IpFamily.V4));
     Finding v6 = tried("capture of IPv6", programs, plan, IpFamily.V6);
     if (v6.state() == Finding.State.OK) {
@@ -55,9 +49,10 @@ final class RuleTrials {
     findings.add(guard(plan));
     findings.add(knownBy(programs));
     findings.add(failingOpen(programs, plan));
-    findings.add(onNode(programs, plan, IpFamily.V4, onNode));
     if (onNode) {
-      findings.add(onNode(programs, plan, IpFamily.V6, true));
+      findings.addAll(onNode(programs, ipv6));
+    } else {
+      findings.add(onNode(programs, plan, IpFamily.V4, false));
     }
     for (RuleBackend other : RuleBackend.values()) {
       if (other != programs.backend()) {
@@ -69,6 +64,26 @@ final class RuleTrials {
     }
     findings.addAll(new KernelPassTrial(programs, runner).findings());
     return findings;
+  }
+
+  /// What capture on the node needs.
+  ///
+  /// @param ipv6 as for [#run]
+  List<Finding> onNode(RulePrograms programs, boolean ipv6) {
+    List<Finding> findings = new ArrayList<>();
+    findings.add(onNode(programs, closed(), IpFamily.V4, true));
+    if (ipv6) {
+      findings.add(onNode(programs, closed(), IpFamily.V6, true));
+    }
+    return findings;
+  }
+
+  /// The rules that ask for most.
+  private static CapturePlan closed() {
+    return CapturePlan.egress()
+        .withUdp(UdpPolicy.QUIC)
+        .withStrictness(
+            Strictness.NONE.withClosed(true).withKnownProtocolsOnly(true).withLog(PacketLog.GROUP));
   }
 
   /// Where not even this works there is a policy rule, [Ipv6Block].

@@ -149,6 +149,30 @@ class PreflightTest {
   }
 
   @Test
+  void captureOnTheNodeNeedsTproxyInEachFamilyThatThereIs() throws IOException {
+    machine("000001ffffffffff", "0", "32768\t60999", "1048576");
+    CommandRunner noTproxy =
+        (command, input, environment) ->
+            input.contains("TPROXY")
+                ? new Result(2, "", "unknown option \"--tproxy-mark\"\n")
+                : WORKING.run(command, input, environment);
+    RulePrograms programs = RulePrograms.detect(Optional.of(RuleBackend.IPTABLES_NFT), WORKING);
+
+    assertThat(onNode(noTproxy, programs))
+        .singleElement()
+        .extracting(Finding::state, Finding::found)
+        .containsExactly(State.MISSING, "unknown option \"--tproxy-mark\"");
+    Files.createDirectories(proc.resolve("sys/net/ipv6"));
+    assertThat(onNode(noTproxy, programs)).hasSize(2);
+    assertThat(onNode(noTproxy, programs).getLast().whatToDo()).contains("xt_TPROXY");
+    assertThat(onNode(WORKING, programs)).extracting(Finding::state).containsOnly(State.OK);
+  }
+
+  private List<Finding> onNode(CommandRunner runner, RulePrograms programs) {
+    return new Preflight(runner, Optional.empty(), true, proc).onNode(programs);
+  }
+
+  @Test
   void whatOnlyAHandOverNeedsIsAWarning() throws IOException {
     machine("000001ffffffffff", "0", "32768\t60999", "1048576");
     Files.delete(proc.resolve("sys/net/ipv4/tcp_migrate_req"));
