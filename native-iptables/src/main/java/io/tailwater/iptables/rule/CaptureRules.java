@@ -192,6 +192,7 @@ public final class CaptureRules {
       rules.addAll(escapes.outsiders());
       rules.addAll(escapes.agentsPackets());
     }
+    rules.addAll(escapes.formerPackets());
     rules.add(loopback());
     rules.add(ownAddress());
     rules.add(reply());
@@ -229,6 +230,7 @@ public final class CaptureRules {
   private RuleSet refuse() {
     List<Rule> rules = new ArrayList<>(escapes.outsiders());
     rules.addAll(escapes.agentsPackets());
+    rules.addAll(escapes.formerPackets());
     rules.addAll(escapes.falseSourceWithoutNat());
     rules.add(loopback());
     rules.add(ownAddress());

@@ -91,7 +91,16 @@ final class EscapeRules {
 
   /// For filter: packets of the agent's own sockets pass.
   List<Rule> agentsPackets() {
-    return ownMarks(plan)
+    return packets(agentsMarks(plan));
+  }
+
+  /// For filter, behind the denied connections: nothing begins with a mark that was replaced.
+  List<Rule> formerPackets() {
+    return packets(ownMarks(plan).skip(agentsMarks(plan).count()));
+  }
+
+  private static List<Rule> packets(Stream<Mark> marks) {
+    return marks
         .map(mark ->
             // -m mark --mark 0x539/0xfff -j RETURN
             Rule.of(
