@@ -72,6 +72,10 @@ final class Load implements AutoCloseable {
 
   void forgetFailures() {
     keptFailures.clear();
+    forgetFreshFailures();
+  }
+
+  void forgetFreshFailures() {
     freshFailures.clear();
   }
 
