@@ -284,13 +284,6 @@ public final class AgentConfigReader {
             "kernel needs the addresses that captured DNS tells; write `capture: {dns: true}` or"
                 + " `relay: auto`");
       }
-      if (get(ConfigKeys.CAPTURE_MODE) == CaptureConfig.Mode.NODE) {
-        error(
-            ConfigKeys.RELAY,
-            file,
-            "kernel is not built yet for capture mode node; write `capture: {mode: in-pod}` or"
-                + " `relay: auto`");
-      }
     }
     if (get(ConfigKeys.DNS_MAX_TTL).compareTo(get(ConfigKeys.DNS_MIN_REFRESH_RATE)) < 0) {
       error(ConfigKeys.DNS_MAX_TTL, file, "must not be below dns.minRefreshRate");

@@ -386,8 +386,8 @@ final class ConfigKeys {
           "auto",
           "The highest grade allowed: who moves the bytes. `kernel` lets TLS that is passed through"
               + " go out of the pod as itself, once its ClientHello is judged; it needs"
-              + " `capture.dns` and `capture.mode: in-pod`, and `pods` tells where it cannot be"
-              + " had. `splice` needs epoll. `auto` is `splice` for now.",
+              + " `capture.dns`, and `pods` tells where it cannot be had. `splice` needs epoll."
+              + " `auto` is `splice` for now.",
           AgentConfig::relay);
   static final ConfigKey<Integer> LIMIT_CONNECTIONS =
       key(

@@ -20,7 +20,7 @@ final class Peers {
       BLOCK = bytes(range(256)) * 1024
       def one(s, size):
           first = s.recv(65536)
-          print('got', len(first), flush=True)
+          print('got', len(first), 'forbidden' if b'example.org' in first else 'allowed', flush=True)
           if size == 0:
               while first:
                   s.sendall(first)

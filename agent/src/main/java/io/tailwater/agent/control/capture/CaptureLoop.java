@@ -95,6 +95,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
                   dns,
                   guards,
                   pace,
+                  passes,
                   () -> tasks.add(() -> {}));
         };
     this.probes = new ProbeKeeper(rules);

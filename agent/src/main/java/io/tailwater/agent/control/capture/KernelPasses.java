@@ -23,18 +23,19 @@ import io.tailwater.iptables.libc.SyscallException;
 import io.tailwater.iptables.netlink.NetlinkPoller;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.queue.EndSegment;
-import io.tailwater.iptables.queue.PacketQueue;
-import io.tailwater.iptables.queue.QueuedPacket;
 import java.net.InetAddress;
+import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.LongAdder;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -64,6 +65,10 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
   private final ReleasedConnections released;
   private final ClientHelloGate gate;
   private final Map<PodRef, PodPass> passes = new ConcurrentHashMap<>();
+
+  /// Where all pods are in node mode. Capture thread.
+  private @Nullable PassPlace onNode;
+
   private long nextKeep = System.nanoTime();
   private long nextLook = nextKeep;
 
@@ -113,40 +118,56 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
 
   // ---- pods
 
-  /// Opens what the pod's pass needs, ahead of its rules. Where the kernel lacks something the pod
-  /// is relayed, and is not asked about again.
+  /// Opens what the pass of a pod needs in its own namespace, ahead of its rules. Where the kernel
+  /// lacks something the pod is relayed, and is not asked about again.
   void open(CapturedPod pod, NetworkNamespace namespace) {
     PodPass known = pod.pass;
     if (known != null) {
-      known.renew();
+      known.place().renew();
       return;
     }
-    long now = System.nanoTime();
-    if (pod.unpassable || now - pod.passTryNanos < 0) {
-      return;
+    PodGuard guard = pod.guard;
+    if (guard != null && isDue(pod)) {
+      tried(
+          pod,
+          () -> {
+            PassPlace place = PassPlace.inPod(this, namespace, guard.marks().live());
+            begin(pod, place, namespace);
+          });
     }
+  }
+
+  /// The same in the node's namespace, where all pods share one place.
+  void openOnNode(CapturedPod pod, NetworkNamespace namespace, NetworkNamespace node) {
+    if (pod.pass == null && isDue(pod)) {
+      tried(
+          pod,
+          () -> {
+            PassPlace shared = onNode;
+            begin(pod, shared != null ? shared : PassPlace.onNode(this, node), namespace);
+          });
+    }
+  }
+
+  private static boolean isDue(CapturedPod pod) {
+    return !pod.unpassable && System.nanoTime() - pod.passTryNanos >= 0;
+  }
+
+  private static void tried(CapturedPod pod, Runnable open) {
     try {
-      PodPass pass = PodPass.open(this, pod, namespace);
-      try {
-        pass.start(poller, new Packets(pass));
-      } catch (SyscallException e) {
-        pass.close();
-        throw e;
-      }
-      pod.pass = pass;
+      open.run();
       pod.passProblem = "";
       pod.passWaits = false;
-      begin(pass);
     } catch (SyscallException e) {
-      waitOrGiveUp(pod, e, now);
+      waitOrGiveUp(pod, e);
     }
   }
 
   /// What another agent has is waited for: it is about to let go of it.
-  private static void waitOrGiveUp(CapturedPod pod, SyscallException e, long now) {
+  private static void waitOrGiveUp(CapturedPod pod, SyscallException e) {
     boolean taken = e.errno() == Errno.EBUSY;
     String why = taken ? "another program reads the queue" : String.valueOf(e.getMessage());
-    pod.passTryNanos = now + TRY_AGAIN;
+    pod.passTryNanos = System.nanoTime() + TRY_AGAIN;
     pod.unpassable = !taken;
     pod.passWaits = taken;
     if (!taken && !why.equals(pod.passProblem)) {
@@ -155,16 +176,35 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
     pod.passProblem = why;
   }
 
-  private void begin(PodPass pass) {
-    PodRef ref = pass.gated().pod().pod().ref();
-    poller.execute(() -> released.adopt(pass.gated(), stages.routes().get()));
-    passes.put(ref, pass);
+  private void begin(CapturedPod pod, PassPlace place, NetworkNamespace namespace) {
+    boolean fresh = place != onNode;
+    PodPass pass = null;
+    boolean begun = false;
+    try {
+      if (fresh) {
+        place.start(poller);
+      }
+      pass = new PodPass(this, place, Objects.requireNonNull(pod.served), namespace);
+      place.add(pass);
+      begun = true;
+    } finally {
+      if (!begun && fresh) {
+        place.close();
+      }
+    }
+    if (place.isNode()) {
+      onNode = place;
+    }
+    pod.pass = pass;
+    PodPass mine = pass;
+    poller.execute(() -> released.adopt(mine.gated(), stages.routes().get()));
+    passes.put(pass.gated().pod().pod().ref(), pass);
   }
 
-  GatedPod gated(ServedPod served, PodPass pass) {
+  GatedPod gated(ServedPod served, PodPass pass, boolean genuine) {
     ReleasableAddresses addresses =
         new ReleasableAddresses(served, filter, stages.routes().get(), pass);
-    return new GatedPod(served, pass, pass, addresses, true);
+    return new GatedPod(served, pass, pass, addresses, genuine);
   }
 
   /// The rules cannot have the pass, or go: from now on everything is relayed.
@@ -190,8 +230,9 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
         });
   }
 
-  private void end(CapturedPod pod, java.util.function.Consumer<PodPass> last) {
+  private void end(CapturedPod pod, Consumer<PodPass> last) {
     PodPass pass = pod.pass;
+    pod.passWaits = false;
     if (pass == null) {
       return;
     }
@@ -202,6 +243,12 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
       gate.close(pass.gated());
       last.accept(pass);
     });
+    if (pass.place().remove(pass)) {
+      pass.place().close();
+      if (pass.place() == onNode) {
+        onNode = null;
+      }
+    }
     pass.close();
   }
 
@@ -223,35 +270,17 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
     }
   }
 
-  private final class Packets implements PacketQueue.Packets {
-    private final PodPass pass;
-
-    Packets(PodPass pass) {
-      this.pass = pass;
-    }
-
-    @Override
-    public void held(PacketQueue queue, QueuedPacket packet) {
-      gate.packet(
-          pass.gated(),
-          packet.id(),
-          packet.payload(),
-          packet.checksumIsLeftToHardware(),
-          packet.isSegmentedLater());
-    }
-
-    @Override
-    public void lost(PacketQueue queue) {
-      // the pod sends it again; the queue counts it
-    }
+  /// A packet waits. On the gate's thread, as the others.
+  void held(PodPass pass, int id, ByteBuffer packet, boolean genuine, boolean several) {
+    gate.packet(pass.gated(), id, packet, genuine, several);
   }
 
-  void ended(GatedPod pod, EndSegment segment) {
-    released.ending(pod, segment);
+  void ended(PodPass pass, EndSegment segment) {
+    released.ending(pass.gated(), segment);
   }
 
-  void failed(String what) {
-    LOG.debug("{} failed", what);
+  /// The kernel did not do something. Any thread.
+  void failed() {
     failures.increment();
   }
 
@@ -338,7 +367,12 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
     metrics.counter(
         "tailwater_kernel_pass_lost",
         "How often packets were lost because they came too fast; they are sent again.",
-        () -> passes.values().stream().mapToLong(pass -> pass.counters().lost()).sum());
+        () ->
+            passes.values().stream()
+                .map(PodPass::place)
+                .distinct()
+                .mapToLong(place -> place.counters().lost())
+                .sum());
     metrics.counter(
         "tailwater_kernel_pass_failures",
         "What the kernel did not do that the gate asked it to.",

@@ -6,6 +6,7 @@ import io.tailwater.iptables.netns.NetnsId;
 import io.tailwater.iptables.rule.CapturePlan;
 import io.tailwater.iptables.rule.EarlierConnections;
 import io.tailwater.iptables.rule.Ipv6;
+import io.tailwater.iptables.rule.KernelPass;
 import io.tailwater.iptables.rule.NodePlan;
 import io.tailwater.iptables.rule.Strictness;
 import io.tailwater.iptables.rule.UdpPolicy;
@@ -31,12 +32,12 @@ import org.slf4j.LoggerFactory;
 ///
 /// ```
 /// node 3d2a...boot-id net:[4026531840]
-/// pod default/ratings veth1=7,veth2=9 10.244.0.2,fd00::2 CAPTURE QUIC 15053 true 133
+/// pod default/ratings veth1=7,veth2=9 10.244.0.2,fd00::2 CAPTURE QUIC 15053 true 133 false
 /// ```
 ///
 /// Which is: who, interfaces with their numbers, addresses, IPv6, UDP, the port of DNS or `-`,
-/// whether other protocols are refused, the group of the log or `-`. After a restart of the machine
-/// it says nothing any more. Capture thread only.
+/// whether other protocols are refused, the group of the log or `-`, whether connections take the
+/// kernel pass. After a restart of the machine it says nothing any more. Capture thread only.
 final class LeftPods {
   private static final Logger LOG = LoggerFactory.getLogger(LeftPods.class);
   private static final Path BOOT = Path.of("/proc/sys/kernel/random/boot_id");
@@ -147,7 +148,8 @@ final class LeftPods {
         plan.udp().name(),
         plan.dnsPort().map(String::valueOf).orElse(NONE),
         Boolean.toString(plan.strictness().knownProtocolsOnly()),
-        plan.strictness().log().map(String::valueOf).orElse(NONE));
+        plan.strictness().log().map(String::valueOf).orElse(NONE),
+        Boolean.toString(plan.kernelPass().isPresent()));
   }
 
   private static int number(String name, List<Link> links) {
@@ -160,7 +162,7 @@ final class LeftPods {
 
   private static Left parse(String line, List<Link> links) throws IOException {
     String[] words = line.split(" ", -1);
-    String[] names = words.length == 9 ? words[1].split("/", -1) : new String[0];
+    String[] names = words.length == 10 ? words[1].split("/", -1) : new String[0];
     if (names.length != 2) {
       throw new IOException("this is no pod: " + line);
     }
@@ -182,6 +184,10 @@ final class LeftPods {
             .udp(UdpPolicy.valueOf(words[5]))
             .earlier(EarlierConnections.CUT)
             .dnsPort(number(words[6]))
+            .kernelPass(
+                Boolean.parseBoolean(words[9])
+                    ? Optional.of(KernelPass.STANDARD)
+                    : Optional.empty())
             .strictness(number(words[8]).map(strictness::withLog).orElse(strictness))
             .build();
     return new Left(new PodRef(names[0], names[1]), new NodePlan.Pod(interfaces, addresses, plan));

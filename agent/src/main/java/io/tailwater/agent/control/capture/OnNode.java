@@ -70,6 +70,7 @@ final class OnNode implements PodCapture {
   private final PodGuards guards;
   private final CapturePace pace;
   private final Runnable wake;
+  private final Optional<KernelPasses> passes;
   private final NetworkNamespace node = NetworkNamespace.current();
   private final PodsByAddress pods = new PodsByAddress();
   private final NodeListeners listeners;
@@ -115,7 +116,9 @@ final class OnNode implements PodCapture {
       Optional<DnsProxy> dns,
       PodGuards guards,
       CapturePace pace,
+      Optional<KernelPasses> passes,
       Runnable wake) {
+    this.passes = passes;
     this.opening = new NodeOpening(node, keeper, rules.programs().backend());
     this.left = new LeftPods(guards.stateDir(), node.id());
     this.listeners = new NodeListeners(workers, routes, pods, dns);
@@ -162,6 +165,7 @@ final class OnNode implements PodCapture {
       pod.served = served;
       listeners.answer(served);
     }
+    passes.ifPresent(all -> all.openOnNode(pod, namespace, node));
     taken.put(pod, new HostSide(usable, served.pod().ips(), side.problems()));
     if (!side.problems().isEmpty()) {
       // What comes by the node is captured; that the rest does not is to be seen.
@@ -275,7 +279,7 @@ final class OnNode implements PodCapture {
       if (plan.equals(installed)) {
         tellDrift(plan, told);
       }
-      install(plan);
+      installPass(plan, deaf != null);
       opening.renew();
       nextVerifyNanos = now + sweepNanos();
     }
@@ -317,6 +321,19 @@ final class OnNode implements PodCapture {
         drift,
         missing.isEmpty() ? "" : ", missing " + missing);
     (told ? notified : swept).increment();
+  }
+
+  /// Where the rules cannot have the kernel pass, everything is relayed.
+  private void installPass(NodePlan plan, boolean closedOnly) {
+    try {
+      install(plan);
+    } catch (RulesException e) {
+      if (taken.keySet().stream().noneMatch(pod -> pod.pass != null || pod.passWaits)) {
+        throw e;
+      }
+      taken.keySet().forEach(pod -> keeper.withoutPass(pod, e));
+      install(plan(closedOnly));
+    }
   }
 
   private void install(NodePlan plan) {
@@ -506,6 +523,13 @@ final class OnNode implements PodCapture {
     } else if (removeRules) {
       lingering.removeIf(one -> one.pod().equals(pod.spec.ref()));
     }
+    passes.ifPresent(all -> {
+      if (endConnections) {
+        all.close(pod);
+      } else {
+        all.leave(pod, false);
+      }
+    });
     if (served != null) {
       pods.remove(served);
       listeners.forget(served);
@@ -523,9 +547,10 @@ final class OnNode implements PodCapture {
     nextVerifyNanos = System.nanoTime(); // the rules follow in this round or the next
   }
 
+  /// The listener is common to all, and the rules stay.
   @Override
   public void handOver(CapturedPod pod) {
-    // the listener is common to all, and the rules stay
+    passes.ifPresent(all -> all.leave(pod, true));
   }
 
   @Override

@@ -376,16 +376,21 @@ final class RuleKeeper {
     try {
       return install(pod, namespace, plan, served);
     } catch (RulesException e) {
-      pod.unpassable = true;
-      pod.passWaits = false;
-      pod.passProblem =
-          rules.programs().backend() == RuleBackend.NFT
-              ? "no_nft_queue: the kernel has no queue expression (CONFIG_NFT_QUEUE)"
-              : "its rules cannot be had: " + e.getMessage();
-      LOG.warn("pod {}: no connection takes the kernel pass: {}", pod.spec.ref(), pod.passProblem);
-      passes.ifPresent(all -> all.close(pod));
+      withoutPass(pod, e);
       return install(pod, namespace, plan(pod, served).withFailsOpen(plan.failsOpen()), served);
     }
+  }
+
+  /// The rules of the pod cannot have the kernel pass.
+  void withoutPass(CapturedPod pod, RulesException why) {
+    pod.unpassable = true;
+    pod.passWaits = false;
+    pod.passProblem =
+        rules.programs().backend() == RuleBackend.NFT
+            ? "no_nft_queue: the kernel has no queue expression (CONFIG_NFT_QUEUE)"
+            : "its rules cannot be had: " + why.getMessage();
+    LOG.warn("pod {}: no connection takes the kernel pass: {}", pod.spec.ref(), pod.passProblem);
+    passes.ifPresent(all -> all.close(pod));
   }
 
   /// The rules have it also while another agent reads the queue, because these may be its rules.
