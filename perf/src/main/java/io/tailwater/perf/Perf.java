@@ -61,7 +61,8 @@ public final class Perf implements Callable<Integer> {
       split = ",",
       paramLabel = "NAME",
       description =
-          "Some of: direct, tracked, splice, copy, io_uring, nginx, haproxy, envoy. Default: all.")
+          "Some of: direct, tracked, kernel, splice, copy, io_uring, nginx, haproxy, envoy."
+              + " Default: all.")
   private List<String> only = List.of();
 
   @Option(

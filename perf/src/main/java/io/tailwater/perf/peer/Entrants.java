@@ -15,6 +15,8 @@ import java.util.OptionalInt;
 /// @param given further proxies: name to command line, in which `{port}`, `{dns}` and `{domain}`
 ///   stand for the port to listen on, the DNS server to ask and the domain to allow
 public record Entrants(Path envoyHome, List<String> tailwater, Map<String, String> given) {
+  private static final String KERNEL = "kernel";
+
   /// What distinguishes the agents: the lines of their configuration.
   private static final Map<String, String> AGENTS = agents();
 
@@ -27,6 +29,7 @@ public record Entrants(Path envoyHome, List<String> tailwater, Map<String, Strin
 
   private static Map<String, String> agents() {
     Map<String, String> all = new LinkedHashMap<>();
+    all.put(KERNEL, "relay: kernel\ntransport: epoll\n");
     all.put("splice", "relay: splice\ntransport: epoll\n");
     all.put("copy", "relay: copy\ntransport: epoll\n");
     all.put("io_uring", "relay: copy\ntransport: io_uring\n");
@@ -67,7 +70,8 @@ public record Entrants(Path envoyHome, List<String> tailwater, Map<String, Strin
     }
     String lines = AGENTS.get(name);
     if (lines != null) {
-      return peers.tailwater(name, tailwater, Contestant.Way.CAPTURE, lines);
+      Contestant.Way way = name.equals(KERNEL) ? Contestant.Way.RELEASE : Contestant.Way.CAPTURE;
+      return peers.tailwater(name, tailwater, way, lines);
     }
     return switch (name) {
       case Contestant.DIRECT -> Contestant.direct();
