@@ -417,6 +417,9 @@ final class GateRig {
 
     @Override
     public void progress(ConnectionRecord connection, long sent, long received) {
+      if (quiet) {
+        return;
+      }
       Told one = of(connection);
       one.sent += sent;
       one.received += received;
@@ -429,6 +432,9 @@ final class GateRig {
 
     @Override
     public void ended(ConnectionRecord connection, Outcome outcome) {
+      if (quiet) {
+        return;
+      }
       Told one = of(connection);
       assertThat(one.outcome).isNull();
       one.events.add("ended");
