@@ -38,6 +38,9 @@ final class PodRules {
   }
 
   Outcome apply(NetworkNamespace namespace, CapturePlan plan) {
+    if (plan.inbound().isPresent()) {
+      PolicyRoutes.INBOUND.install(namespace); // before the rules that need them
+    }
     InstallReport report = rules.install(namespace, plan);
     try {
       guard.install(namespace, plan);
@@ -47,13 +50,29 @@ final class PodRules {
     }
   }
 
-  Difference verify(NetworkNamespace namespace, CapturePlan plan) {
+  /// Against the plan that comes nearest.
+  Difference verify(NetworkNamespace namespace, List<CapturePlan> plans) {
+    CapturePlan plan = plans.getFirst();
     Drift drift = rules.verify(namespace, plan);
+    for (CapturePlan other : plans.subList(1, plans.size())) {
+      Drift found = rules.verify(namespace, other);
+      if (distance(found) < distance(drift)) {
+        plan = other;
+        drift = found;
+      }
+    }
+    if (plan.inbound().isPresent()) {
+      drift = with(drift, PolicyRoutes.INBOUND.verify(namespace));
+    }
     try {
       return new Difference(with(drift, guard.differences(namespace, plan)), "");
     } catch (RulesException e) {
       return new Difference(drift, String.valueOf(e.getMessage()));
     }
+  }
+
+  private static int distance(Drift drift) {
+    return drift instanceof Drift.NotInstalled ? Integer.MAX_VALUE : AgentPlans.lines(drift).size();
   }
 
   /// Rules that are there without their guard are incomplete; where there are none, there is

@@ -4,6 +4,7 @@ import io.tailwater.agent.config.AgentConfig;
 import io.tailwater.agent.config.AgentConfigReader;
 import io.tailwater.agent.config.ConfigProblem;
 import io.tailwater.agent.control.capture.CaptureConfig;
+import io.tailwater.agent.control.capture.KnownAgent;
 import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.iptables.apply.InstallReport;
@@ -15,7 +16,6 @@ import io.tailwater.iptables.apply.RulesException;
 import io.tailwater.iptables.apply.TrafficRules;
 import io.tailwater.iptables.libc.Errno;
 import io.tailwater.iptables.libc.SyscallException;
-import io.tailwater.iptables.netlink.PacketLog;
 import io.tailwater.iptables.netns.NetnsException;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.CapturePlan;
@@ -166,14 +166,15 @@ final class RulesCommand implements Callable<Integer> {
     }
     PodRules rules = new PodRules(rules(forced));
     try (NetworkNamespace namespace = NetworkNamespace.open(netns)) {
-      return switch (action) {
-        case apply -> report(rules.apply(namespace, wanted));
-        case remove -> report(rules.remove(namespace));
-        case verify, show -> {
-          PodRules.Difference found = rules.verify(namespace, wanted);
-          yield drift(netns, found.drift(), found.guard());
-        }
-      };
+      if (action == Action.remove) {
+        return report(rules.remove(namespace));
+      }
+      List<CapturePlan> plans = AgentPlans.of(namespace, wanted, agent, this::say);
+      if (action == Action.apply) {
+        return report(rules.apply(namespace, plans.getFirst()));
+      }
+      PodRules.Difference found = rules.verify(namespace, plans);
+      return drift(netns, found.drift(), found.guard());
     }
   }
 
@@ -228,17 +229,10 @@ final class RulesCommand implements Callable<Integer> {
 
   /// What differs from a pod's own namespace: nobody's marks come so far, and refusals are told.
   private static CapturePlan onNode(CapturePlan plan, AgentConfig agent) {
-    boolean closed = isClosed(agent);
-    return plan.toBuilder()
-        .strictness(
-            Strictness.NONE
-                .withClosed(closed)
-                .withKnownProtocolsOnly(closed && agent.capture().udp() != CaptureConfig.Udp.OFF)
-                .withLog(PacketLog.GROUP))
-        .build();
+    return AgentPlans.strict(plan, Strictness.NONE, agent);
   }
 
-  private static boolean failsOpen(CapturePlan plan, AgentConfig agent) {
+  static boolean failsOpen(CapturePlan plan, AgentConfig agent) {
     return switch (agent.capture().onFailure()) {
       case CLOSED -> false;
       case OPEN -> true;
@@ -246,7 +240,7 @@ final class RulesCommand implements Callable<Integer> {
     };
   }
 
-  private static boolean isClosed(AgentConfig agent) {
+  static boolean isClosed(AgentConfig agent) {
     return agent.egress().mode() == EgressMode.ENFORCE
         && agent.mesh().outboundTrafficPolicy() == MeshSettings.OutboundTrafficPolicy.REGISTRY_ONLY;
   }
@@ -262,9 +256,13 @@ final class RulesCommand implements Callable<Integer> {
   }
 
   private int failed(RuntimeException e, int code) {
-    err().println("tailwater rules: " + e.getMessage());
-    err().flush();
+    say(String.valueOf(e.getMessage()));
     return code;
+  }
+
+  private void say(String what) {
+    err().println("tailwater rules: " + KnownAgent.withoutMarks(what));
+    err().flush();
   }
 
   private static TrafficRules rules(Optional<RuleBackend> forced) {
@@ -361,12 +359,7 @@ final class RulesCommand implements Callable<Integer> {
           case Drift.Missing _ -> "incomplete";
           case Drift.Changed _ -> "changed";
         };
-    List<String> what =
-        switch (drift) {
-          case Drift.None _, Drift.NotInstalled _ -> List.of();
-          case Drift.Missing(List<String> lines) -> lines;
-          case Drift.Changed(List<String> lines) -> lines;
-        };
+    List<String> what = AgentPlans.lines(drift).stream().map(KnownAgent::withoutMarks).toList();
     if (output.isJson()) {
       out()
           .println(

@@ -139,7 +139,10 @@ class ControlGroupTest {
     try (Stream<Path> files =
         Files.list(agent.configuration().resolveSibling("state").resolve("marks"))) {
       Path file =
-          files.filter(f -> f.getFileName().toString().endsWith("-" + inode)).findFirst().get();
+          files
+              .filter(f -> f.getFileName().toString().matches("[0-9a-f]+-" + inode))
+              .findFirst()
+              .get();
       return Files.readAllLines(file).getFirst();
     }
   }
@@ -172,6 +175,18 @@ class ControlGroupTest {
       assertThat(knownBy(agent))
           .contains("\"knownBy\": \"mark, control group " + folder + "/own/agent\"");
       reachesWhatIsAllowed(agent);
+      Result verified =
+          RunningAgent.once(
+              world,
+              world.lab.node(),
+              in("verifier"), // for the mount: nft looks there for the agent's group
+              "rules",
+              "verify",
+              "--netns",
+              world.ratings.path().toString(),
+              "--config",
+              agent.configuration().toString());
+      assertThat(verified.exit()).as(verified.toString()).isZero();
       String mark = mark(agent);
       String before = arrived();
       for (String address : List.of(World.DECOY, World.DECOY_6)) {

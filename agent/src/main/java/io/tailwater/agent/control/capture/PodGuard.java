@@ -195,6 +195,7 @@ final class PodGuard implements AutoCloseable {
     if (marks.bothPass(now)) {
       all.forgetReady(served);
     }
+    marks.knownBy(plan.strictness().cgroup());
     boolean changed = false;
     try {
       EgressGuard.Standing before = standing;

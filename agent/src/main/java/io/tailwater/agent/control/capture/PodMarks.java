@@ -2,6 +2,7 @@ package io.tailwater.agent.control.capture;
 
 import io.tailwater.agent.dataplane.transport.AgentMark;
 import io.tailwater.iptables.netns.NetnsId;
+import io.tailwater.iptables.rule.ControlGroup;
 import io.tailwater.iptables.rule.Mark;
 import io.tailwater.iptables.rule.Strictness;
 import java.io.IOException;
@@ -69,6 +70,9 @@ final class PodMarks {
   private boolean sockets;
   private long joinedNanos;
 
+  /// The control group that is written down, as the file has it; null before anything was.
+  private @Nullable String told;
+
   private PodMarks(Path file, List<Integer> known) {
     this.file = file;
     this.current = known.isEmpty() ? random() : known.getFirst();
@@ -81,11 +85,19 @@ final class PodMarks {
 
   /// The marks of a namespace: those that an agent before us had, or a new one.
   static PodMarks of(Path stateDir, NetnsId namespace) {
-    Path file =
-        stateDir
-            .resolve("marks")
-            .resolve(Long.toUnsignedString(namespace.device(), 16) + "-" + namespace.inode());
+    Path file = file(stateDir, namespace);
     return new PodMarks(file, load(file));
+  }
+
+  static Path file(Path stateDir, NetnsId namespace) {
+    return stateDir
+        .resolve("marks")
+        .resolve(Long.toUnsignedString(namespace.device(), 16) + "-" + namespace.inode());
+  }
+
+  /// The file beside [#file] that names the agent's control group: `4711 system.slice/tailwater`.
+  static Path groupFile(Path file) {
+    return file.resolveSibling(".group-" + file.getFileName());
   }
 
   /// What sockets are born with.
@@ -150,10 +162,31 @@ final class PodMarks {
         : Optional.of(Math.max(0, joinedNanos + JOINING_NANOS - now));
   }
 
+  /// The rules that are in force ask for this group besides the mark. Written down for `rules
+  /// verify`, which is not in the agent's group and could not find it out.
+  void knownBy(Optional<ControlGroup> group) {
+    String line = group.map(one -> one.id() + " " + one.path() + "\n").orElse("");
+    if (line.equals(told)) {
+      return;
+    }
+    Path there = groupFile(file);
+    try {
+      if (line.isEmpty()) {
+        Files.deleteIfExists(there);
+      } else {
+        Files.writeString(there, line);
+      }
+      told = line;
+    } catch (IOException e) {
+      LOG.debug("stateDir: {} cannot be written: {}", there, e.toString());
+    }
+  }
+
   /// The namespace is gone: another one may have its number.
   void forget() {
     try {
       Files.deleteIfExists(file);
+      Files.deleteIfExists(groupFile(file));
     } catch (IOException e) {
       LOG.warn("stateDir: {} cannot be deleted: {}", file, e.toString());
     }
@@ -170,12 +203,12 @@ final class PodMarks {
 
   private static boolean isFit(int mark) {
     int istio = mark & ISTIO_MASK;
-    return mark != 0 && istio != ISTIO_PROXY && istio != ISTIO_INBOUND;
+    return istio != ISTIO_PROXY && istio != ISTIO_INBOUND && KnownAgent.isMasked(mark);
   }
 
   // ---- the file: marks in hexadecimal, one in a line, the newest first
 
-  private static List<Integer> load(Path file) {
+  static List<Integer> load(Path file) {
     try {
       PosixFileAttributes attributes =
           Files.readAttributes(file, PosixFileAttributes.class, LinkOption.NOFOLLOW_LINKS);
