@@ -48,8 +48,8 @@ class FailureTest {
   void rulesRemoved() {
     RunningAgent.once(world, "rules", "remove", "--mode", "node");
     assertThat(world.lab.exec(world.lab.node(), "ipset", "list", "-name").orThrow()).isEmpty();
+    world.removeRules();
     for (Place pod : new Place[] {world.ratings, world.reviews}) {
-      RunningAgent.once(world, "rules", "remove", "--netns", pod.path().toString());
       assertThat(world.lab.exec(pod, "ipset", "list", "-name").orThrow()).isEmpty();
     }
   }
@@ -91,7 +91,9 @@ class FailureTest {
       Duration closedFor = Duration.ofNanos(System.nanoTime() - killed);
       System.out.println(
           mode + ", " + backend + ": passes " + closedFor.toMillis() + " ms after the kill");
-      assertThat(closedFor).isLessThan(Duration.ofSeconds(8));
+      // In a pod clients are refused at once. On the node a SYN may be lost meanwhile, and clients
+      // repeat it after 1, 3 and 7 s.
+      assertThat(closedFor).isLessThan(Duration.ofSeconds(mode.equals("node") ? 15 : 8));
       load.forgetFailures();
       assertThat(world.curlVia(world.ratings, SITE, World.v4(SITE)).ok()).isTrue();
 

@@ -14,7 +14,9 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
 
-/// The agent as a foreign process in the lab's node, started as the image starts it. Any thread.
+/// The agent as a foreign process in the lab's node: the image that the launcher has built and
+/// names in `TAILWATER_TEST_COMMAND`, else the classes under test, started as the image starts
+/// them. Any thread.
 final class RunningAgent implements AutoCloseable {
   /// As in `build/image`.
   private static final List<String> FLAGS =
@@ -45,12 +47,16 @@ final class RunningAgent implements AutoCloseable {
 
   /// A command line of the agent's binary.
   static List<String> command(String... arguments) {
-    List<String> command =
-        new ArrayList<>(
-            List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString()));
-    command.addAll(FLAGS);
-    command.addAll(
-        List.of("-cp", System.getProperty("java.class.path"), Tailwater.class.getName()));
+    List<String> command = new ArrayList<>();
+    String image = System.getenv("TAILWATER_TEST_COMMAND");
+    if (image == null) {
+      command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+      command.addAll(FLAGS);
+      command.addAll(
+          List.of("-cp", System.getProperty("java.class.path"), Tailwater.class.getName()));
+    } else {
+      command.add(image);
+    }
     command.addAll(List.of(arguments));
     return command;
   }

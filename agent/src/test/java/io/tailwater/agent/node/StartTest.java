@@ -69,9 +69,12 @@ class StartTest {
 
   @Test
   void aFeatureThatIsNotBuiltYetEndsWith2() {
-    Result run = run(world.configuration(policies, "relay: kernel\n"));
+    Path file =
+        World.write(
+            world.lab.folder("later").resolve("agent.yaml"), "sources:\n- kubernetes: {}\n");
+    Result run = run(file);
     assertThat(run.exit()).isEqualTo(2);
-    assertThat(run.stderr()).contains("relay");
+    assertThat(run.stderr()).contains("kubernetes").contains("not built yet");
   }
 
   @Test
