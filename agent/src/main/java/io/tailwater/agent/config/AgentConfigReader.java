@@ -1,9 +1,6 @@
 package io.tailwater.agent.config;
 
 import io.tailwater.agent.control.capture.CaptureConfig;
-import io.tailwater.agent.control.capture.PodEntry;
-import io.tailwater.agent.control.capture.PodFolder;
-import io.tailwater.agent.control.capture.PodSpec;
 import io.tailwater.agent.control.istio.EgressSettings;
 import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.control.istio.ServiceEntryVisibility;
@@ -14,7 +11,6 @@ import io.tailwater.agent.dataplane.account.AccessLogConfig;
 import io.tailwater.agent.dataplane.dns.DnsProxyConfig;
 import io.tailwater.agent.dataplane.flow.FlowLimits;
 import io.tailwater.agent.dataplane.resolve.ResolveConfig;
-import io.tailwater.agent.traffic.PodRef;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
@@ -24,7 +20,6 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -305,25 +300,6 @@ public final class AgentConfigReader {
     }
     samePorts(file);
     onNode(file);
-    Set<PodRef> seen = new HashSet<>();
-    Set<String> namespaces = new HashSet<>();
-    for (PodEntry entry : get(ConfigKeys.PODS)) {
-      switch (entry) {
-        case PodSpec pod -> {
-          if (!seen.add(pod.ref())) {
-            error(ConfigKeys.PODS, file, "the pod " + pod.ref() + " is listed twice");
-          }
-          if (!namespaces.add(pod.netns())) {
-            error(ConfigKeys.PODS, file, "the namespace " + pod.netns() + " is listed twice");
-          }
-        }
-        case PodFolder(Path folder, _) -> {
-          if (!namespaces.add(folder.toString())) {
-            error(ConfigKeys.PODS, file, "the folder " + folder + " is watched twice");
-          }
-        }
-      }
-    }
   }
 
   /// What is only for one of the capture modes.

@@ -169,7 +169,7 @@ final class ConfigKeys {
   static final ConfigKey<List<PodEntry>> PODS =
       key(
           "pods",
-          Shape.listOf(new PodShape()),
+          new PodsShape(),
           "",
           "Which pods to capture. `ips` are found out where the namespace can be entered. With"
               + " `watch` every network namespace in a folder is a pod, named as its file.",

@@ -304,7 +304,9 @@ class AgentConfigReaderTest {
     assertThat(problems("pods: [{watch: /a, namespace: b, name: c}, {watch: /a, namespace: b}]"))
         .containsExactly("tailwater.yaml:1: pods[0].name: unknown key");
     assertThat(problems("pods: [{watch: /a, namespace: b}, {watch: /a, namespace: c}]"))
-        .containsExactly("tailwater.yaml:1: pods: the folder /a is watched twice");
+        .containsExactly(
+            "tailwater.yaml:1: pods[1].watch: the folder /a is listed twice: also in pods[0].watch"
+                + " (tailwater.yaml:1); take one of them away");
   }
 
   @Test
@@ -346,9 +348,6 @@ class AgentConfigReaderTest {
                 transport: io_uring
                 metrics: 127.0.0.1:15000
                 dns: {maxTtl: 2s, failureRefreshRate: {baseInterval: 1m}}
-                pods:
-                  - {namespace: a, name: b, netns: /run/netns/a}
-                  - {namespace: a, name: b, netns: /run/netns/a}
                 """))
         .containsExactly(
             "tailwater.yaml:1: relay: splice does not work with transport io_uring; write `relay:"
@@ -356,9 +355,45 @@ class AgentConfigReaderTest {
             "tailwater.yaml:4: dns.maxTtl: must not be below dns.minRefreshRate",
             "tailwater.yaml: dns.failureRefreshRate.maxInterval: must not be below"
                 + " dns.failureRefreshRate.baseInterval",
-            "tailwater.yaml:3: metrics: has the port 15000, which admin has too",
-            "tailwater.yaml:5: pods: the pod a/b is listed twice",
-            "tailwater.yaml:5: pods: the namespace /run/netns/a is listed twice");
+            "tailwater.yaml:3: metrics: has the port 15000, which admin has too");
+  }
+
+  @Test
+  void twoEntriesForOnePodAreBothNamed() {
+    assertThat(
+            problems(
+                """
+                pods:
+                  - {namespace: a, name: b, netns: /run/netns/a}
+                  - {namespace: a, name: b, netns: /run/netns/a}
+                """))
+        .containsExactly(
+            "tailwater.yaml:3: pods[1].name: the pod a/b is listed twice: also in pods[0].name"
+                + " (tailwater.yaml:2); take one of them away",
+            "tailwater.yaml:3: pods[1].netns: the namespace /run/netns/a is listed twice: also in"
+                + " pods[0].netns (tailwater.yaml:2); take one of them away");
+  }
+
+  /// Two owners of one namespace would have the interfaces of one pod.
+  @Test
+  void oneNamespaceIsNotTwoPodsByWhateverPathAndAddresses(@TempDir Path folder) throws Exception {
+    Path namespace = Files.createFile(folder.resolve("one"));
+    Path link = Files.createSymbolicLink(folder.resolve("other"), namespace);
+    assertThat(
+            problems(
+                """
+                pods:
+                  - {namespace: a, name: b, netns: %s, ips: [10.0.0.1]}
+                  - namespace: a
+                    name: c
+                    netns: %s
+                    ips: [10.0.0.2]
+                """
+                    .formatted(namespace, link)))
+        .containsExactly(
+            ("tailwater.yaml:5: pods[1].netns: the namespace %s is listed twice: also in"
+                    + " pods[0].netns (tailwater.yaml:2); take one of them away")
+                .formatted(link));
   }
 
   @Test

@@ -200,6 +200,37 @@ class NodeModeTest {
     }
   }
 
+  /// A path that turns out to be a namespace that is captured already, with other addresses.
+  @Test
+  void aSecondEntryForOneNamespaceFailsAloneAndTheOthersStayCaptured() throws Exception {
+    Path configuration = world.configuration(policies, CLOSED);
+    Path late = configuration.resolveSibling("late");
+    String whole = Files.readString(configuration);
+    Files.writeString(
+        configuration,
+        whole.replace(
+            "pods:\n",
+            "pods:\n  - {namespace: a, name: late, netns: %s, ips: [10.244.0.99]}\n"
+                .formatted(late)));
+    try (RunningAgent agent = RunningAgent.start(world, configuration)) {
+      arrives(agent, world.ratings, World.DECOY);
+      Files.createSymbolicLink(late, world.ratings.path());
+      World.await(
+          () -> "the second entry fails: " + agent.page("15000/pods?format=json").stdout(),
+          () ->
+              agent
+                  .page("15000/pods?format=json")
+                  .stdout()
+                  .contains("are those of default/ratings-v1, which is captured already"));
+      world.lab.exec(world.lab.node(), "iptables-nft", "-t", "mangle", "-F").orThrow();
+      World.await(
+          () -> "the rules are brought anew", () -> nodeRules().contains("TPROXY --on-port 15001"));
+      arrives(agent, world.ratings, World.DECOY);
+      arrives(agent, world.reviews, World.DECOY);
+      isRefused(world.ratings, "example.org", World.v4("example.org"));
+    }
+  }
+
   /// The second pod's namespace is not there when the next agent starts, nor is its policy known to
   /// be open.
   @ParameterizedTest

@@ -154,6 +154,16 @@ final class OnNode implements PodCapture {
                   ? "no interface of the pod ends on the node; is the namespace the pod's own?"
                   : side.interfaces() + " match nothing in capture.interfaces");
     }
+    taken.forEach((other, theirs) -> {
+      if (other != pod && usable.stream().anyMatch(theirs.interfaces()::contains)) {
+        throw new NodeCaptureException(
+            "its interfaces "
+                + usable
+                + " are those of "
+                + other.spec.ref()
+                + ", which is captured already: is its namespace listed twice?");
+      }
+    });
     ServedPod served = pod.served;
     if (served == null) {
       served = serve(pod, side);
