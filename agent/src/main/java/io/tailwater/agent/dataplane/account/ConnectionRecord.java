@@ -17,12 +17,17 @@ import org.jspecify.annotations.Nullable;
 /// Everything that is known of one connection, filled stage by stage by its flow. Belongs to the
 /// connection's loop; whoever lists live connections asks the loop to make a copy.
 public final class ConnectionRecord {
+  private static final long NANOS = 1_000_000_000;
+
   private final long id;
   private final Pod pod;
   private final Direction direction;
   private final ClientAddress client;
   private final OriginalDst dst;
-  private final Instant openedAt;
+
+  /// Nanoseconds since 1970: an Instant would cost three times as much.
+  private final long openedAtNanos;
+
   private final long openedNanos;
   private Preface preface = new Preface.Silent();
   private @Nullable Decision decision;
@@ -53,7 +58,7 @@ public final class ConnectionRecord {
     this.direction = direction;
     this.client = client;
     this.dst = dst;
-    this.openedAt = openedAt;
+    this.openedAtNanos = Math.addExact(openedAt.getEpochSecond() * NANOS, openedAt.getNano());
     this.openedNanos = openedNanos;
   }
 
@@ -80,7 +85,7 @@ public final class ConnectionRecord {
   }
 
   public Instant openedAt() {
-    return openedAt;
+    return Instant.ofEpochSecond(openedAtNanos / NANOS, openedAtNanos % NANOS);
   }
 
   /// On the monotonic clock, for durations.
@@ -208,7 +213,7 @@ public final class ConnectionRecord {
   /// A copy that no loop changes any more. On the loop.
   public ConnectionRecord copy() {
     ConnectionRecord copy =
-        new ConnectionRecord(id, pod, direction, client, dst, openedAt, openedNanos);
+        new ConnectionRecord(id, pod, direction, client, dst, openedAt(), openedNanos);
     copy.preface = preface;
     copy.decision = decision;
     copy.upstream = upstream;

@@ -7,22 +7,17 @@ import io.tailwater.agent.dataplane.connect.ConnectRequest;
 import io.tailwater.agent.dataplane.flow.Stages;
 import io.tailwater.agent.dataplane.gate.GatedConnection.Held;
 import io.tailwater.agent.dataplane.gate.GatedConnection.Phase;
-import io.tailwater.agent.dataplane.route.ClientView;
-import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.dataplane.sniff.Sniffed;
-import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Refusal;
 import io.tailwater.iptables.queue.FlowTuple;
 import java.nio.ByteBuffer;
 import java.time.Clock;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.Iterator;
 import java.util.LinkedHashSet;
 import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.Executor;
 import java.util.concurrent.TimeUnit;
 import java.util.function.LongSupplier;
@@ -58,10 +53,9 @@ public final class ClientHelloGate {
   private static final int TLS_HANDSHAKE = 22;
 
   private final Stages stages;
-  private final Candidates candidates;
+  private final HelloJudge judge;
   private final ReleasedConnections released;
   private final GateCounts counts;
-  private final Executor thread;
   private final LongSupplier nanos;
   private final Clock clock;
   private final Segment segment = new Segment();
@@ -81,10 +75,9 @@ public final class ClientHelloGate {
       LongSupplier nanos,
       Clock clock) {
     this.stages = stages;
-    this.candidates = candidates;
+    this.judge = new HelloJudge(stages, candidates, thread, nanos);
     this.released = released;
     this.counts = counts;
-    this.thread = thread;
     this.nanos = nanos;
     this.clock = clock;
   }
@@ -260,7 +253,7 @@ public final class ClientHelloGate {
   private void copy(GatedConnection connection, Phase.Reading reading) {
     reading.dropping = true;
     counts.copied.add(reading.held.size());
-    dropHeld(connection, reading);
+    reading.dropHeld(connection.pod.verdicts());
   }
 
   /// All there is, in packets like the one at hand that are no larger than the client's own.
@@ -294,11 +287,6 @@ public final class ClientHelloGate {
     }
   }
 
-  private static void dropHeld(GatedConnection connection, Phase.Reading reading) {
-    reading.held.forEach(held -> connection.pod.verdicts().drop(held.id()));
-    reading.held.clear();
-  }
-
   // ---- deciding
 
   private void judge(
@@ -312,30 +300,7 @@ public final class ClientHelloGate {
     Phase.Deciding deciding = new Phase.Deciding(record, read, parts, inPlace);
     enter(connection, deciding);
     stages.observer().accepted(record);
-    ClientView view = connection.pod.pod().view(stages.routes().get());
-    boolean asks = view.ask(record.dst()) == ClientView.Ask.PREFACE;
-    Decision decided =
-        view.decide(record.dst(), asks ? preface : new Preface.Silent()).named(preface);
-    Decision decision = connection.pod.shared.at(record.dst()).decision(record.preface(), decided);
-    record.decision(decision);
-    if (decision instanceof Decision.Refuse refusal) {
-      boolean tooLate = late && preface instanceof Preface.MalformedTls;
-      String detail = preface instanceof Preface.MalformedTls(String why, _) ? why : "";
-      refuse(connection, record, tooLate ? Refusal.HELLO_TIMEOUT : refusal.why(), detail);
-      return;
-    }
-    String obstacle = Releasable.obstacle(decision, record.dst().port());
-    if (obstacle != null) {
-      mismatch(connection, record, obstacle);
-      return;
-    }
-    switch (decision) {
-      case Decision.Passthrough _ ->
-          release(connection, record, new ConnectRequest.ToDialled(record.dst()));
-      case Decision.Forward forward -> find(connection, deciding, record, forward);
-      case Decision.ByName _, Decision.PerRequest _, Decision.ToWaypoint _, Decision.Refuse _ ->
-          throw new IllegalStateException("no way for the kernel: " + decision);
-    }
+    judge.judge(connection.pod, record, late, new Carried(connection, deciding));
   }
 
   private ConnectionRecord record(GatedConnection connection, Preface preface) {
@@ -355,114 +320,57 @@ public final class ClientHelloGate {
     return record;
   }
 
-  private void find(
-      GatedConnection connection,
-      Phase.Deciding deciding,
-      ConnectionRecord record,
-      Decision.Forward forward) {
-    OriginalDst dst = record.dst();
-    if (record.preface() instanceof Preface.Tls tls
-        && candidates.admits(dst, forward.addressRule())
-        && connection.pod.addresses().isHome(tls.sni(), dst.address(), now())) {
-      release(connection, record, ConnectRequest.forBytes(forward));
-      return;
-    }
-    candidates.find(
-        new Candidates.Asker(connection.pod.pod().pod().ref(), dst, "", connection.tuple.six()),
-        forward.target(),
-        forward.addressRule(),
-        thread,
-        found -> {
-          if (connection.phase == deciding) {
-            found(connection, record, forward, found);
-          }
-        });
-  }
-
-  private void found(
-      GatedConnection connection,
-      ConnectionRecord record,
-      Decision.Forward forward,
-      Candidates.Found found) {
-    OriginalDst dst = record.dst();
-    switch (found) {
-      case Candidates.Found.Some(var some) -> {
-        if (some.stream().anyMatch(c -> c.address().equals(dst.socketAddress()))) {
-          release(connection, record, ConnectRequest.forBytes(forward));
-        } else {
-          mismatch(connection, record, "");
-        }
-      }
-      case Candidates.Found.None(Refusal why, String detail) -> {
-        if (why == Refusal.ADDRESS_FILTERED
-            && forward.auditing()
-            && candidates.admits(dst, forward.addressRule())) {
-          record.decision(
-              new Decision.Passthrough(
-                  Optional.of(Refusal.ADDRESS_FILTERED), Optional.of(forward.resource())));
-          release(connection, record, new ConnectRequest.ToDialled(dst));
-        } else {
-          stages.clusters().cluster(forward.to().cluster()).noneHealthy();
-          refuse(connection, record, why, detail);
-        }
-      }
-    }
-  }
-
   // ---- verdicts
 
+  /// Carries out what is decided, unless the connection has gone meanwhile.
+  private final class Carried implements HelloJudge.Sentence {
+    private final GatedConnection connection;
+    private final Phase.Deciding deciding;
+
+    Carried(GatedConnection connection, Phase.Deciding deciding) {
+      this.connection = connection;
+      this.deciding = deciding;
+    }
+
+    @Override
+    public void release(ConnectRequest request) {
+      if (connection.phase == deciding) {
+        ClientHelloGate.this.release(connection, deciding, request);
+      }
+    }
+
+    @Override
+    public void refuse(Refusal why, String detail) {
+      if (connection.phase == deciding) {
+        ClientHelloGate.this.refuse(connection, deciding.record, why, detail);
+      }
+    }
+
+    @Override
+    public void mismatch(String detail) {
+      if (connection.phase == deciding) {
+        ClientHelloGate.this.mismatch(connection, deciding.record, detail);
+      }
+    }
+  }
+
   private void release(
-      GatedConnection connection, ConnectionRecord record, ConnectRequest request) {
+      GatedConnection connection, Phase.Deciding deciding, ConnectRequest request) {
+    ConnectionRecord record = deciding.record;
     String reached = released.admit(request);
     if (!reached.isEmpty()) {
       counts.overloaded.increment();
       refuse(connection, record, Refusal.LIMIT, reached);
       return;
     }
-    Phase.Deciding deciding = (Phase.Deciding) connection.phase;
     // written down before the first byte leaves
     released.add(
         connection.pod, connection.tuple, record, request, connection.first, connection.ack, now());
-    letGo(connection, deciding);
+    if (deciding.letGo(connection.pod.verdicts(), connection.tuple)) {
+      counts.rewritten.increment();
+    }
     counts.released.increment();
     enter(connection, new Phase.Released());
-  }
-
-  private void letGo(GatedConnection connection, Phase.Deciding deciding) {
-    Phase.Reading read = deciding.read;
-    if (read != null && read.dropping) {
-      sendCopied(connection, deciding, read);
-      return;
-    }
-    Verdicts verdicts = connection.pod.verdicts();
-    if (read == null || read.held.isEmpty()) {
-      verdicts.release(connection.tuple);
-      return;
-    }
-    if (read.held.size() > 1) {
-      read.held.sort(Comparator.comparingInt(Held::offset));
-    }
-    verdicts.release(connection.tuple, read.held.getFirst().id());
-    for (int i = 1; i < read.held.size(); i++) {
-      verdicts.accept(read.held.get(i).id());
-    }
-  }
-
-  /// The bytes that were copied go on in packets of ours, in order.
-  private void sendCopied(GatedConnection connection, Phase.Deciding deciding, Phase.Reading read) {
-    Verdicts verdicts = connection.pod.verdicts();
-    List<ByteBuffer> parts = deciding.parts;
-    boolean inPlace = deciding.inPlace && !read.held.isEmpty() && !parts.isEmpty();
-    counts.rewritten.increment();
-    if (!inPlace || parts.size() > 1) {
-      verdicts.release(connection.tuple);
-    }
-    int sent = inPlace ? parts.size() - 1 : parts.size();
-    parts.subList(0, sent).forEach(verdicts::send);
-    if (inPlace) {
-      verdicts.release(connection.tuple, read.held.removeFirst().id(), parts.getLast());
-    }
-    dropHeld(connection, read);
   }
 
   /// The name is allowed and cannot be served from here. The handshake with the address is done, so
@@ -483,7 +391,7 @@ public final class ClientHelloGate {
     connection.ack = segment.ack();
     Phase.Reading read = readOf(connection);
     if (read != null) {
-      dropHeld(connection, read);
+      read.dropHeld(connection.pod.verdicts());
     }
     Verdicts verdicts = connection.pod.verdicts();
     verdicts.refuse(connection.tuple, id, connection.first, connection.ack);
@@ -508,7 +416,7 @@ public final class ClientHelloGate {
       verdicts.refuse(connection.tuple, connection.first, connection.ack);
     } else {
       int last = read.held.removeLast().id();
-      dropHeld(connection, read);
+      read.dropHeld(connection.pod.verdicts());
       verdicts.refuse(connection.tuple, last, connection.first, connection.ack);
     }
     told(connection, record, why, detail);
@@ -567,7 +475,7 @@ public final class ClientHelloGate {
     }
     reading.dropping = true;
     reading.acknowledged = hello.length();
-    dropHeld(connection, reading);
+    reading.dropHeld(connection.pod.verdicts());
     int ack = hello.first() + hello.length();
     connection.pod.verdicts().send(Acknowledgement.of(connection.tuple, connection.ack, ack));
   }
@@ -632,7 +540,7 @@ public final class ClientHelloGate {
   private void abandon(GatedConnection connection) {
     Phase.Reading read = readOf(connection);
     if (read != null) {
-      dropHeld(connection, read);
+      read.dropHeld(connection.pod.verdicts());
     }
     if (connection.phase instanceof Phase.Deciding deciding) {
       deciding.record.stage("closed");

@@ -4,6 +4,7 @@ import io.tailwater.agent.dataplane.account.ConnectionRecord;
 import io.tailwater.iptables.queue.FlowTuple;
 import java.nio.ByteBuffer;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -53,6 +54,11 @@ final class GatedConnection {
       Reading(HelloAssembly hello) {
         this.hello = hello;
       }
+
+      void dropHeld(Verdicts verdicts) {
+        held.forEach(one -> verdicts.drop(one.id()));
+        held.clear();
+      }
     }
 
     /// The hello is there; addresses are looked up.
@@ -77,6 +83,40 @@ final class GatedConnection {
         this.read = read;
         this.parts = parts;
         this.inPlace = inPlace;
+      }
+
+      /// Lets everything go that was held or copied, in order, and the connection with it. True
+      /// where it went on in packets of ours.
+      boolean letGo(Verdicts verdicts, FlowTuple tuple) {
+        Reading from = read;
+        if (from != null && from.dropping) {
+          sendCopied(verdicts, tuple, from);
+          return true;
+        }
+        if (from == null || from.held.isEmpty()) {
+          verdicts.release(tuple);
+          return false;
+        }
+        if (from.held.size() > 1) {
+          from.held.sort(Comparator.comparingInt(Held::offset));
+        }
+        verdicts.release(tuple, from.held.getFirst().id());
+        for (int i = 1; i < from.held.size(); i++) {
+          verdicts.accept(from.held.get(i).id());
+        }
+        return false;
+      }
+
+      private void sendCopied(Verdicts verdicts, FlowTuple tuple, Reading from) {
+        boolean last = inPlace && !from.held.isEmpty() && !parts.isEmpty();
+        if (!last || parts.size() > 1) {
+          verdicts.release(tuple);
+        }
+        parts.subList(0, last ? parts.size() - 1 : parts.size()).forEach(verdicts::send);
+        if (last) {
+          verdicts.release(tuple, from.held.removeFirst().id(), parts.getLast());
+        }
+        from.dropHeld(verdicts);
       }
     }
 

@@ -61,7 +61,7 @@ public final class ReleasedConnections {
   private final LongSupplier nanos;
   private final Clock clock;
   private final Set<GatedPod> pods = new LinkedHashSet<>();
-  private final List<ReleasedConnection> unwritten = new ArrayList<>();
+  private List<ReleasedConnection> unwritten = new ArrayList<>();
   private int count;
   private long lastId;
 
@@ -238,13 +238,14 @@ public final class ReleasedConnections {
 
   /// Writes down what was not yet. Called about every second.
   public void keep() {
-    for (ReleasedConnection one : unwritten) {
+    List<ReleasedConnection> late = unwritten;
+    unwritten = new ArrayList<>(); // not cleared: after a burst it would stay as large
+    for (ReleasedConnection one : late) {
       if (one.pod.released.get(one.tuple) == one) { // most have ended by now
         file.add(one);
         one.written = true;
       }
     }
-    unwritten.clear();
     file.flush(this::all);
   }
 

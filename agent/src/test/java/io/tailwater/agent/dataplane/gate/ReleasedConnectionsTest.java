@@ -231,12 +231,18 @@ class ReleasedConnectionsTest {
     rig.released.keep();
 
     assertThat(rig.released.count()).isEqualTo(count);
-    assertThat((heap() - before) / count).isLessThan(300);
+    long each = (heap() - before) / count;
+    assertThat(each).isLessThan(300);
   }
 
   private static long heap() {
-    System.gc();
-    return Runtime.getRuntime().totalMemory() - Runtime.getRuntime().freeMemory();
+    long least = Long.MAX_VALUE;
+    for (int i = 0; i < 3; i++) { // what was softly held before goes too
+      System.gc();
+      Runtime runtime = Runtime.getRuntime();
+      least = Math.min(least, runtime.totalMemory() - runtime.freeMemory());
+    }
+    return least;
   }
 
   // -- policy changes
