@@ -427,4 +427,27 @@ abstract class KernelPassScenarios {
     assertThat(next.awaitAccess("sni=\"" + EN + "\"", "connection complete"))
         .contains("grade=\"kernel\"");
   }
+
+  @Test
+  void anAgentThatRelaysEverythingEndsWhatWasReleased() {
+    long bytes = 3_000_000_000L;
+    peers.serve(bulk, BULK_AT, bytes);
+    Running client = peers.dial(world.ratings, BULK);
+    client.awaitOutput("progress", SOON);
+    agent.process().signal("KILL");
+    agent.process().awaitExit(SOON);
+
+    agent =
+        RunningAgent.start(
+            world,
+            World.write(
+                configuration.resolveSibling("relay.yaml"),
+                World.read(configuration).replace("relay: kernel", "relay: auto")));
+
+    // Its rules know of no released connections, and what goes round the relay is refused.
+    client.awaitOutput("failed ConnectionResetError", SOON);
+    reached(curl(EN, "-4"));
+    assertThat(agent.awaitAccess("sni=\"" + EN + "\"", "connection complete"))
+        .contains("grade=\"splice\"");
+  }
 }

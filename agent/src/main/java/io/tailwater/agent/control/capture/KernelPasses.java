@@ -272,7 +272,12 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
 
   /// A packet waits. On the gate's thread, as the others.
   void held(PodPass pass, int id, ByteBuffer packet, boolean genuine, boolean several) {
-    gate.packet(pass.gated(), id, packet, genuine, several);
+    try {
+      gate.packet(pass.gated(), id, packet, genuine, several);
+    } catch (RuntimeException e) {
+      LOG.error("a packet of {} could not be judged", pass.gated().pod().pod().ref(), e);
+      pass.drop(id); // if it has its answer already, this one is late
+    }
   }
 
   void ended(PodPass pass, EndSegment segment) {
@@ -319,7 +324,7 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
     return answer;
   }
 
-  /// Released connections that live now; as good as any thread can know.
+  /// Released connections that live now. Any thread.
   public int count() {
     return released.count();
   }

@@ -357,9 +357,10 @@ public final class ClientHelloGate {
   private void release(
       GatedConnection connection, Phase.Deciding deciding, ConnectRequest request) {
     ConnectionRecord record = deciding.record;
-    String reached = released.admit(request);
+    String reached = released.admit(connection.pod, request);
     if (!reached.isEmpty()) {
       counts.overloaded.increment();
+      leaveToRelay(connection);
       refuse(connection, record, Refusal.LIMIT, reached);
       return;
     }

@@ -39,7 +39,7 @@ public final class ReleasableAddresses {
   static final long GRACE = TimeUnit.SECONDS.toNanos(60);
 
   /// Addresses of one pod; what was told longest ago goes first.
-  static final int MOST = 2048;
+  static final int MOST = 1024;
 
   /// Names of one address. One with more is left to the relay.
   static final int MOST_NAMES = 64;

@@ -29,6 +29,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
@@ -39,8 +40,10 @@ import org.jspecify.annotations.Nullable;
 /// When policy stops allowing a name, its connections end. What a next agent has to know stands in
 /// a file ([ReleasedFile]). The gate's thread only.
 public final class ReleasedConnections {
-  /// They cost some hundred bytes each.
-  static final int MOST = 200_000;
+  /// They cost 270 bytes each.
+  static final int MOST = 100_000;
+
+  static final int MOST_OF_POD = 50_000;
 
   /// A connection as young as that has not moved 4 GiB, so that its sequence numbers say all.
   private static final long YOUNG = TimeUnit.MILLISECONDS.toNanos(250);
@@ -62,7 +65,7 @@ public final class ReleasedConnections {
   private final Clock clock;
   private final Set<GatedPod> pods = new LinkedHashSet<>();
   private List<ReleasedConnection> unwritten = new ArrayList<>();
-  private int count;
+  private final AtomicInteger count = new AtomicInteger();
   private long lastId;
 
   public ReleasedConnections(
@@ -96,9 +99,9 @@ public final class ReleasedConnections {
   }
 
   /// Takes a place for one more, or says which bound is reached.
-  String admit(ConnectRequest request) {
-    if (count >= MOST) {
-      return "as many connections are released as may be (" + MOST + ")";
+  String admit(GatedPod pod, ConnectRequest request) {
+    if (count.get() >= MOST || pod.released.size() >= MOST_OF_POD) {
+      return "as many connections are released as may be (" + MOST_OF_POD + " of one pod)";
     }
     ConnectionPolicy.Limits limits = request.policy().limits();
     return clusters.cluster(request.cluster()).admitConnection(limits)
@@ -149,7 +152,7 @@ public final class ReleasedConnections {
     one.endpoint.opened();
     pod.released.add(one);
     pods.add(pod);
-    count++;
+    count.incrementAndGet();
     observer.opened(record);
     return one;
   }
@@ -206,7 +209,7 @@ public final class ReleasedConnections {
   private void finish(
       ReleasedConnection one, long sent, long received, ByteCount how, Outcome outcome) {
     one.pod.released.remove(one);
-    count--;
+    count.decrementAndGet();
     if (one.pod.released.isEmpty()) {
       pods.remove(one.pod);
     }
@@ -398,26 +401,27 @@ public final class ReleasedConnections {
   /// The agent leaves. The pod's connections go on, and a next agent tells how they ended.
   public void handOver(GatedPod pod) {
     keep();
-    count -= pod.released.size();
+    count.addAndGet(-pod.released.size());
     pod.released.clear();
     pods.remove(pod);
   }
 
   /// Copies of the records of all that live.
   public List<ConnectionRecord> snapshot() {
-    List<ConnectionRecord> out = new ArrayList<>(count);
+    List<ConnectionRecord> out = new ArrayList<>(count.get());
     all().forEach(one -> out.add(one.record.copy()));
     return out;
   }
 
   private List<ReleasedConnection> all() {
-    List<ReleasedConnection> out = new ArrayList<>(count);
+    List<ReleasedConnection> out = new ArrayList<>(count.get());
     pods.forEach(pod -> out.addAll(pod.released.all()));
     return out;
   }
 
+  /// How many live now. Any thread.
   public int count() {
-    return count;
+    return count.get();
   }
 
   private long now() {

@@ -214,18 +214,9 @@ class ReleasedConnectionsTest {
     rig.quiet = true;
     rig.found(NAME, "203.0.113.9");
     long before = heap();
-    int count = 60_000;
+    int count = ReleasedConnections.MOST_OF_POD;
     for (int i = 0; i < count; i++) {
-      InetSocketAddress from = Packets.at("192.0.2.7", 1024 + i);
-      rig.packet(
-          Packets.segment(
-              from, Packets.SERVER, GateRig.ISN, 0, Packets.SYN, Packets.OPTIONS, new byte[0]),
-          true,
-          false);
-      rig.packet(
-          Packets.segment(from, Packets.SERVER, FIRST, ACKED, ACK, Packets.OPTIONS, HELLO),
-          true,
-          false);
+      release(rig, Packets.at("192.0.2.7", 1024 + i));
     }
     rig.pass(Duration.ofSeconds(3)); // verdicts are forgotten
     rig.released.keep();
@@ -233,6 +224,34 @@ class ReleasedConnectionsTest {
     assertThat(rig.released.count()).isEqualTo(count);
     long each = (heap() - before) / count;
     assertThat(each).isLessThan(300);
+  }
+
+  private static void release(GateRig rig, InetSocketAddress from) {
+    rig.packet(
+        Packets.segment(
+            from, Packets.SERVER, GateRig.ISN, 0, Packets.SYN, Packets.OPTIONS, new byte[0]),
+        true,
+        false);
+    rig.packet(
+        Packets.segment(from, Packets.SERVER, FIRST, ACKED, ACK, Packets.OPTIONS, HELLO),
+        true,
+        false);
+  }
+
+  @Test
+  void aPodThatHasAsManyAsMayBeIsRefusedAndRelayed() {
+    GateRig rig = GateRig.usual();
+    rig.quiet = true;
+    rig.found(NAME, "203.0.113.9");
+    for (int i = 0; i < ReleasedConnections.MOST_OF_POD; i++) {
+      release(rig, Packets.at("192.0.2.7", 1024 + i));
+    }
+    rig.quiet = false;
+    release(rig, Packets.at("192.0.2.8", 1024));
+
+    rig.assertRefused(Refusal.LIMIT);
+    assertThat(rig.counts.overloaded()).isOne();
+    assertThat(rig.inSet).containsExactly("remove 203.0.113.9:443");
   }
 
   private static long heap() {
