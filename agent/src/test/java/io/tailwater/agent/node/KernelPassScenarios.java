@@ -13,12 +13,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /// The kernel pass as a pod's own programs meet it: `relay: kernel`, captured DNS, REGISTRY_ONLY.
@@ -133,8 +135,18 @@ abstract class KernelPassScenarios {
         .contains("tailwater_kernel_pass_released_total 1.0");
   }
 
+  /// Bytes and milliseconds between.
+  static Stream<Arguments> pieces() {
+    return Stream.of(
+        Arguments.of(11, 0),
+        Arguments.of(11, 3),
+        Arguments.of(1, 0),
+        Arguments.of(100, 20),
+        Arguments.of(200, 400));
+  }
+
   @ParameterizedTest
-  @CsvSource({"11, 0", "11, 3", "1, 0", "100, 20", "200, 400"})
+  @MethodSource("pieces")
   void aHelloInManyPiecesArrivesWhole(int piece, int pause) {
     peers.serve(bulk, BULK_AT, 1000);
     Running client = peers.dial(world.ratings, BULK, BULK, piece, pause);
@@ -258,9 +270,8 @@ abstract class KernelPassScenarios {
 
   // -- what no honest client does
 
-  @ParameterizedTest
-  @ValueSource(
-      strings = {
+  static Stream<String> tricks() {
+    return Stream.of(
         "none",
         "mark=0x2",
         "mark=0x4",
@@ -275,8 +286,11 @@ abstract class KernelPassScenarios {
         "decoy-behind",
         "decoy-syn",
         "decoy-rst",
-        "fastopen"
-      })
+        "fastopen");
+  }
+
+  @ParameterizedTest
+  @MethodSource("tricks")
   void noTrickBringsAForbiddenNameOut(String how) {
     Running server = peers.serve(bulk, BULK_AT, 1000);
     fastOpen();
