@@ -224,7 +224,8 @@ class NodeModeTest {
                   .contains("are those of default/ratings-v1, which is captured already"));
       world.lab.exec(world.lab.node(), "iptables-nft", "-t", "mangle", "-F").orThrow();
       World.await(
-          () -> "the rules are brought anew", () -> nodeRules().contains("TPROXY --on-port 15001"));
+          () -> "the rules are brought anew",
+          () -> nodeRules().contains("TPROXY --on-port 15001 --on-ip 127.0.0.1"));
       arrives(agent, world.ratings, World.DECOY);
       arrives(agent, world.reviews, World.DECOY);
       isRefused(world.ratings, "example.org", World.v4("example.org"));

@@ -15,8 +15,8 @@ import java.util.Map;
 import java.util.stream.Stream;
 
 /// The agent as a foreign process in the lab's node: the image that the launcher has built and
-/// names in `TAILWATER_TEST_COMMAND`, else the classes under test, started as the image starts
-/// them. Any thread.
+/// names in `AGENT_UNDER_TEST`, else the classes under test, started as the image starts them. Any
+/// thread.
 final class RunningAgent implements AutoCloseable {
   /// As in `build/image`.
   private static final List<String> FLAGS =
@@ -48,7 +48,7 @@ final class RunningAgent implements AutoCloseable {
   /// A command line of the agent's binary.
   static List<String> command(String... arguments) {
     List<String> command = new ArrayList<>();
-    String image = System.getenv("TAILWATER_TEST_COMMAND");
+    String image = System.getenv("AGENT_UNDER_TEST");
     if (image == null) {
       command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
       command.addAll(FLAGS);
