@@ -50,7 +50,6 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
 
   private static final long TICK_MILLIS = 250;
   private static final long KEEP = TimeUnit.SECONDS.toNanos(1);
-  private static final long LOOK = TimeUnit.SECONDS.toNanos(5);
 
   /// How long a queue that another agent reads is left alone.
   private static final long TRY_AGAIN = TimeUnit.MILLISECONDS.toNanos(100);
@@ -70,7 +69,6 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
   private @Nullable PassPlace onNode;
 
   private long nextKeep = System.nanoTime();
-  private long nextLook = nextKeep;
 
   /// @param candidates finds addresses as it does for the relay
   /// @param filter which of them may be dialled
@@ -105,9 +103,6 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
     if (now - nextKeep >= 0) {
       nextKeep = now + KEEP;
       released.keep();
-    }
-    if (now - nextLook >= 0) {
-      nextLook = now + LOOK;
       released.look();
     }
   }

@@ -22,6 +22,9 @@ public final class GatedPod {
 
   final SharedParts shared = new SharedParts();
 
+  /// When the kernel was asked last how far they are; long ago at first.
+  long lookedNanos = Long.MIN_VALUE / 2;
+
   /// Those that have been let open and sent nothing yet.
   int opening;
 

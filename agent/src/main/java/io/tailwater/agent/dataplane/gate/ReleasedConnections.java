@@ -51,6 +51,9 @@ public final class ReleasedConnections {
   /// What has lived so long is asked about while it lives.
   static final long LONG = TimeUnit.SECONDS.toNanos(5);
 
+  /// Pods that are asked about at once.
+  static final int LOOKS = 4;
+
   /// In ids: above those of the loops, which are few.
   private static final int NUMBER = 0xff;
 
@@ -253,17 +256,30 @@ public final class ReleasedConnections {
   }
 
   /// Asks the kernel how far those are that live long, and finds those whose end was missed. Called
-  /// every few seconds.
+  /// about every second; a few pods have their turn, because for each the kernel walks over all
+  /// connections of the machine.
   public void look() {
     long now = now();
+    int turns = LOOKS;
     for (GatedPod pod : List.copyOf(pods)) {
-      if (pod.released.all().stream().anyMatch(one -> lives(one, now))) {
-        Map<FlowTuple, KernelConnections.Bytes> there = pod.kernel().released();
-        for (ReleasedConnection one : pod.released.all()) {
-          if (lives(one, now)) {
-            look(one, there.get(one.tuple));
-          }
+      if (now - pod.lookedNanos >= LONG
+          && pod.released.all().stream().anyMatch(one -> lives(one, now))) {
+        look(pod, now);
+        if (--turns == 0) {
+          return;
         }
+      }
+    }
+  }
+
+  private void look(GatedPod pod, long now) {
+    pod.lookedNanos = now;
+    pods.remove(pod); // to the end
+    pods.add(pod);
+    Map<FlowTuple, KernelConnections.Bytes> there = pod.kernel().released();
+    for (ReleasedConnection one : pod.released.all()) {
+      if (lives(one, now)) {
+        look(one, there.get(one.tuple));
       }
     }
   }

@@ -152,6 +152,7 @@ class ReleasedConnectionsTest {
     rig.now += Duration.ofSeconds(6).toNanos();
     rig.released.look();
     assertThat(rig.only().received).isEqualTo(49_000);
+    rig.now += Duration.ofSeconds(6).toNanos();
     rig.inKernel.put(TUPLE, new KernelConnections.Bytes(1_000, 100_000, true));
     rig.released.look();
     assertThat(rig.only().received).isEqualTo(100_000);
@@ -169,7 +170,10 @@ class ReleasedConnectionsTest {
     rig.released.look();
     rig.inKernel.clear();
     rig.released.look();
+    rig.now += Duration.ofSeconds(6).toNanos();
+    rig.released.look();
     assertThat(rig.only().outcome).as("about to be told").isNull();
+    rig.now += Duration.ofSeconds(6).toNanos();
     rig.released.look();
 
     assertThat(rig.only().outcome).isEqualTo(new Outcome.Finished());
