@@ -445,10 +445,10 @@ public final class NodeRules {
     return Rule.of("what comes from " + name, new Target.Jump(chain), new Match.InInterface(name));
   }
 
-  /// A chain is named by its interface where that is a name for a chain in both languages; else by
-  /// a number made from it.
+  /// A chain is named by its interface where that is a name for a chain in both languages, and not
+  /// too long a one for iptables (28 with the prefix); else by a number made from it.
   private static String chain(String prefix, String name) {
-    if (name.matches("[a-z0-9]{1,15}")) {
+    if (name.matches("[a-z0-9]{1,13}")) {
       return prefix + name;
     }
     CRC32 sum = new CRC32();

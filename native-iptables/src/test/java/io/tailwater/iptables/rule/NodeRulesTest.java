@@ -144,6 +144,16 @@ class NodeRulesTest {
   }
 
   @Test
+  void anInterfaceWithTheLongestNameHasChainsToo() {
+    NodePlan plan = plan(pod("cali0123456789a", CLOSED, "10.0.0.2"));
+
+    List<String> names =
+        NodeRules.of(plan, IpFamily.V4).chains(Table.RAW).stream().map(Chain::name).toList();
+
+    assertThat(names).filteredOn(name -> name.startsWith("TAILWATER_FROM_0-")).hasSize(1);
+  }
+
+  @Test
   void anInterfaceBelongsToOnePod() {
     assertThatIllegalArgumentException()
         .isThrownBy(() -> plan(A, A))
