@@ -6,6 +6,7 @@ import io.tailwater.agent.control.capture.PodEvent;
 import io.tailwater.agent.control.capture.PodFolder;
 import io.tailwater.agent.control.capture.PodSpec;
 import io.tailwater.agent.control.capture.WatchedPods;
+import io.tailwater.agent.dataplane.dns.DnsProxyConfig;
 import io.tailwater.iptables.netlink.HostSide;
 import io.tailwater.iptables.netlink.PacketLog;
 import io.tailwater.iptables.netlink.Routing;
@@ -36,7 +37,9 @@ final class NodePods {
                 List.of(InetAddress.ofLiteral("10.244.0.2"), InetAddress.ofLiteral("fd00::2")),
                 plan)),
         List.of(),
-        Optional.empty());
+        false,
+        Optional.empty(),
+        Optional.of(DnsProxyConfig.DEFAULTS.queriesPerPodPerSecond()));
   }
 
   /// The pods that are there now.
@@ -63,7 +66,8 @@ final class NodePods {
         pods,
         config.capture().interfaces(),
         strangersPass && plan.failsOpen(),
-        Optional.of(PacketLog.GROUP));
+        Optional.of(PacketLog.GROUP),
+        Optional.of(config.dnsProxy().queriesPerPodPerSecond()));
   }
 
   /// The listed ones, and what is in watched folders now.

@@ -166,7 +166,8 @@ final class RuleTrials {
             List.of("veth0"),
             List.of(family.localhost().address()),
             plan.withDns(CapturePlan.DNS_PORT));
-    NodePlan node = new NodePlan(List.of(pod), List.of(), Optional.empty());
+    NodePlan node =
+        new NodePlan(List.of(pod), List.of(), false, Optional.empty(), Optional.of(100));
     try {
       Result result = programs.tried(NamespaceRules.of(node), family, runner);
       return result.succeeded()

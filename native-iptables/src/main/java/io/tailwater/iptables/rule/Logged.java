@@ -18,7 +18,9 @@ public enum Logged {
   /// From an address that is not the pod's, or from the interface of no known pod.
   UNKNOWN_SOURCE("unknown_source"),
   /// A frame that a packet socket sent past all rules.
-  PACKET_SOCKET("packet_socket");
+  PACKET_SOCKET("packet_socket"),
+  /// DNS of a pod that asks far more than is answered.
+  DNS_FLOOD("dns_flood");
 
   private static final String PREFIX = "tailwater:";
 

@@ -521,10 +521,23 @@ public sealed interface Match {
   /// `-m limit --limit 10/sec --limit-burst 20`: holds for so many packets. For what is logged,
   /// never for what is let through.
   record RateLimit(int perSecond, int burst) implements Match {
+    /// Of xt_limit, XT_LIMIT_SCALE.
+    static final int LARGEST = 10_000;
+
     public RateLimit {
-      if (perSecond < 1 || perSecond > 10_000 || burst < 1 || burst > 10_000) {
+      if (perSecond < 1 || perSecond > LARGEST || burst < 1 || burst > LARGEST) {
         throw new IllegalArgumentException("A rate limit is 1..10000 per second, burst likewise");
       }
+    }
+
+    /// A second's worth may come at once. iptables keeps the time between two packets, in whole
+    /// parts of a tenth of a millisecond, and so prints the next rate above that it can keep.
+    static RateLimit atLeast(int perSecond) {
+      int pause = LARGEST / perSecond;
+      while (LARGEST % pause != 0) {
+        pause--;
+      }
+      return new RateLimit(LARGEST / pause, LARGEST / pause);
     }
 
     @Override

@@ -15,8 +15,14 @@ import java.util.Set;
 ///   is the interface of one of the pods
 /// @param strangersFailOpen whether strangers pass while no agent lives
 /// @param log the group that packets of strangers are logged to; those of pods have their plan's
+/// @param answered how many DNS questions of one pod the agent answers in a second: far more do not
+///   reach it, because it has one socket for all pods; empty for no such limit
 public record NodePlan(
-    List<Pod> pods, List<String> strangers, boolean strangersFailOpen, Optional<Integer> log) {
+    List<Pod> pods,
+    List<String> strangers,
+    boolean strangersFailOpen,
+    Optional<Integer> log,
+    Optional<Integer> answered) {
   /// Packets that are delivered on the node although they are addressed to somebody else: a policy
   /// route leads them to the local table. None of its bits is in [#UPSTREAM] or [#ACCEPTED], or
   /// else the agent's own packets would come back to it.
@@ -70,6 +76,9 @@ public record NodePlan(
     strangers = List.copyOf(strangers);
     strangers.forEach(Names::checkInterface);
     strangersFailOpen &= !strangers.isEmpty();
+    if (answered.isPresent() && answered.get() < 1) {
+      throw new IllegalArgumentException("At least one question is answered in a second");
+    }
     if (pods.stream()
             .flatMap(pod -> pod.plan().kernelPass().stream())
             .map(pass -> pass.withBypass(false))
@@ -90,7 +99,7 @@ public record NodePlan(
 
   /// A plan whose strangers are refused also while no agent lives.
   public NodePlan(List<Pod> pods, List<String> strangers, Optional<Integer> log) {
-    this(pods, strangers, false, log);
+    this(pods, strangers, false, log, Optional.empty());
   }
 
   /// Whether anything depends on a living agent: the rules ask [AddressSet#alive].

@@ -5,6 +5,7 @@ import java.util.EnumMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.zip.CRC32;
 
 /// The rules that a plan asks for in the node's namespace. Pure.
@@ -18,6 +19,11 @@ import java.util.zip.CRC32;
 /// packets that belong there are dropped.
 public final class NodeRules {
   private static final int DNS = 53;
+
+  /// So many times what is answered of a pod's questions may reach the agent: twice as many get an
+  /// answer, if only that they are too many, and a burst is no flood.
+  private static final int FLOOD = 5;
+
   private static final int NEIGHBOUR_SOLICITATION = 135;
   private static final int NEIGHBOUR_ADVERTISEMENT = 136;
   private static final Cidr LINK_LOCAL = Cidr.of("fe80::/10");
@@ -27,6 +33,7 @@ public final class NodeRules {
   private static final String SENDER = Chain.PREFIX + "FROM_";
   private static final String POD = Chain.PREFIX + "POD_";
   private static final String GATE = Chain.PREFIX + "GATE_";
+  private static final String DNS_OF = Chain.PREFIX + "DNS_";
   private static final String STRANGER = Chain.PREFIX + "STRANGER";
   private static final String HERE = Chain.PREFIX + "HERE";
   private static final String INPUT = Chain.PREFIX + "INPUT";
@@ -35,11 +42,13 @@ public final class NodeRules {
   private final NodePlan plan;
   private final IpFamily family;
   private final NodePassRules pass;
+  private final Optional<Match.RateLimit> questions;
 
   private NodeRules(NodePlan plan, IpFamily family) {
     this.plan = plan;
     this.family = family;
     this.pass = new NodePassRules(plan, family);
+    this.questions = plan.answered().flatMap(NodeRules::questions);
   }
 
   /// The chains of one family. Empty where no pod wants anything of it.
@@ -210,7 +219,10 @@ public final class NodeRules {
     for (NodePlan.Pod pod : pods) {
       for (String name : pod.interfaces()) {
         list.add(fromInterface(name, chain(POD, name)));
-        chains.add(Chain.called(chain(POD, name), pod(pod.plan(), chain(GATE, name))));
+        chains.add(Chain.called(chain(POD, name), pod(pod.plan(), name)));
+        if (questions.isPresent() && asks(pod.plan())) {
+          chains.add(Chain.called(chain(DNS_OF, name), flood(pod.plan(), questions.get())));
+        }
         if (pass.concerns(pod.plan())) {
           KernelPass kernel = pod.plan().kernelPass().orElseThrow();
           chains.add(Chain.called(chain(GATE, name), pass.gate(kernel)));
@@ -247,7 +259,7 @@ public final class NodeRules {
         why, new Target.Jump(HERE), new Match.ConnectionMark(NodePlan.LOCAL), new Match.Reply());
   }
 
-  private List<Rule> pod(CapturePlan of, String gate) {
+  private List<Rule> pod(CapturePlan of, String name) {
     List<Rule> rules = new ArrayList<>();
     // -m conntrack --ctdir REPLY -j RETURN
     rules.add(
@@ -273,7 +285,7 @@ public final class NodeRules {
       rules.add(forgetUpstream());
       rules.add(leaveUnlessAlive());
     }
-    rules.addAll(pass.begun(of, gate));
+    rules.addAll(pass.begun(of, chain(GATE, name)));
     if (of.earlier() == EarlierConnections.SPARED) {
       // -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN
       rules.add(
@@ -293,7 +305,7 @@ public final class NodeRules {
               new Match.Syn().not())
           .ifPresent(rules::add);
     }
-    of.dnsPort().ifPresent(port -> dns(rules, port));
+    of.dnsPort().ifPresent(port -> dns(rules, port, chain(DNS_OF, name)));
     toAgent(rules, "every other TCP connection that the pod begins goes to the agent", of);
     RefusedPackets refused =
         new RefusedPackets(of, family, (reason, why, matches) -> refused(of, reason, why, matches));
@@ -307,7 +319,16 @@ public final class NodeRules {
     return rules;
   }
 
-  private void dns(List<Rule> rules, int port) {
+  private void dns(List<Rule> rules, int port, String flood) {
+    if (questions.isPresent()) {
+      // -p udp -m udp --dport 53 -j TAILWATER_DNS_veth1
+      rules.add(
+          Rule.of(
+              "one socket is asked by all pods: none may fill it alone",
+              new Target.Jump(flood),
+              new Match.Protocol(IpProtocol.UDP),
+              new Match.DestinationPort(IpProtocol.UDP, DNS)));
+    }
     for (IpProtocol protocol : List.of(IpProtocol.UDP, IpProtocol.TCP)) {
       Match dns = new Match.DestinationPort(protocol, DNS);
       // -p udp -m udp --dport 53 -j TPROXY --on-port 15053 --on-ip 127.0.0.1 --tproxy-mark ...
@@ -320,6 +341,32 @@ public final class NodeRules {
       // -p udp -m udp --dport 53 -j MARK --set-xmark 0x800/0x800
       rules.add(refused("nobody answers", new Match.Protocol(protocol), dns));
     }
+  }
+
+  private boolean asks(CapturePlan of) {
+    return of.dnsPort().isPresent() && !(family == IpFamily.V6 && of.ipv6() == Ipv6.REFUSE);
+  }
+
+  /// Where that much cannot be said, or is less than gets answers, there is no limit.
+  private static Optional<Match.RateLimit> questions(int answered) {
+    long wanted = Math.min((long) answered * FLOOD, Match.RateLimit.LARGEST);
+    return wanted < 2L * answered
+        ? Optional.empty()
+        : Optional.of(Match.RateLimit.atLeast((int) wanted));
+  }
+
+  private List<Rule> flood(CapturePlan of, Match.RateLimit limit) {
+    List<Rule> rules = new ArrayList<>();
+    // -m limit --limit 500/sec --limit-burst 500 -j RETURN
+    rules.add(Rule.of("as many as the agent deals with", new Target.Return(), limit));
+    // -j DROP
+    rules.addAll(
+        new EscapeRules(of, family)
+            .refused(
+                Logged.DNS_FLOOD,
+                "what the agent would leave unanswered too, when it had taken time from others",
+                new Target.Drop()));
+    return rules;
   }
 
   private void toAgent(List<Rule> rules, String why, CapturePlan of) {

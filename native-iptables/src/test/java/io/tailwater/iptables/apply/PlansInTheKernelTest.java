@@ -56,6 +56,11 @@ class PlansInTheKernelTest {
                   .map(NamespaceRules::of),
               Stream.of(
                   node(pod("veth1", CLOSED, "10.244.0.2", "fd00:10:244::2")),
+                  // rates that do not divide as iptables needs it, the smallest and the greatest
+                  node(1, pod("veth1", CLOSED, "10.244.0.2", "fd00:10:244::2")),
+                  node(7, pod("veth1", CLOSED, "10.244.0.2", "fd00:10:244::2")),
+                  node(1300, pod("veth1", CLOSED, "10.244.0.2", "fd00:10:244::2")),
+                  node(5000, pod("veth1", CLOSED, "10.244.0.2", "fd00:10:244::2")),
                   node(
                       pod("veth1", CLOSED.withUdp(UdpPolicy.ALL), "10.244.0.2", "fd00:10:244::2"),
                       pod("veth2", CLOSED.withIpv6(Ipv6.REFUSE), "10.244.0.3")),
@@ -139,7 +144,13 @@ class PlansInTheKernelTest {
   }
 
   private static NamespaceRules node(NodePlan.Pod... pods) {
-    NodePlan plan = new NodePlan(List.of(pods), List.of("cali+"), Optional.of(133));
+    return node(100, pods);
+  }
+
+  private static NamespaceRules node(int answered, NodePlan.Pod... pods) {
+    NodePlan plan =
+        new NodePlan(
+            List.of(pods), List.of("cali+"), false, Optional.of(133), Optional.of(answered));
     return new NamespaceRules(NodeRules.of(plan, IpFamily.V4), NodeRules.of(plan, IpFamily.V6));
   }
 

@@ -45,7 +45,8 @@ class NodeRulesTest {
               List.of(A, pod("veth2", OPEN, "10.244.0.3", "fd00:10:244::3")),
               List.of("cali+"),
               true,
-              Optional.of(133)),
+              Optional.of(133),
+              Optional.of(100)),
           "strangers-refused",
           new NodePlan(List.of(A), List.of("cali+"), Optional.of(133)),
           "kernel-pass",
@@ -141,6 +142,30 @@ class NodeRulesTest {
 
     assertThat(names).doesNotHaveDuplicates();
     assertThat(names).filteredOn(name -> name.startsWith("TAILWATER_POD_0-")).hasSize(2);
+  }
+
+  @Test
+  void aPodMaySendFiveTimesTheQuestionsThatItIsAnsweredButNeverLessThanGetAnAnswer() {
+    assertThat(questionsAt(100)).containsExactly("500/sec --limit-burst 500");
+    assertThat(questionsAt(1)).containsExactly("5/sec --limit-burst 5");
+    // What iptables can keep: 35 is not among it.
+    assertThat(questionsAt(7)).containsExactly("40/sec --limit-burst 40");
+    assertThat(questionsAt(4000)).containsExactly("10000/sec --limit-burst 10000");
+    assertThat(questionsAt(5000)).containsExactly("10000/sec --limit-burst 10000");
+    assertThat(questionsAt(5001)).isEmpty();
+    assertThat(questionsAt(Integer.MAX_VALUE)).isEmpty();
+  }
+
+  /// The limit of pod A's chain; of B, whose DNS is not captured, there is none.
+  private static List<String> questionsAt(int answered) {
+    NodePlan plan =
+        new NodePlan(List.of(A, B), List.of(), false, Optional.empty(), Optional.of(answered));
+    return NodeRules.of(plan, IpFamily.V4).chains(Table.MANGLE).stream()
+        .filter(chain -> chain.name().startsWith("TAILWATER_DNS_"))
+        .peek(chain -> assertThat(chain.name()).isEqualTo("TAILWATER_DNS_veth1"))
+        .map(chain -> chain.rules().getFirst().text())
+        .map(rule -> rule.replace("-m limit --limit ", "").replace(" -j RETURN", ""))
+        .toList();
   }
 
   @Test

@@ -60,6 +60,8 @@ final class KernelRefusals {
       case UNCAPTURED -> refused(packet, Refusal.UNCAPTURED);
       case UNKNOWN_SOURCE -> refused(packet, Refusal.UNKNOWN_SOURCE);
       case PACKET_SOCKET -> refused(packet, Refusal.PACKET_SOCKET);
+      case DNS_FLOOD ->
+          refused(packet, Refusal.LIMIT, ": far more DNS than dnsQueriesPerPodPerSecond");
       case MARK -> {
         refused(packet, Refusal.MARK);
         wrongMark(true);
@@ -86,6 +88,10 @@ final class KernelRefusals {
   }
 
   private void refused(LoggedPacket packet, Refusal why) {
+    refused(packet, why, "");
+  }
+
+  private void refused(LoggedPacket packet, Refusal why, String more) {
     ConnectionRecord record =
         new ConnectionRecord(
             0,
@@ -95,7 +101,7 @@ final class KernelRefusals {
             new OriginalDst(packet.destination().orElse(UNKNOWN), packet.destinationPort()),
             Instant.now(),
             System.nanoTime());
-    observer.refused(record, why, detail(packet));
+    observer.refused(record, why, detail(packet) + more);
   }
 
   /// `UDP, by user 1000`

@@ -74,6 +74,7 @@ final class OnNode implements PodCapture {
   private final NetworkNamespace node = NetworkNamespace.current();
   private final PodsByAddress pods = new PodsByAddress();
   private final NodeListeners listeners;
+  private final Optional<Integer> questionsPerPod;
 
   /// The pods that are taken, with what the node knows of them.
   private final Map<CapturedPod, HostSide> taken = new LinkedHashMap<>();
@@ -122,6 +123,7 @@ final class OnNode implements PodCapture {
     this.opening = new NodeOpening(node, keeper, rules.programs().backend());
     this.left = new LeftPods(guards.stateDir(), node.id());
     this.listeners = new NodeListeners(workers, routes, pods, dns);
+    this.questionsPerPod = dns.map(proxy -> proxy.config().queriesPerPodPerSecond());
     this.config = config;
     this.rules = rules;
     this.keeper = keeper;
@@ -314,8 +316,7 @@ final class OnNode implements PodCapture {
   }
 
   private boolean isNothingInForce(List<LeftPods.Left> before) {
-    NodePlan was =
-        new NodePlan(before.stream().map(LeftPods.Left::rules).toList(), List.of(), LOG_GROUP);
+    NodePlan was = common(before.stream().map(LeftPods.Left::rules).toList(), List.of(), false);
     return rules.verify(node, NamespaceRules.of(was)) instanceof Drift.NotInstalled;
   }
 
@@ -400,8 +401,11 @@ final class OnNode implements PodCapture {
               || pod.rules().interfaces().stream().anyMatch(used::contains));
       lingering.forEach(pod -> wanted.add(pod.rules()));
     }
-    return new NodePlan(
-        wanted, config.interfaces(), strangersPass() && opening.isPossible(), LOG_GROUP);
+    return common(wanted, config.interfaces(), strangersPass() && opening.isPossible());
+  }
+
+  private NodePlan common(List<NodePlan.Pod> of, List<String> strangers, boolean failOpen) {
+    return new NodePlan(of, strangers, failOpen, LOG_GROUP, questionsPerPod);
   }
 
   private NodePlan.Pod rules(CapturedPod pod, ServedPod served, HostSide side) {
@@ -590,11 +594,10 @@ final class OnNode implements PodCapture {
       }
       boolean opens = uninstall || (strangersPass() && !opening.isAsked());
       NodePlan left =
-          new NodePlan(
+          common(
               uninstall ? List.of() : plan(false).pods(),
               opens ? List.of() : config.interfaces(),
-              strangersPass() && opening.isAsked(),
-              LOG_GROUP);
+              strangersPass() && opening.isAsked());
       if (!left.equals(installed)) {
         install(left);
       }
