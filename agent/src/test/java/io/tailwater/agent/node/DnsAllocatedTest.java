@@ -8,20 +8,28 @@ import java.nio.file.Path;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.TestInstance.Lifecycle;
 import org.junit.jupiter.api.Timeout;
 
 /// `dns.answers: allocated`: a pod is told an address that only the agent knows, for every host of
 /// policy, and reaches the host by it.
 @NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter", "dig"})
 @Timeout(200)
+@TestInstance(Lifecycle.PER_CLASS)
 class DnsAllocatedTest {
   private static final String SITE = "edition.cnn.com";
 
-  private static World world;
-  private static Path configuration;
+  private World world;
+  private Path configuration;
+
+  /// How the pods are captured: YAML of top-level keys.
+  String capture() {
+    return "";
+  }
 
   @BeforeAll
-  static void build() {
+  void build() {
     world = World.build();
     world.lab.nameserver(world.ratings, "203.0.113.99");
     configuration =
@@ -31,17 +39,18 @@ class DnsAllocatedTest {
             mesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
             dns: {servers: [DNS], answers: allocated}
             """
-                .replace("DNS", world.nameserver.v4()));
+                    .replace("DNS", world.nameserver.v4())
+                + capture());
   }
 
   @AfterAll
-  static void stop() {
+  void stop() {
     if (world != null) {
       world.close();
     }
   }
 
-  private static String told(String name, String type) {
+  private String told(String name, String type) {
     return world
         .lab
         .exec(world.ratings, "dig", "+short", "+tries=1", "+time=5", name, type)

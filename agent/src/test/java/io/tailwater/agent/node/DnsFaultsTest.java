@@ -9,16 +9,24 @@ import java.time.Duration;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.TestInstance.Lifecycle;
 
 /// A DNS server that is down, slow or lies, and names that move. Each test has names of its own,
 /// because the agent remembers.
 @NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter"})
+@TestInstance(Lifecycle.PER_CLASS)
 class DnsFaultsTest {
-  private static World world;
-  private static RunningAgent agent;
+  private World world;
+  private RunningAgent agent;
+
+  /// How the pods are captured: YAML of top-level keys.
+  String capture() {
+    return "";
+  }
 
   @BeforeAll
-  static void start() {
+  void start() {
     world = World.build(Duration.ofSeconds(1));
     Path policies =
         world.policies(
@@ -42,17 +50,18 @@ class DnsFaultsTest {
                 """
                 mesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
                 dns: {servers: [DNS], minRefreshRate: 1s, queryTimeout: 1s, maxStale: 0s, failureRefreshRate: {baseInterval: 1s, maxInterval: 1s}}
-                """));
+                """
+                    + capture()));
   }
 
   @AfterAll
-  static void stop() {
+  void stop() {
     if (world != null) {
       world.close();
     }
   }
 
-  private static void isRefused(String site, String reason) {
+  private void isRefused(String site, String reason) {
     Result curl = world.curlViaDecoy(world.ratings, site);
     assertThat(curl.ok()).isFalse();
     assertThat(curl.stderr()).containsIgnoringCase("reset");

@@ -21,19 +21,25 @@ import org.junit.jupiter.api.TestInstance;
 /// What captured DNS passes on, byte for byte: the server sends back what it got, so the client
 /// sees what arrived there.
 @NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter", "dig", "python3"})
+@TestInstance(TestInstance.Lifecycle.PER_CLASS)
 class DnsForwardingTest {
-  private static final String NOBODY = "203.0.113.99";
+  static final String NOBODY = "203.0.113.99";
 
   /// A response bit, nothing else, is what the server adds.
   private static final int QR = 0x80;
 
   private static final HexFormat HEX = HexFormat.of();
 
-  private static World world;
-  private static Path script;
+  World world;
+  private Path script;
+
+  /// How the pods are captured: YAML of top-level keys.
+  String capture() {
+    return "";
+  }
 
   @BeforeAll
-  static void build() {
+  void build() {
     world = World.build();
     script = Path.of("src/test/resources/dns-ask.py").toAbsolutePath();
     Place host = world.lab.addHost("mirror", "198.51.100.55");
@@ -49,27 +55,32 @@ class DnsForwardingTest {
   }
 
   @AfterAll
-  static void stop() {
+  void stop() {
     if (world != null) {
       world.close();
     }
   }
 
-  private static RunningAgent agent(String dns, String more) {
+  RunningAgent agent(String dns, String more) {
     return RunningAgent.start(
         world,
         world.configuration(
             world.policies(MainJobTest.POLICIES),
-            "mesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}\n" + dns + "\n" + more));
+            "mesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}\n"
+                + dns
+                + "\n"
+                + more
+                + "\n"
+                + capture()));
   }
 
   /// A message: header fields, then the rest.
-  private static String message(String flags, String counts, String rest) {
+  static String message(String flags, String counts, String rest) {
     return "1a2b" + flags + counts + rest;
   }
 
   /// A name of labels, then type and class.
-  private static String question(String type, String... labels) {
+  static String question(String type, String... labels) {
     StringBuilder out = new StringBuilder();
     for (String label : labels) {
       byte[] bytes = label.getBytes(StandardCharsets.ISO_8859_1);
@@ -78,7 +89,7 @@ class DnsForwardingTest {
     return out.append("00").append(type).append("0001").toString();
   }
 
-  private static List<String> ask(Place pod, String how, String... messages) {
+  private List<String> ask(Place pod, String how, String... messages) {
     List<String> command = new ArrayList<>(List.of("python3", script.toString(), NOBODY, how));
     command.addAll(List.of(messages));
     Result result = world.lab.exec(pod, command.toArray(String[]::new));

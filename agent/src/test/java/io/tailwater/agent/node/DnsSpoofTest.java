@@ -13,6 +13,8 @@ import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.TestInstance;
+import org.junit.jupiter.api.TestInstance.Lifecycle;
 import org.junit.jupiter.api.Timeout;
 
 /// A neighbour of the DNS server who is faster than it: what does not come from the server that was
@@ -20,6 +22,7 @@ import org.junit.jupiter.api.Timeout;
 /// by which the neighbour could know them.
 @NeedsRoot(commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter", "dig", "python3"})
 @Timeout(200)
+@TestInstance(Lifecycle.PER_CLASS)
 class DnsSpoofTest {
   private static final String SERVER = "198.51.100.56";
   private static final String NEIGHBOUR = "198.51.100.57";
@@ -27,12 +30,17 @@ class DnsSpoofTest {
   /// Nobody is there.
   private static final String FALSE = "198.51.100.66";
 
-  private static World world;
-  private static Running liar;
-  private static RunningAgent agent;
+  private World world;
+  private Running liar;
+  private RunningAgent agent;
+
+  /// How the pods are captured: YAML of top-level keys.
+  String capture() {
+    return "";
+  }
 
   @BeforeAll
-  static void build() {
+  void build() {
     world = World.build();
     Place host = world.lab.addHost("liar", SERVER, NEIGHBOUR);
     liar =
@@ -55,17 +63,18 @@ class DnsSpoofTest {
                 mesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
                 dns: {servers: [SERVER]}
                 """
-                    .replace("SERVER", SERVER)));
+                        .replace("SERVER", SERVER)
+                    + capture()));
   }
 
   @AfterAll
-  static void stop() {
+  void stop() {
     if (world != null) {
       world.close();
     }
   }
 
-  private static String dig(String name) {
+  private String dig(String name) {
     return world
         .lab
         .exec(world.ratings, "dig", "+short", "+tries=1", "+time=4", "@203.0.113.99", name)
@@ -108,7 +117,7 @@ class DnsSpoofTest {
   }
 
   /// Port and identifier of every question that has arrived.
-  private static List<int[]> asked() {
+  private List<int[]> asked() {
     return liar.output()
         .lines()
         .filter(line -> line.startsWith("asked "))
