@@ -1,6 +1,7 @@
 package io.tailwater.agent.node;
 
 import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -14,16 +15,14 @@ class KernelPassOnNodeTest extends KernelPassScenarios {
   @Override
   @Tag("long")
   @ParameterizedTest
-  @MethodSource("tricks")
-  void noTrickBringsAForbiddenNameOut(String how) {
-    super.noTrickBringsAForbiddenNameOut(how);
-  }
-
-  @Override
-  @Tag("long")
-  @ParameterizedTest
   @MethodSource("pieces")
   void aHelloInManyPiecesArrivesWhole(int piece, int pause) {
     super.aHelloInManyPiecesArrivesWhole(piece, pause);
+  }
+
+  @Tag("long")
+  @Test
+  void anAddressThatAnotherNameGetsIsDecidedAnewAndWhatWasReleasedStaysItsOwn() {
+    addressChanges();
   }
 }

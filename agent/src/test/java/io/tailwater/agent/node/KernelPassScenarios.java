@@ -26,7 +26,17 @@ import org.junit.jupiter.params.provider.ValueSource;
 /// The kernel pass as a pod's own programs meet it: `relay: kernel`, captured DNS, REGISTRY_ONLY.
 /// The same wherever the rules stand.
 @NeedsRoot(
-    commands = {"nginx", "dnsmasq", "openssl", "curl", "nsenter", "iptables", "python3", "ss"})
+    commands = {
+      "nginx",
+      "dnsmasq",
+      "openssl",
+      "curl",
+      "nsenter",
+      "iptables",
+      "ipset",
+      "python3",
+      "ss"
+    })
 @Timeout(300)
 abstract class KernelPassScenarios {
   private static final String EN = "en.wikipedia.org";
@@ -257,6 +267,55 @@ abstract class KernelPassScenarios {
     assertThat(released).isGreaterThan(count * 9 / 10);
   }
 
+  /// An address changes from one name to another while a connection to it lives.
+  final void addressChanges() {
+    String cnn = "edition.cnn.com";
+    Place names = world.lab.addHost("dns-3", "198.51.100.55");
+    DnsServer changing =
+        DnsServer.start(world.lab, names, Duration.ofSeconds(3), Map.of(BULK, List.of(BULK_AT)));
+    agent.stop();
+    agent =
+        RunningAgent.start(
+            world,
+            World.write(
+                configuration.resolveSibling("short.yaml"),
+                World.read(configuration)
+                    .replace(
+                        "[\"198.51.100.54:53\"]", "[\"198.51.100.55:53\"], minRefreshRate: 1s")));
+    peers.serve(bulk, BULK_AT, 0);
+    Running old = peers.talk(world.ratings, BULK);
+    old.awaitOutput("heard", SOON);
+    assertThat(releasable()).contains(BULK_AT + ",tcp:443");
+
+    changing.point(BULK, "198.51.100.78");
+    changing.point(cnn, BULK_AT);
+    World.await(
+        () -> "the address to leave the set: " + releasable(),
+        () -> !releasable().contains(BULK_AT));
+    Running next = peers.talk(world.ratings, cnn);
+    next.awaitOutput("heard", SOON);
+    next.signal("KILL");
+    int before = old.output().length();
+    World.await(() -> "the old one to go on", () -> old.output().length() > before);
+    old.signal("KILL");
+
+    assertThat(agent.awaitAccess("sni=\"" + cnn + "\"", "connection complete"))
+        .contains("cluster=\"outbound|443||" + cnn + "\"")
+        .contains("resolved_addr=" + BULK_AT + ":443")
+        .contains("grade=\"kernel\"");
+    assertThat(agent.awaitAccess("sni=\"" + BULK + "\"", "connection complete"))
+        .contains("cluster=\"outbound|443||*.wikipedia.org\"")
+        .contains("resolved_addr=" + BULK_AT + ":443")
+        .contains("grade=\"kernel\"");
+  }
+
+  /// What is in the kernel's set.
+  private String releasable() {
+    Place home = mode.equals("node") ? world.lab.node() : world.ratings;
+    String set = mode.equals("node") ? "tailwater-node-pass-v4" : "tailwater-pass-v4";
+    return world.lab.exec(home, "ipset", "list", set).stdout();
+  }
+
   private long counter(String name) {
     return agent
         .page("15020/metrics")
@@ -266,75 +325,6 @@ abstract class KernelPassScenarios {
         .mapToLong(line -> (long) Double.parseDouble(line.substring(name.length())))
         .findFirst()
         .orElseThrow();
-  }
-
-  // -- what no honest client does
-
-  static Stream<String> tricks() {
-    return Stream.of(
-        "none",
-        "mark=0x2",
-        "mark=0x4",
-        "mark=0x6",
-        "mark=0x539",
-        "mark=0x7a110400",
-        "mark=0x7a110800",
-        "decoy",
-        "decoy-broken",
-        "decoy-short-lived",
-        "decoy-ahead",
-        "decoy-behind",
-        "decoy-syn",
-        "decoy-rst",
-        "fastopen");
-  }
-
-  @ParameterizedTest
-  @MethodSource("tricks")
-  void noTrickBringsAForbiddenNameOut(String how) {
-    Running server = peers.serve(bulk, BULK_AT, 1000);
-    fastOpen();
-
-    Running client = peers.trick(world.ratings, how, BULK, "example.org");
-
-    World.await(
-        () -> "the end of " + client.output(),
-        () -> client.output().contains("failed Connection") || client.output().contains("heard"));
-    assertThat(server.output()).doesNotContain("forbidden");
-  }
-
-  /// Both sides, without a cookie.
-  private void fastOpen() {
-    for (Place place : List.of(world.ratings, bulk)) {
-      world.lab.exec(place, "sysctl", "-qw", "net.ipv4.tcp_fastopen=1543");
-    }
-  }
-
-  @ParameterizedTest
-  @ValueSource(strings = {"options", "urgent"})
-  void whatTheServerCouldReadOtherwiseIsRefusedWhateverItsName(String how) {
-    Running server = peers.serve(bulk, BULK_AT, 1000);
-
-    Running client = peers.trick(world.ratings, how, BULK, BULK);
-
-    client.awaitOutput("failed", SOON);
-    assertThat(server.output()).doesNotContain("got ");
-    assertThat(agent.awaitAccess("connection failed", "original_dst=" + BULK_AT))
-        .contains("reason=\"malformed_hello\"");
-  }
-
-  @ParameterizedTest
-  @ValueSource(strings = {"none", "fastopen", "short-lived"})
-  void anAllowedNameArrivesHoweverItIsSaid(String how) {
-    Running server = peers.serve(bulk, BULK_AT, 1000);
-    fastOpen();
-
-    Running client = peers.trick(world.ratings, how, BULK, BULK);
-
-    client.awaitOutput("heard", SOON);
-    assertThat(server.output()).contains("got 517 allowed");
-    assertThat(agent.awaitAccess("sni=\"" + BULK + "\"", "connection complete"))
-        .contains("grade=\"kernel\"");
   }
 
   // -- policy

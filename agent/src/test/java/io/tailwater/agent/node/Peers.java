@@ -18,9 +18,13 @@ final class Peers {
       """
       import socket, sys, threading
       BLOCK = bytes(range(256)) * 1024
+      def say(*what):
+          sys.stdout.write(' '.join(map(str, what)) + '\\n')
+          sys.stdout.flush()
       def one(s, size):
           first = s.recv(65536)
-          print('got', len(first), 'forbidden' if b'example.org' in first else 'allowed', flush=True)
+          what = 'forbidden' if b'example.org' in first else 'allowed'
+          say('got', len(first), what, 'at', s.getsockname()[0].replace('::ffff:', ''))
           if size == 0:
               while first:
                   s.sendall(first)
@@ -37,7 +41,7 @@ final class Peers {
           try:
               one(s, size)
           except OSError as e:
-              print('lost', e, flush=True)
+              say('lost', e)
       family = socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET
       listener = socket.socket(family)
       listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -46,7 +50,7 @@ final class Peers {
       print('serving', flush=True)
       while True:
           s, peer = listener.accept()
-          print('accepted', peer[0], peer[1], flush=True)
+          say('accepted', peer[0].replace('::ffff:', ''), peer[1])
           threading.Thread(target=safely, args=(s, int(sys.argv[2])), daemon=True).start()
       """;
 
@@ -139,86 +143,61 @@ final class Peers {
       print('done', good, bad, flush=True)
       """;
 
-  /// `trick.py HOW NAME SNI`: dials what NAME is and says a hello for SNI, in a way that a real
-  /// client would not, or after something that none would do.
-  private static final String TRICK =
+  /// `talk.py NAME`: says a ClientHello and then a byte now and then, until it cannot.
+  private static final String TALK =
       """
-      import fcntl, os, socket, ssl, struct, sys, time
-      how, name, sni = sys.argv[1], sys.argv[2], sys.argv[3]
-      def hello(name):
-          out = ssl.MemoryBIO()
-          try:
-              ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname=name).do_handshake()
-          except ssl.SSLWantReadError:
-              return out.read()
-      def queue_seq(s, queue):
-          s.setsockopt(socket.IPPROTO_TCP, 19, 1)       # TCP_REPAIR
-          s.setsockopt(socket.IPPROTO_TCP, 20, queue)   # TCP_REPAIR_QUEUE
-          seq = s.getsockopt(socket.IPPROTO_TCP, 21) & 0xffffffff
-          s.setsockopt(socket.IPPROTO_TCP, 19, -1)
-          return seq
-      def checksum(data):
-          if len(data) % 2:
-              data += b'\\0'
-          total = sum(struct.unpack('>%dH' % (len(data) // 2), data))
-          while total >> 16:
-              total = (total & 0xffff) + (total >> 16)
-          return ~total & 0xffff
-      def raw(s, payload, offset=0, flags=0x18, ttl=64, broken=False):
-          (src, sport), (dst, dport) = s.getsockname(), s.getpeername()
-          seq, ack = queue_seq(s, 2) + offset & 0xffffffff, queue_seq(s, 1)
-          tcp = struct.pack('>HHIIBBHHH', sport, dport, seq, ack, 0x50, flags, 502, 0, 0)
-          pseudo = socket.inet_aton(src) + socket.inet_aton(dst) + struct.pack('>BBH', 0, 6, len(tcp) + len(payload))
-          sum_ = checksum(pseudo + tcp + payload) ^ (0x1234 if broken else 0)
-          tcp = tcp[:16] + struct.pack('>H', sum_) + tcp[18:]
-          ip = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 20 + len(tcp) + len(payload), 1, 0x4000, ttl, 6, 0, socket.inet_aton(src), socket.inet_aton(dst))
-          r = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-          try:
-              r.sendto(ip + tcp + payload, (dst, 0))
-          except PermissionError:
-              pass  # the rules drop it
-          r.close()
-      address = socket.getaddrinfo(name, 443, socket.AF_INET, socket.SOCK_STREAM)[0][4]
+      import socket, ssl, sys, time
+      out = ssl.MemoryBIO()
       try:
-          s = socket.socket()
-          s.settimeout(20)
-          if how.startswith('mark='):
-              s.setsockopt(socket.SOL_SOCKET, 36, int(how[5:], 0))
-          if how == 'fastopen':
-              s.sendto(hello(sni), 0x20000000, address)
-          else:
-              s.connect(address)
-              good = hello(name)
-              if how == 'decoy':
-                  raw(s, good)
-              if how == 'decoy-broken':
-                  raw(s, good, broken=True)
-              if how == 'decoy-short-lived':
-                  raw(s, good, ttl=1)
-              if how == 'decoy-ahead':
-                  raw(s, good, offset=1000)
-              if how == 'decoy-behind':
-                  raw(s, good, offset=-200)
-              if how == 'decoy-syn':
-                  raw(s, b'', offset=-2, flags=2)
-              if how == 'decoy-rst':
-                  raw(s, good, flags=0x14)
-              if how == 'options':
-                  s.setsockopt(socket.IPPROTO_IP, 4, b'\\x01\\x01\\x01\\x00')
-              if how == 'short-lived':
-                  s.setsockopt(socket.IPPROTO_IP, 2, 1)
-              if how.startswith('decoy'):
-                  time.sleep(0.2)
-              if how == 'urgent':
-                  s.sendall(hello(sni)[:20])
-                  s.send(b'x', 1)
-                  s.sendall(hello(sni)[20:])
-              else:
-                  s.sendall(hello(sni))
-          print('heard', len(s.recv(65536)), flush=True)
+          ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname=sys.argv[1]).do_handshake()
+      except ssl.SSLWantReadError:
+          pass
+      try:
+          info = socket.getaddrinfo(sys.argv[1], 443, socket.AF_INET, socket.SOCK_STREAM)[0]
+          s = socket.create_connection(info[4], 10)
+          s.sendall(out.read())
+          while s.recv(65536):
+              print('heard', flush=True)
+              time.sleep(0.1)
+              s.sendall(b'x')
       except OSError as e:
           print('failed', type(e).__name__, flush=True)
       """;
+
+  /// `burst.py NAME COUNT`: opens so many connections; on SIGUSR1 all say a hello, and as much as
+  /// they may behind it; says how many got an answer.
+  private static final String BURST =
+      """
+      import signal, socket, ssl, sys
+      name = sys.argv[1]
+      signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+      out = ssl.MemoryBIO()
+      try:
+          ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname=name).do_handshake()
+      except ssl.SSLWantReadError:
+          pass
+      said = out.read() + bytes(60000)
+      info = socket.getaddrinfo(name, 443, socket.AF_INET, socket.SOCK_STREAM)[0]
+      all = [socket.create_connection(info[4], 20) for _ in range(int(sys.argv[2]))]
+      print('open', flush=True)
+      signal.sigwait([signal.SIGUSR1])
+      for s in all:
+          s.setblocking(False)
+          s.send(said)
+      print('said', flush=True)
+      good = bad = 0
+      for s in all:
+          s.setblocking(True)
+          s.settimeout(60)
+          try:
+              good += 1 if s.recv(1) else 0
+          except OSError as e:
+              bad += 1
+      print('done', good, bad, flush=True)
+      """;
+
+  private static final String TRICK =
+      Path.of("src/test/python/trick.py").toAbsolutePath().toString();
 
   private final World world;
   private final Path folder;
@@ -229,7 +208,8 @@ final class Peers {
     World.write(folder.resolve("serve.py"), SERVE);
     World.write(folder.resolve("dial.py"), DIAL);
     World.write(folder.resolve("names.py"), NAMES);
-    World.write(folder.resolve("trick.py"), TRICK);
+    World.write(folder.resolve("talk.py"), TALK);
+    World.write(folder.resolve("burst.py"), BURST);
     World.write(folder.resolve("rotate.py"), ROTATE);
   }
 
@@ -257,9 +237,19 @@ final class Peers {
     return world.lab.start(place, command.toArray(String[]::new));
   }
 
-  /// Dials what `name` is, and says a hello for `sni` in a strange way.
+  /// Dials what `name` is, and says a hello for `sni` in a strange way; see `trick.py`.
   Running trick(Place pod, String how, String name, String sni) {
-    return python(pod, "trick.py", how, name, sni);
+    return world.lab.start(pod, "python3", "-u", TRICK, how, name, sni);
+  }
+
+  /// Goes on talking to a [#serve] that echoes.
+  Running talk(Place pod, String name) {
+    return python(pod, "talk.py", name);
+  }
+
+  /// So many connections that say something all at once, when they get the signal USR1.
+  Running burst(Place pod, String name, int count) {
+    return python(pod, "burst.py", name, Integer.toString(count));
   }
 
   /// A DNS server whose names change their addresses all the time.

@@ -132,7 +132,8 @@ public final class Conntrack implements AutoCloseable {
     }
   }
 
-  /// What is known of a connection.
+  /// What is known of a connection, by its original tuple or by that of the answers: where
+  /// addresses are translated these are not the same.
   public Optional<ConntrackEntry> find(FlowTuple flow) {
     request.clear();
     int flags = MessageWriter.REQUEST | MessageWriter.ACK;

@@ -19,6 +19,11 @@ public record EndSegment(
   private static final int IPV6_HEADER = 40;
   private static final int TCP_HEADER = 20;
 
+  /// The same, of other ends: where a node translates addresses.
+  public EndSegment of(FlowTuple other) {
+    return new EndSegment(other, sequence, acknowledgement, payload, flags);
+  }
+
   public boolean isFin() {
     return (flags & FIN) != 0;
   }

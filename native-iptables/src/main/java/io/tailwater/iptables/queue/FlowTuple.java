@@ -88,6 +88,20 @@ public record FlowTuple(
     return Optional.empty();
   }
 
+  /// Who sends a packet that begins with its IP header at the buffer's position, whatever it
+  /// carries; empty when it is none. The position stays.
+  public static Optional<InetAddress> sourceOfPacket(ByteBuffer packet) {
+    int length = packet.remaining();
+    int version = length == 0 ? 0 : (packet.get(packet.position()) & 0xff) >> 4;
+    byte[] address = new byte[version == 6 ? 16 : 4];
+    int at = version == 6 ? 8 : 12;
+    if ((version != 4 && version != 6) || length < at + address.length) {
+      return Optional.empty();
+    }
+    packet.get(packet.position() + at, address);
+    return Optional.of(address(address));
+  }
+
   public int sourcePort() {
     return ports >>> 16;
   }
@@ -208,10 +222,14 @@ public record FlowTuple(
   private InetAddress address(long high, long low) {
     ByteBuffer bytes = ByteBuffer.allocate(six ? 16 : 4);
     putAddress(bytes, 0, high, low);
+    return address(bytes.array());
+  }
+
+  private static InetAddress address(byte[] bytes) {
     try {
-      return InetAddress.getByAddress(bytes.array());
+      return InetAddress.getByAddress(bytes);
     } catch (UnknownHostException e) {
-      throw new IllegalStateException("an address of " + bytes.capacity() + " bytes", e);
+      throw new IllegalStateException("an address of " + bytes.length + " bytes", e);
     }
   }
 

@@ -66,6 +66,17 @@ class PacketTypesTest {
   }
 
   @Test
+  void thePodOfAPacketIsKnownWhateverItCarries() {
+    assertThat(FlowTuple.sourceOfPacket(six(60))).contains(InetAddress.ofLiteral("fd00::2"));
+    assertThat(FlowTuple.sourceOfPacket(four().put(9, (byte) 17)))
+        .contains(InetAddress.ofLiteral("10.77.0.2"));
+    assertThat(FlowTuple.sourceOfPacket(ByteBuffer.allocate(0))).isEmpty();
+    assertThat(FlowTuple.sourceOfPacket(four().limit(15))).as("cut").isEmpty();
+    assertThat(FlowTuple.sourceOfPacket(six(6).limit(23))).as("cut").isEmpty();
+    assertThat(FlowTuple.sourceOfPacket(four().put(0, (byte) 0x55))).as("version 5").isEmpty();
+  }
+
+  @Test
   void theEndOfAConnectionIsReadAlsoWhereThePayloadIsMissing() {
     assertThat(EndSegment.read(four().limit(52)))
         .hasValueSatisfying(end -> {

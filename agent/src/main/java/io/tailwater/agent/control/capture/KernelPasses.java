@@ -275,8 +275,9 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
     }
   }
 
-  void ended(PodPass pass, EndSegment segment) {
-    released.ending(pass.gated(), segment);
+  /// Whether that was a connection of the pod.
+  boolean ended(PodPass pass, EndSegment segment) {
+    return released.ending(pass.gated(), segment);
   }
 
   /// The kernel did not do something. Any thread.

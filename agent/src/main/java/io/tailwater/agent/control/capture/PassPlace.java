@@ -160,10 +160,7 @@ final class PassPlace implements PacketQueue.Packets, AutoCloseable {
   public void held(PacketQueue from, QueuedPacket packet) {
     ByteBuffer payload = packet.payload();
     PodPass one = only;
-    PodPass pass =
-        one != null
-            ? one
-            : FlowTuple.ofPacket(payload).map(flow -> of(flow.sourceAddress())).orElse(null);
+    PodPass pass = one != null ? one : FlowTuple.sourceOfPacket(payload).map(this::of).orElse(null);
     if (pass == null) {
       answered("dropping a packet", queue.drop(packet.id())); // of a pod that is not taken yet
       return;
@@ -180,9 +177,23 @@ final class PassPlace implements PacketQueue.Packets, AutoCloseable {
   private void ended(EndSegment segment) {
     PodPass pass = of(segment.flow().sourceAddress());
     PodPass found = pass != null ? pass : of(segment.flow().destinationAddress());
-    if (found != null) {
-      all.ended(found, segment);
+    if ((found == null || !all.ended(found, segment)) && isNode()) {
+      translated(segment);
     }
+  }
+
+  /// What a server sends has the node's own address in the place of the pod's, or that of one
+  /// server of a Service, where the rules are: only conntrack knows whose it is.
+  private void translated(EndSegment segment) {
+    find(segment.flow())
+        .map(entry -> entry.flow())
+        .filter(flow -> !flow.equals(segment.flow()))
+        .ifPresent(flow -> {
+          PodPass pass = of(flow.sourceAddress());
+          if (pass != null) {
+            all.ended(pass, segment.of(flow.reversed()));
+          }
+        });
   }
 
   PacketQueue.Counters counters() {

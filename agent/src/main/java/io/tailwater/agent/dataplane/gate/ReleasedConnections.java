@@ -162,8 +162,8 @@ public final class ReleasedConnections {
 
   // ---- end
 
-  /// A FIN or RST of a released connection, of whichever side.
-  public void ending(GatedPod pod, EndSegment segment) {
+  /// A FIN or RST of a released connection, of whichever side; false where there is none.
+  public boolean ending(GatedPod pod, EndSegment segment) {
     boolean byPod = true;
     ReleasedConnection one = pod.released.get(segment.flow());
     if (one == null) {
@@ -171,12 +171,13 @@ public final class ReleasedConnections {
       one = pod.released.get(segment.flow().reversed());
     }
     if (one == null) {
-      return;
+      return false;
     }
     one.ending(segment, byPod);
     if (one.over()) {
       end(one, one.wasReset() ? new Outcome.Reset(one.resetByPod()) : new Outcome.Finished());
     }
+    return true;
   }
 
   /// Another connection has the same ends now: whatever had them before is over.
@@ -194,7 +195,9 @@ public final class ReleasedConnections {
     if (one.told()) {
       long up = about.map(KernelConnections.Bytes::sent).orElse(one.record.bytesSent());
       long down = about.map(KernelConnections.Bytes::received).orElse(one.record.bytesReceived());
-      finish(one, one.up(up), one.down(down), ByteCount.EXACT, outcome);
+      // An end that was not seen may have been acknowledged like a byte.
+      ByteCount how = one.over() ? ByteCount.EXACT : ByteCount.APPROXIMATE;
+      finish(one, one.up(up), one.down(down), how, outcome);
     } else {
       finish(one, about, outcome);
     }

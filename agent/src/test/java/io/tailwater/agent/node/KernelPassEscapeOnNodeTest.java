@@ -1,0 +1,21 @@
+package io.tailwater.agent.node;
+
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/// With the rules in the node's namespace. Who judges what was said is the same as in a pod, so
+/// what only tries that judge is for the long run.
+class KernelPassEscapeOnNodeTest extends KernelPassEscapeScenarios {
+  KernelPassEscapeOnNodeTest() {
+    super("node");
+  }
+
+  @Override
+  @Tag("long")
+  @ParameterizedTest
+  @MethodSource("tricks")
+  void noTrickBringsAForbiddenNameOut(String how) {
+    super.noTrickBringsAForbiddenNameOut(how);
+  }
+}
