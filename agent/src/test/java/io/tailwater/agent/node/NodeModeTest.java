@@ -280,7 +280,7 @@ class NodeModeTest {
   }
 
   @Test
-  void strangersOnMatchingInterfacesAreRefused() {
+  void strangersOnMatchingInterfacesAreRefusedAndPodsAreNot() {
     Place stranger = world.lab.addPod("stranger");
     // The lab's outside world has such names too, so the stranger's is given whole.
     String name =
@@ -295,6 +295,7 @@ class NodeModeTest {
             CLOSED.replace("mode: node", "mode: node, interfaces: [veth1, veth2, " + name + "]"));
     try (RunningAgent agent = RunningAgent.start(world, configuration)) {
       assertThat(connect(stranger, "", "0", World.v4(SITE), 443)).contains("timed out");
+      arrives(agent, world.ratings, World.DECOY); // its interface matches, too
       assertThat(agent.process().isAlive()).isTrue();
     }
   }

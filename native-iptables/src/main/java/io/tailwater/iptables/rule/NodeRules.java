@@ -84,7 +84,12 @@ public final class NodeRules {
     List<Rule> list = new ArrayList<>();
     for (NodePlan.Pod pod : pods) {
       for (String name : pod.interfaces()) {
-        list.add(fromInterface(name, chain(SENDER, name)));
+        // -i veth1 -g TAILWATER_FROM_veth1
+        list.add(
+            Rule.of(
+                "what comes from " + name + ", which is no stranger's even if it matches",
+                new Target.GoTo(chain(SENDER, name)),
+                new Match.InInterface(name)));
         chains.add(Chain.called(chain(SENDER, name), sender(pod)));
       }
     }

@@ -266,6 +266,23 @@ public sealed interface Target {
     }
   }
 
+  /// `-g CHAIN`: returning from there leaves the chain that this rule is in, too.
+  record GoTo(String chain) implements Target {
+    public GoTo {
+      Names.checkChain(chain);
+    }
+
+    @Override
+    public List<String> arguments() {
+      return List.of("-g", chain);
+    }
+
+    @Override
+    public String nft(NftPlace place) {
+      return "goto " + place.chain(chain);
+    }
+  }
+
   /// `-j TPROXY --on-port 15001 --on-ip 127.0.0.1 --tproxy-mark 0x200/0x200`; only in mangle
   /// PREROUTING, after [Match.Protocol]. Without a listening socket iptables drops the packet and
   /// nf_tables goes on to the next rule: put a [Drop] behind it that says the same for both.
