@@ -8,6 +8,9 @@ import io.tailwater.agent.control.capture.KnownAgent;
 import io.tailwater.agent.control.istio.MeshSettings;
 import io.tailwater.agent.traffic.EgressMode;
 import io.tailwater.iptables.apply.InstallReport;
+import io.tailwater.iptables.apply.NodeTrafficRules;
+import io.tailwater.iptables.apply.NodeTrafficRules.Installed;
+import io.tailwater.iptables.apply.NodeTrafficRules.Standing;
 import io.tailwater.iptables.apply.PolicyRoutes;
 import io.tailwater.iptables.apply.Processes;
 import io.tailwater.iptables.apply.RuleBackend;
@@ -189,42 +192,49 @@ final class RulesCommand implements Callable<Integer> {
     }
     try (NetworkNamespace node = NetworkNamespace.open(path)) {
       if (action == Action.remove) {
-        TrafficRules rules = rules(forced);
-        InstallReport report = rules.remove(node);
-        PolicyRoutes.NODE.remove(node);
-        return report(new PodRules.Outcome(report, ""));
+        return report(new PodRules.Outcome(new NodeTrafficRules(rules(forced)).remove(node), ""));
       }
       AgentConfig listed =
           agent.orElseThrow(() -> usage("--config is missing: it lists the pods of the node"));
       CapturePlan plan = onNode(plan(agent), listed);
-      NamespaceRules wanted = NamespaceRules.of(NodePods.of(node, listed, plan));
+      NodePlan pods = NodePods.of(node, listed, plan);
       if (action == Action.show) {
-        return show(PolicyRoutes.NODE.show(), wanted, forced.orElse(RuleBackend.IPTABLES_NFT), "");
+        return show(
+            PolicyRoutes.NODE.show(),
+            NamespaceRules.of(pods),
+            forced.orElse(RuleBackend.IPTABLES_NFT),
+            "");
       }
-      TrafficRules rules = rules(forced);
+      NodeTrafficRules rules = new NodeTrafficRules(rules(forced));
       if (action == Action.apply) {
-        PolicyRoutes.NODE.install(node);
-        return report(new PodRules.Outcome(rules.install(node, wanted), ""));
+        Installed installed = rules.install(node, pods);
+        installed.ipv6Lacks().ifPresent(this::sayBlocked);
+        return report(new PodRules.Outcome(installed.report(), ""));
       }
-      List<String> missing = PolicyRoutes.NODE.verify(node);
-      Drift drift = rules.verify(node, wanted);
-      if (!(drift instanceof Drift.None) && failsOpen(plan, listed)) {
+      Standing found = rules.verify(node, pods);
+      if (!(found.drift() instanceof Drift.None) && failsOpen(plan, listed)) {
         // An agent's rules let these pods pass while none lives; what `apply` brings does not.
-        NodePlan living = NodePods.of(node, listed, plan.withFailsOpen(true));
-        drift = rules.verify(node, NamespaceRules.of(living));
+        found = rules.verify(node, NodePods.of(node, listed, plan.withFailsOpen(true)));
       }
-      return drift(
-          path,
-          missing.isEmpty()
-              ? drift
-              : drift instanceof Drift.Changed(List<String> lines)
-                  ? new Drift.Changed(both(lines, missing))
-                  : new Drift.Missing(
-                      drift instanceof Drift.Missing(List<String> lines)
-                          ? both(lines, missing)
-                          : missing),
-          "");
+      found.ipv6Lacks().ifPresent(this::sayBlocked);
+      return drift(path, withBeside(found), "");
     }
+  }
+
+  private void sayBlocked(String why) {
+    say("IPv6 cannot be captured on this node, so closed pods have it blocked: " + why);
+  }
+
+  private static Drift withBeside(Standing found) {
+    List<String> beside = found.beside();
+    if (beside.isEmpty()) {
+      return found.drift();
+    }
+    return switch (found.drift()) {
+      case Drift.Changed(List<String> lines) -> new Drift.Changed(both(lines, beside));
+      case Drift.Missing(List<String> lines) -> new Drift.Missing(both(lines, beside));
+      case Drift.None _, Drift.NotInstalled _ -> new Drift.Missing(beside);
+    };
   }
 
   /// What differs from a pod's own namespace: nobody's marks come so far, and refusals are told.

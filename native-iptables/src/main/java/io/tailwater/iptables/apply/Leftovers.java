@@ -57,7 +57,7 @@ final class Leftovers {
     List<RuleBackend> removed = new ArrayList<>();
     Set<Found> tables = tables(namespace);
     for (RuleBackend backend : RuleBackend.values()) {
-      if (backend != inUse && hasOurs(namespace, backend, tables)) {
+      if (backend != inUse && hasOurs(namespace, backend, tables, hasIpv6)) {
         try {
           store(backend).orElseThrow().remove(namespace, hasIpv6);
           removed.add(backend);
@@ -75,13 +75,15 @@ final class Leftovers {
     return removed;
   }
 
-  private boolean hasOurs(NetworkNamespace namespace, RuleBackend backend, Set<Found> tables) {
+  private boolean hasOurs(
+      NetworkNamespace namespace, RuleBackend backend, Set<Found> tables, boolean hasIpv6) {
     Optional<RuleStore> store = store(backend);
     if (store.isEmpty()) {
       return false; // whose program is not here, cannot have been used by an agent of this image
     }
     for (IpFamily family : IpFamily.values()) {
-      if (tables.contains(new Found(backend, family))
+      if ((family == IpFamily.V4 || hasIpv6)
+          && tables.contains(new Found(backend, family))
           && (!(store.get() instanceof IptablesRules rules) || rules.hasOurs(namespace, family))) {
         return true;
       }

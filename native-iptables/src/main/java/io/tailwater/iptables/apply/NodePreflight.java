@@ -134,7 +134,8 @@ final class NodePreflight {
         continue;
       }
       if (rule.table() == NodePlan.ROUTE_TABLE) {
-        return Finding.missing(
+        return inTheWay(
+            family,
             what,
             "table " + rule.table() + " is used by " + text(rule),
             "Capture on the node fills that table with a route that delivers everything here: let"
@@ -147,12 +148,30 @@ final class NodePreflight {
       String found = text(rule) + " comes first";
       return rule.narrow()
           ? Finding.warning(what, found + " for some packets", todo)
-          : Finding.missing(what, found, todo);
+          : inTheWay(family, what, found, todo);
     }
     return Finding.ok(what, "free, or ours: " + ours);
   }
 
+  /// Without IPv6 capture goes on, see [NodeIpv6Block].
+  private static Finding inTheWay(IpFamily family, String what, String found, String todo) {
+    return switch (family) {
+      case V4 -> Finding.missing(what, found, todo);
+      case V6 ->
+          Finding.warning(
+              what,
+              found,
+              "IPv6 is not captured: closed pods and unknown interfaces have it blocked by policy"
+                  + " rules, what open pods send over it passes. "
+                  + todo);
+    };
+  }
+
   private static boolean isOurs(PolicyRule rule) {
+    return rule.madeBy() == NodeIpv6Block.MADE_BY || isDelivery(rule);
+  }
+
+  private static boolean isDelivery(PolicyRule rule) {
     return rule.preference() == NodePlan.RULE_PREFERENCE
         && rule.table() == NodePlan.ROUTE_TABLE
         && rule.mark() == NodePlan.LOCAL.value()

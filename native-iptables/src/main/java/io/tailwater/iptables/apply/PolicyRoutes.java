@@ -63,10 +63,13 @@ public final class PolicyRoutes {
   ///
   /// @throws RulesException with the family, when it cannot be added or another rule comes first
   public void install(NetworkNamespace namespace) {
+    install(namespace, List.of(IpFamily.values()));
+  }
+
+  /// The same of some families.
+  public void install(NetworkNamespace namespace, List<IpFamily> families) {
     try (Routing routing = Routing.open(namespace)) {
-      for (IpFamily family : IpFamily.values()) {
-        install(namespace, routing, family);
-      }
+      families.forEach(family -> install(namespace, routing, family));
     }
   }
 
@@ -111,9 +114,14 @@ public final class PolicyRoutes {
 
   /// What is missing, a line for each family; empty when all is in force.
   public List<String> verify(NetworkNamespace namespace) {
+    return verify(namespace, List.of(IpFamily.values()));
+  }
+
+  /// The same of some families.
+  public List<String> verify(NetworkNamespace namespace, List<IpFamily> families) {
     List<String> missing = new ArrayList<>();
     try (Routing routing = Routing.open(namespace)) {
-      for (IpFamily family : IpFamily.values()) {
+      for (IpFamily family : families) {
         if ((family == IpFamily.V4 || hasIpv6(routing))
             && !routing.delivers(wanted(family), any(family))) {
           missing.add(family + " policy route: fwmark " + mark + " to table " + table);

@@ -73,9 +73,37 @@ final class RuleTrials {
     List<Finding> findings = new ArrayList<>();
     findings.add(onNode(programs, closed(), IpFamily.V4, true));
     if (ipv6) {
-      findings.add(onNode(programs, closed(), IpFamily.V6, true));
+      Finding six = onNode(programs, closed(), IpFamily.V6, true);
+      findings.add(
+          six.state() == Finding.State.OK ? six : blockedInstead(six, blockOnNode(closed())));
     }
     return findings;
+  }
+
+  private static Finding blockedInstead(Finding lacking, String unblockable) {
+    return unblockable.isEmpty()
+        ? Finding.warning(
+            lacking.what(),
+            lacking.found(),
+            "IPv6 is not captured: closed pods and unknown interfaces have it blocked by policy"
+                + " rules, what open pods send over it passes. "
+                + lacking.whatToDo())
+        : Finding.missing(
+            lacking.what(),
+            lacking.found() + "; nor can it be blocked by policy rules: " + unblockable,
+            lacking.whatToDo());
+  }
+
+  /// What is in the way of [NodeIpv6Block], or empty.
+  private static String blockOnNode(CapturePlan plan) {
+    NodePlan.Pod pod = new NodePlan.Pod(List.of("veth0"), List.of(), plan);
+    try (NetworkNamespace passing = NetworkNamespace.fresh()) {
+      NodeIpv6Block.install(
+          passing, new NodePlan(List.of(pod), List.of("cali+"), Optional.empty()));
+      return "";
+    } catch (SyscallException | RulesException e) {
+      return String.valueOf(e.getMessage());
+    }
   }
 
   /// The rules that ask for most.

@@ -35,9 +35,19 @@ public final class TrafficRules {
   }
 
   TrafficRules(RulePrograms programs, CommandRunner runner, Predicate<NetworkNamespace> hasIpv6) {
-    this.store = store(programs, runner);
-    this.leftovers = new Leftovers(programs.backend(), runner);
+    this(store(programs, runner), new Leftovers(programs.backend(), runner), hasIpv6);
+  }
+
+  private TrafficRules(RuleStore store, Leftovers leftovers, Predicate<NetworkNamespace> hasIpv6) {
+    this.store = store;
+    this.leftovers = leftovers;
     this.hasIpv6 = hasIpv6;
+  }
+
+  /// The same, but rules of IPv6 are neither looked at nor changed, for where they cannot be. (With
+  /// nf_tables, where both families are in one table, there are none.)
+  public TrafficRules withoutIpv6() {
+    return new TrafficRules(store, leftovers, _ -> false);
   }
 
   static RuleStore store(RulePrograms programs, CommandRunner runner) {

@@ -54,6 +54,7 @@ public final class Routing implements AutoCloseable {
   private static final int FRA_FWMARK = 10;
   private static final int FRA_TABLE = 15;
   private static final int FRA_FWMASK = 16;
+  private static final int FRA_PROTOCOL = 21;
   private static final int FR_ACT_TO_TBL = 1;
   private static final int FR_ACT_PROHIBIT = 8;
 
@@ -100,7 +101,9 @@ public final class Routing implements AutoCloseable {
   /// @param mask 0 where it asks no mark
   /// @param table 0 where it leads to none
   /// @param narrow whether it asks for addresses or interfaces too
-  public record PolicyRule(int preference, int mark, int mask, int table, boolean narrow) {
+  /// @param madeBy who has made it (`RTPROT_*`), or 0
+  public record PolicyRule(
+      int preference, int mark, int mask, int table, boolean narrow, int madeBy) {
     /// Whether packets with a mark may be caught by it.
     public boolean takes(int packetMark) {
       return (packetMark & mask) == mark;
@@ -118,6 +121,7 @@ public final class Routing implements AutoCloseable {
       int mask = 0;
       int table = message.ownHeader8(4);
       boolean narrow = false;
+      int madeBy = 0;
       message.attributes(ROUTE_HEADER, attributes);
       while (attributes.next()) {
         switch (attributes.type()) {
@@ -126,10 +130,11 @@ public final class Routing implements AutoCloseable {
           case FRA_FWMASK -> mask = attributes.u32();
           case FRA_TABLE -> table = attributes.u32();
           case FRA_DST, FRA_SRC, FRA_IIFNAME, FRA_OIFNAME -> narrow = true;
+          case FRA_PROTOCOL -> madeBy = attributes.u8();
           default -> {} // ports, users and the like are not asked for here
         }
       }
-      rules.add(new PolicyRule(preference, mark, mask, table, narrow));
+      rules.add(new PolicyRule(preference, mark, mask, table, narrow, madeBy));
     });
     return rules;
   }

@@ -102,6 +102,16 @@ public record NodePlan(
     this(pods, strangers, false, log, Optional.empty());
   }
 
+  /// Whether an interface is one of the strangers': it matches, and is no pod's.
+  public boolean isStranger(String name) {
+    return strangers.stream()
+            .anyMatch(pattern ->
+                pattern.endsWith("+")
+                    ? name.startsWith(pattern.substring(0, pattern.length() - 1))
+                    : name.equals(pattern))
+        && pods.stream().noneMatch(pod -> pod.interfaces().contains(name));
+  }
+
   /// Whether anything depends on a living agent: the rules ask [AddressSet#alive].
   public boolean failsOpen() {
     return strangersFailOpen || pods.stream().anyMatch(pod -> pod.plan().failsOpen());

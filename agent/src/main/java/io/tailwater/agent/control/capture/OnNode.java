@@ -12,7 +12,9 @@ import io.tailwater.agent.dataplane.transport.NodeSockets;
 import io.tailwater.agent.dataplane.transport.Transport;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.iptables.apply.InstallReport;
-import io.tailwater.iptables.apply.PolicyRoutes;
+import io.tailwater.iptables.apply.NodeTrafficRules;
+import io.tailwater.iptables.apply.NodeTrafficRules.Installed;
+import io.tailwater.iptables.apply.NodeTrafficRules.Standing;
 import io.tailwater.iptables.apply.RuleBackend;
 import io.tailwater.iptables.apply.RulesException;
 import io.tailwater.iptables.apply.TrafficRules;
@@ -29,7 +31,6 @@ import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.CapturePlan;
 import io.tailwater.iptables.rule.Drift;
 import io.tailwater.iptables.rule.IpFamily;
-import io.tailwater.iptables.rule.NamespaceRules;
 import io.tailwater.iptables.rule.NodePlan;
 import io.tailwater.iptables.rule.Strictness;
 import java.io.IOException;
@@ -62,6 +63,7 @@ final class OnNode implements PodCapture {
 
   private final CaptureConfig config;
   private final TrafficRules rules;
+  private final NodeTrafficRules nodeRules;
   private final RuleKeeper keeper;
   private final Transport transport;
   private final Workers workers;
@@ -85,6 +87,7 @@ final class OnNode implements PodCapture {
 
   private final LeftPods left;
   private final NodeOpening opening;
+  private final Ipv6OfNode ipv6;
 
   private final LongAdder notified = new LongAdder();
   private final LongAdder swept = new LongAdder();
@@ -101,6 +104,7 @@ final class OnNode implements PodCapture {
 
   private long nextVerifyNanos = System.nanoTime();
   private long lastLookNanos = nextVerifyNanos;
+  private long nextTellNanos = nextVerifyNanos;
   private String backend = "";
   private boolean ipv6Absent;
 
@@ -126,6 +130,8 @@ final class OnNode implements PodCapture {
     this.questionsPerPod = dns.map(proxy -> proxy.config().queriesPerPodPerSecond());
     this.config = config;
     this.rules = rules;
+    this.nodeRules = new NodeTrafficRules(rules);
+    this.ipv6 = new Ipv6OfNode(node, poller, guards.observer(), wake);
     this.keeper = keeper;
     this.transport = transport;
     this.workers = workers;
@@ -236,6 +242,10 @@ final class OnNode implements PodCapture {
 
   @Override
   public void bringCommon(List<CapturedPod> due, long now) {
+    if (ipv6.isBlocked() && now - nextTellNanos >= 0) {
+      nextTellNanos = now + pace.lookNanos();
+      ipv6.tellRefused(closedInterfaces());
+    }
     if (due.isEmpty() && now - dueNanos(now) < 0) {
       return;
     }
@@ -256,17 +266,17 @@ final class OnNode implements PodCapture {
     if (served != null) {
       pod.backend = backend;
       pod.installed = planOf(pod, served);
-      pod.ipv6 =
-          ipv6Absent
-              ? "absent"
-              : switch (pod.installed.ipv6()) {
-                case CAPTURE -> "captured";
-                case REFUSE -> "refused";
-                case UNTOUCHED -> "uncaptured";
-              };
+      pod.ipv6 = ipv6Of(pod.installed);
     }
     pod.changed = false;
     pod.nextVerifyNanos = now + sweepNanos();
+  }
+
+  private String ipv6Of(CapturePlan plan) {
+    if (ipv6.isBlocked()) {
+      return plan.strictness().closed() ? "blocked" : "uncaptured";
+    }
+    return ipv6Absent ? "absent" : "captured";
   }
 
   private void bringTogether(long now) throws Exception {
@@ -294,6 +304,8 @@ final class OnNode implements PodCapture {
       installPass(plan, deaf != null);
       opening.renew();
       nextVerifyNanos = now + sweepNanos();
+    } else if (ipv6.isStale()) {
+      ipv6.refresh(plan);
     }
     if (deaf != null) {
       throw deaf;
@@ -317,54 +329,54 @@ final class OnNode implements PodCapture {
 
   private boolean isNothingInForce(List<LeftPods.Left> before) {
     NodePlan was = common(before.stream().map(LeftPods.Left::rules).toList(), List.of(), false);
-    return rules.verify(node, NamespaceRules.of(was)) instanceof Drift.NotInstalled;
+    return nodeRules.verify(node, was).drift() instanceof Drift.NotInstalled;
   }
 
   private void tellDrift(NodePlan plan, boolean told) {
-    List<String> missing = PolicyRoutes.NODE.verify(node);
-    Drift drift = rules.verify(node, NamespaceRules.of(plan));
-    if (missing.isEmpty() && drift instanceof Drift.None) {
-      return;
+    Standing found = nodeRules.verify(node, plan);
+    if (found.isWhole() || found.ipv6Lacks().isPresent() != ipv6.isBlocked()) {
+      return; // whether IPv6 can be captured is told by what comes
     }
     LOG.warn(
         "the rules of the node have changed ({}, {}{}); putting them back",
         told ? "notified" : "found by a sweep",
-        drift,
-        missing.isEmpty() ? "" : ", missing " + missing);
+        found.drift(),
+        found.beside().isEmpty() ? "" : ", " + found.beside());
     (told ? notified : swept).increment();
   }
 
-  /// Where the rules cannot have the kernel pass, everything is relayed.
+  /// Where the rules cannot have the kernel pass, everything is relayed; where there can be no
+  /// rules for IPv6 without it either, that is blocked.
   private void installPass(NodePlan plan, boolean closedOnly) {
+    boolean passing = taken.keySet().stream().anyMatch(pod -> pod.pass != null || pod.passWaits);
     try {
-      install(plan);
+      install(plan, passing && !ipv6.isBlocked());
     } catch (RulesException e) {
-      if (taken.keySet().stream().noneMatch(pod -> pod.pass != null || pod.passWaits)) {
+      if (!passing) {
         throw e;
       }
       taken.keySet().forEach(pod -> keeper.withoutPass(pod, e));
-      install(plan(closedOnly));
+      install(plan(closedOnly), false);
     }
   }
 
-  private void install(NodePlan plan) {
+  /// @param whole IPv6 is to be captured too, or else nothing is to change
+  private void install(NodePlan plan, boolean whole) {
     List<Link> links = routing().links();
     senders = senders(taken, links);
     left.save(standing(), links); // first: what is not written down may be lost
     if (plan.pods().isEmpty() && plan.strangers().isEmpty()) {
-      rules.remove(node);
-      PolicyRoutes.NODE.remove(node);
+      nodeRules.remove(node);
     } else {
-      PolicyRoutes.NODE.install(node); // before the rules that mark for it
       if (watch != null) {
         watch.pause();
       }
       try {
         opening.make(); // before the rules that ask them
-        InstallReport report = rules.install(node, NamespaceRules.of(plan));
-        backend = report.backend().toString();
-        InstallReport.Outcome six = report.outcome(IpFamily.V6);
-        ipv6Absent = six == null || six.state() == InstallReport.State.SKIPPED;
+        installed(
+            whole
+                ? new Installed(nodeRules.installBoth(node, plan), Optional.empty())
+                : nodeRules.install(node, plan));
       } finally {
         if (watch != null) {
           watch.resume();
@@ -372,6 +384,17 @@ final class OnNode implements PodCapture {
       }
     }
     installed = plan;
+  }
+
+  private void installed(Installed now) {
+    backend = now.report().backend().toString();
+    InstallReport.Outcome six = now.report().outcome(IpFamily.V6);
+    ipv6Absent = six == null || six.state() == InstallReport.State.SKIPPED;
+    if (ipv6.installed(now)) {
+      taken.keySet().stream()
+          .filter(pod -> pod.installed != null)
+          .forEach(pod -> pod.ipv6 = ipv6Of(pod.installed));
+    }
   }
 
   private void listen() {
@@ -514,8 +537,19 @@ final class OnNode implements PodCapture {
     return senders;
   }
 
+  private Map<String, Pod> closedInterfaces() {
+    Map<String, Pod> closed = new HashMap<>();
+    taken.forEach((pod, side) -> {
+      ServedPod served = pod.served;
+      if (served != null && keeper.isClosed(served)) {
+        side.interfaces().forEach(name -> closed.put(name, served.pod()));
+      }
+    });
+    return closed;
+  }
+
   private long sweepNanos() {
-    return watch != null ? pace.sweepNanos() : pace.unnotifiedNanos();
+    return watch != null && !ipv6.isBlocked() ? pace.sweepNanos() : pace.unnotifiedNanos();
   }
 
   @Override
@@ -525,7 +559,7 @@ final class OnNode implements PodCapture {
     }
     // Others change rules on a node all the time: between two looks they are let settle.
     long settled = lastLookNanos + pace.settleNanos();
-    return changed && settled - nextVerifyNanos < 0 ? settled : nextVerifyNanos;
+    return (changed || ipv6.isStale()) && settled - nextVerifyNanos < 0 ? settled : nextVerifyNanos;
   }
 
   @Override
@@ -583,6 +617,7 @@ final class OnNode implements PodCapture {
       log.close();
       log = null;
     }
+    ipv6.close();
     boolean uninstall = how == CaptureLoop.Leave.UNINSTALL;
     try {
       if (how == CaptureLoop.Leave.TO_ANOTHER) {
@@ -599,9 +634,10 @@ final class OnNode implements PodCapture {
               opens ? List.of() : config.interfaces(),
               strangersPass() && opening.isAsked());
       if (!left.equals(installed)) {
-        install(left);
+        install(left, false);
       }
       opening.open();
+      ipv6.letPass(left);
       if (uninstall) {
         opening.undo();
       }
