@@ -14,13 +14,16 @@ import java.nio.channels.Selector;
 import java.nio.channels.SocketChannel;
 import java.security.SecureRandom;
 import java.time.Duration;
-import java.util.Comparator;
+import java.util.ArrayList;
 import java.util.HashSet;
-import java.util.PriorityQueue;
+import java.util.List;
+import java.util.Objects;
 import java.util.Queue;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -29,9 +32,9 @@ import org.xbill.DNS.io.IoClientFactory;
 import org.xbill.DNS.io.TcpIoClient;
 import org.xbill.DNS.io.UdpIoClient;
 
-/// The sockets under dnsjava: one thread, `tailwater-resolve-io`, one selector, one socket per
-/// question (so that each question has a source port of its own, chosen by the kernel). Answers are
-/// completed on that thread.
+/// The sockets under dnsjava: one thread, `tailwater-resolve-io`, one selector, one socket each
+/// time that a server is asked (so that each time has a source port of its own, chosen by the
+/// kernel). Answers are completed on that thread.
 ///
 /// dnsjava's own client is not used: it looks at timeouts only when nothing else happens, takes the
 /// first datagram for the answer whatever its id, keeps TCP connections that nobody closes, and its
@@ -41,23 +44,26 @@ import org.xbill.DNS.io.UdpIoClient;
 /// are sent in a random case (draft-vixie-dnsext-dns0x20), and a datagram with another id is passed
 /// over (RFC 5452 section 9.1); one that has lost the case makes the question go over TCP. Answers
 /// carry the question in the case in which it was given; who asked compares it.
-final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, AutoCloseable {
+final class DnsSockets implements AutoCloseable {
   private static final Logger log = LoggerFactory.getLogger(DnsSockets.class);
 
   /// So many foreign datagrams are passed over before the question is given up.
   private static final int STRANGERS = 64;
+
+  /// Beyond so many a server that has been silent for its time is listened to no longer.
+  private static final int CROWD = 4096;
 
   /// A UDP payload or a TCP message, RFC 1035 section 4.2.
   private static final int LARGEST = 65_535;
 
   private final Selector selector;
   private final Thread thread;
-  private final Queue<Exchange> arrivals = new ConcurrentLinkedQueue<>();
+  private final AtomicLong timed = new AtomicLong();
+  private final Queue<Runnable> arrivals = new ConcurrentLinkedQueue<>();
   private volatile boolean closed;
 
   // The thread's own.
-  private final PriorityQueue<Exchange> deadlines =
-      new PriorityQueue<>(Comparator.comparingLong(e -> e.deadline));
+  private final TreeSet<Timed> deadlines = new TreeSet<>(Timed::before);
   private @Nullable ByteBuffer datagram;
   private final SecureRandom random = new SecureRandom();
 
@@ -74,55 +80,21 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
     thread = Thread.ofPlatform().daemon().name("tailwater-resolve-io").start(this::run);
   }
 
-  @Override
-  public UdpIoClient createOrGetUdpClient() {
-    return this;
+  /// What one question will need; nothing is opened yet. Any thread.
+  ///
+  /// @param timeout for everything that is asked
+  Inquiry inquiry(Duration timeout) {
+    return new Inquiry(timeout);
   }
 
-  @Override
-  public TcpIoClient createOrGetTcpClient() {
-    return this;
-  }
-
-  @Override
-  public CompletableFuture<byte[]> sendAndReceiveUdp(
-      @Nullable InetSocketAddress local,
-      InetSocketAddress remote,
-      Message query,
-      byte[] data,
-      int max,
-      Duration timeout) {
-    return udp(remote, data, timeout);
-  }
-
-  @Override
-  public CompletableFuture<byte[]> sendAndReceiveTcp(
-      @Nullable InetSocketAddress local,
-      InetSocketAddress remote,
-      Message query,
-      byte[] data,
-      Duration timeout) {
-    return tcp(remote, data, timeout);
-  }
-
-  /// Sends a message and completes with the answer. Any thread.
-  CompletableFuture<byte[]> udp(InetSocketAddress server, byte[] query, Duration timeout) {
-    return submit(new Datagram(server, query, timeout));
-  }
-
-  /// The same over a connection of its own.
-  CompletableFuture<byte[]> tcp(InetSocketAddress server, byte[] query, Duration timeout) {
-    return submit(new Stream(server, query, timeout));
-  }
-
-  private CompletableFuture<byte[]> submit(Exchange exchange) {
-    arrivals.add(exchange);
+  /// Has something done on the thread. Any thread; once this is closed, by the caller.
+  private void execute(Runnable step) {
+    arrivals.add(step);
     selector.wakeup();
-    if (closed) {
-      // The thread may have looked for the last time already.
-      exchange.done.completeExceptionally(new ClosedChannelException());
+    // The thread may have looked for the last time already.
+    if (closed && arrivals.remove(step)) {
+      step.run();
     }
-    return exchange.done;
   }
 
   /// Ends the thread and closes every socket; questions under way fail. Idempotent.
@@ -156,9 +128,7 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
     for (SelectionKey key : selector.keys()) {
       ((Exchange) key.attachment()).fail(new ClosedChannelException());
     }
-    for (Exchange e = arrivals.poll(); e != null; e = arrivals.poll()) {
-      e.fail(new ClosedChannelException());
-    }
+    runArrivals();
     try {
       selector.close();
     } catch (IOException e) {
@@ -168,22 +138,25 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
 
   private void turn() throws IOException {
     long wait = 0;
-    Exchange next = deadlines.peek();
-    if (next != null) {
+    if (!deadlines.isEmpty()) {
       // Rounded up; zero would mean for ever.
-      wait = Math.max(1, (next.deadline - System.nanoTime()) / 1_000_000 + 1);
+      wait = Math.max(1, (deadlines.first().deadline - System.nanoTime()) / 1_000_000 + 1);
     }
     selector.select(key -> ((Exchange) key.attachment()).ready(key), wait);
-    for (Exchange e = arrivals.poll(); e != null; e = arrivals.poll()) {
-      e.begin();
-    }
+    runArrivals();
     long now = System.nanoTime();
-    for (Exchange e = deadlines.peek(); e != null; e = deadlines.peek()) {
-      if (!e.done.isDone() && e.deadline - now > 0) {
-        break;
+    while (!deadlines.isEmpty() && deadlines.first().deadline - now <= 0) {
+      Objects.requireNonNull(deadlines.pollFirst()).expired();
+    }
+  }
+
+  private void runArrivals() {
+    for (Runnable step = arrivals.poll(); step != null; step = arrivals.poll()) {
+      try {
+        step.run();
+      } catch (RuntimeException e) {
+        log.error("a DNS question failed; this is a defect", e);
       }
-      deadlines.poll();
-      e.fail(new SocketTimeoutException("no answer in time"));
     }
   }
 
@@ -197,25 +170,144 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
     return made;
   }
 
-  /// A question on its way. Everything but the constructor runs on the thread.
-  private abstract class Exchange {
+  /// Something that is over at some time. On the thread.
+  abstract class Timed {
+    private final long number = timed.getAndIncrement();
+
+    /// Changes only while this is not among the deadlines.
+    long deadline;
+
+    final int before(Timed other) {
+      long sooner = deadline - other.deadline;
+      return sooner != 0 ? Long.signum(sooner) : Long.compare(number, other.number);
+    }
+
+    abstract void expired();
+  }
+
+  /// What one question has open, over all its tries, and when its patience with the newest one
+  /// ends. Everything but [#begin] on the thread; what goes through it is answered within one time
+  /// for all, whatever dnsjava says.
+  final class Inquiry extends Timed implements IoClientFactory, UdpIoClient, TcpIoClient {
+    private final long end;
+    private final List<Exchange> open = new ArrayList<>(1);
+    private Runnable lapsed = () -> {};
+
+    private Inquiry(Duration timeout) {
+      this.end = System.nanoTime() + timeout.toNanos();
+    }
+
+    /// Has the question begin on the thread. Any thread.
+    void begin(Runnable step) {
+      execute(step);
+    }
+
+    /// What is left of the time.
+    Duration left() {
+      return Duration.ofNanos(Math.max(0, end - System.nanoTime()));
+    }
+
+    /// Sends a message and completes with the answer.
+    CompletableFuture<byte[]> udp(InetSocketAddress server, byte[] query) {
+      return begin(new Datagram(this, server, query));
+    }
+
+    /// The same over a connection of its own.
+    CompletableFuture<byte[]> tcp(InetSocketAddress server, byte[] query) {
+      return begin(new Stream(this, server, query));
+    }
+
+    private CompletableFuture<byte[]> begin(Exchange exchange) {
+      exchange.begin();
+      return exchange.done;
+    }
+
+    /// Has something done after a while, instead of what was to be done before.
+    void after(Duration patience, Runnable what) {
+      deadlines.remove(this);
+      lapsed = what;
+      deadline = System.nanoTime() + patience.toNanos();
+      deadlines.add(this);
+    }
+
+    @Override
+    void expired() {
+      lapsed.run();
+    }
+
+    /// Whether there are too many sockets to keep those of silent servers.
+    boolean isCrowded() {
+      return deadlines.size() > CROWD;
+    }
+
+    /// Gives up what is open: each is a server that did not answer in time.
+    void hangUp() {
+      for (Exchange exchange : List.copyOf(open)) {
+        exchange.expired();
+      }
+    }
+
+    /// Closes everything. Nobody waits for it any more.
+    void end() {
+      deadlines.remove(this);
+      for (Exchange exchange : List.copyOf(open)) {
+        exchange.release();
+      }
+    }
+
+    @Override
+    public UdpIoClient createOrGetUdpClient() {
+      return this;
+    }
+
+    @Override
+    public TcpIoClient createOrGetTcpClient() {
+      return this;
+    }
+
+    @Override
+    public CompletableFuture<byte[]> sendAndReceiveUdp(
+        @Nullable InetSocketAddress local,
+        InetSocketAddress remote,
+        Message query,
+        byte[] data,
+        int max,
+        Duration timeout) {
+      return udp(remote, data);
+    }
+
+    @Override
+    public CompletableFuture<byte[]> sendAndReceiveTcp(
+        @Nullable InetSocketAddress local,
+        InetSocketAddress remote,
+        Message query,
+        byte[] data,
+        Duration timeout) {
+      return tcp(remote, data);
+    }
+  }
+
+  /// A server that is asked. On the thread.
+  private abstract class Exchange extends Timed {
+    final Inquiry inquiry;
     final InetSocketAddress remote;
-    final long deadline;
     final CompletableFuture<byte[]> done = new CompletableFuture<>();
     @Nullable SelectableChannel channel;
 
-    Exchange(InetSocketAddress remote, Duration timeout) {
+    Exchange(Inquiry inquiry, InetSocketAddress remote) {
+      this.inquiry = inquiry;
       this.remote = remote;
-      this.deadline = System.nanoTime() + timeout.toNanos();
+      this.deadline = inquiry.end;
     }
 
     final void begin() {
-      if (done.isDone()) {
-        return;
-      }
       try {
-        open();
+        if (closed) {
+          throw new ClosedChannelException();
+        }
+        inquiry.open.add(this);
         deadlines.add(this);
+        open();
       } catch (IOException | RuntimeException e) {
         fail(e);
       }
@@ -241,7 +333,13 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
       done.completeExceptionally(why);
     }
 
+    @Override
+    final void expired() {
+      fail(new SocketTimeoutException("no answer in time"));
+    }
+
     final void release() {
+      inquiry.open.remove(this);
       deadlines.remove(this);
       if (channel != null) {
         try {
@@ -263,8 +361,8 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
     private byte[] sent;
     private int strangers;
 
-    Datagram(InetSocketAddress remote, byte[] query, Duration timeout) {
-      super(remote, timeout);
+    Datagram(Inquiry inquiry, InetSocketAddress remote, byte[] query) {
+      super(inquiry, remote);
       this.query = query;
       this.sent = query;
       this.asked = WireMessage.read(query).orElse(null);
@@ -346,8 +444,7 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
     /// The case is lost: forged, or a server that does not keep it. TCP tells.
     private void overStream() {
       release();
-      Duration left = Duration.ofNanos(Math.max(1, deadline - System.nanoTime()));
-      Stream stream = new Stream(remote, query, left);
+      Stream stream = new Stream(inquiry, remote, query);
       var _ =
           stream.done.whenComplete((message, why) -> {
             if (why != null) {
@@ -367,8 +464,8 @@ final class DnsSockets implements IoClientFactory, UdpIoClient, TcpIoClient, Aut
     private final ByteBuffer length = ByteBuffer.allocate(2);
     private @Nullable ByteBuffer message;
 
-    Stream(InetSocketAddress remote, byte[] query, Duration timeout) {
-      super(remote, timeout);
+    Stream(Inquiry inquiry, InetSocketAddress remote, byte[] query) {
+      super(inquiry, remote);
       out = ByteBuffer.allocate(2 + query.length).putShort((short) query.length).put(query).flip();
     }
 

@@ -14,7 +14,6 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
-import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -42,8 +41,8 @@ import org.xbill.DNS.config.ResolvConfResolverConfigProvider;
 /// Answers are worked on by the socket thread.
 ///
 /// The servers take turns from question to question. A question is tried at least three times in
-/// all within `queryTimeout`, each try a little longer than the one before: a silent, failing or
-/// mangling server is left for the next one.
+/// all within `queryTimeout`: a silent, failing or mangling server is left for the next one, and a
+/// silent one listened to on ([Tries]).
 public final class DnsjavaLookup implements Lookup {
   private static final Logger log = LoggerFactory.getLogger(DnsjavaLookup.class);
 
@@ -105,7 +104,7 @@ public final class DnsjavaLookup implements Lookup {
       var answer = new Message(query.toWire());
       answer.addRecord(new CNAMERecord(name, DClass.IN, 1, name), Section.ANSWER);
       read(new Message(answer.toWire()), name, Family.V6);
-      new SimpleResolver(servers.getFirst()).setIoClientFactory(sockets);
+      new SimpleResolver(servers.getFirst()).setIoClientFactory(sockets.inquiry(timeout));
     } catch (IOException e) {
       throw new UncheckedIOException("the DNS library does not work: " + e.getMessage(), e);
     }
@@ -120,7 +119,7 @@ public final class DnsjavaLookup implements Lookup {
       result.accept(new LookupResult.Failed(Addresses.Failure.SERVER, "not a DNS name: " + e));
       return;
     }
-    new Question(name, family, result).next();
+    new Question(name, family, result).tries.begin();
   }
 
   @Override
@@ -128,12 +127,13 @@ public final class DnsjavaLookup implements Lookup {
     sockets.close();
   }
 
-  /// One name and family, over all its tries. Confined to the socket thread after the first one.
-  private final class Question {
+  /// One name and family, over all its tries. Socket thread only, once it has begun.
+  private final class Question implements Tries.Asker {
     private final Name name;
     private final Family family;
     private final Consumer<LookupResult> result;
-    private final Tries tries = Tries.of(servers, turn.getAndIncrement(), timeout);
+    private final Tries tries =
+        Tries.of(servers, turn.getAndIncrement(), sockets.inquiry(timeout), this);
     private LookupResult.@Nullable Failed silence;
     private LookupResult.@Nullable Failed trouble;
 
@@ -143,24 +143,24 @@ public final class DnsjavaLookup implements Lookup {
       this.result = result;
     }
 
-    /// Asks the next server, or gives up with what tells most.
-    void next() {
-      Optional<Tries.Try> next = tries.next();
-      if (next.isEmpty()) {
-        LookupResult.Failed worst = trouble != null ? trouble : silence;
-        result.accept(
-            worst != null
-                ? worst
-                : new LookupResult.Failed(Addresses.Failure.TIMEOUT, "no time to ask"));
-        return;
-      }
-      ask(next.get().server(), next.get().patience(), true);
+    /// Tells what tells most.
+    @Override
+    public void unanswered() {
+      LookupResult.Failed worst = trouble != null ? trouble : silence;
+      result.accept(
+          worst != null
+              ? worst
+              : new LookupResult.Failed(Addresses.Failure.TIMEOUT, "no time to ask"));
     }
 
-    private void ask(InetSocketAddress server, Duration share, boolean edns) {
-      var resolver = new SimpleResolver(server);
-      resolver.setIoClientFactory(sockets);
-      resolver.setTimeout(share);
+    @Override
+    public void ask(Tries.Try one) {
+      ask(one, true);
+    }
+
+    private void ask(Tries.Try one, boolean edns) {
+      var resolver = new SimpleResolver(one.server());
+      resolver.setIoClientFactory(tries.sockets());
       if (!edns) {
         resolver.setEDNS(-1, 0, 0, List.of());
       }
@@ -172,37 +172,41 @@ public final class DnsjavaLookup implements Lookup {
               .whenComplete((answer, error) -> {
                 try {
                   if (error != null) {
-                    failed(server, share, error);
+                    failed(one, error);
                   } else {
-                    answered(server, share, edns, answer);
+                    answered(one, edns, answer);
                   }
                 } catch (RuntimeException e) {
                   log.error("an answer could not be worked on; this is a defect", e);
-                  result.accept(trouble(server, "sent what cannot be read: " + e));
+                  tries.over();
+                  result.accept(trouble(one.server(), "sent what cannot be read: " + e));
                 }
               });
     }
 
-    private void answered(InetSocketAddress server, Duration share, boolean edns, Message answer) {
+    private void answered(Tries.Try one, boolean edns, Message answer) {
+      InetSocketAddress server = one.server();
       int rcode = answer.getHeader().getRcode();
       if (!answer.getHeader().getFlag(Flags.QR)) {
         trouble = trouble(server, "sent the question back");
       } else if (rcode == Rcode.NXDOMAIN || (rcode == Rcode.NOERROR && !isReferral(answer))) {
+        tries.over();
         result.accept(read(answer, name, family));
         return;
       } else if (edns && (rcode == Rcode.FORMERR || rcode == Rcode.NOTIMP)) {
         // RFC 6891 section 7: a server from before EDNS.
-        ask(server, share, false);
+        ask(one, false);
         return;
       } else if (rcode == Rcode.NOERROR) {
         trouble = trouble(server, "refers to other servers: it does not recurse");
       } else {
         trouble = trouble(server, "answered " + Rcode.string(rcode));
       }
-      next();
+      tries.failed(one);
     }
 
-    private void failed(InetSocketAddress server, Duration share, Throwable error) {
+    private void failed(Tries.Try one, Throwable error) {
+      InetSocketAddress server = one.server();
       Throwable cause =
           error instanceof CompletionException && error.getCause() != null
               ? error.getCause()
@@ -212,11 +216,11 @@ public final class DnsjavaLookup implements Lookup {
             silence =
                 new LookupResult.Failed(
                     Addresses.Failure.TIMEOUT,
-                    text(server) + " did not answer in " + share.toMillis() + " ms");
+                    text(server) + " did not answer in " + one.waitedMillis() + " ms");
         case PortUnreachableException _ -> trouble = trouble(server, "is not listening");
         default -> trouble = trouble(server, "failed: " + cause.getMessage());
       }
-      next();
+      tries.failed(one);
     }
   }
 

@@ -42,11 +42,11 @@ public final class Forwarder {
   /// Asks over UDP or TCP, as the client did. An answer that was cut off is an answer: the client
   /// asks again over TCP by itself. `done` is called exactly once.
   public void forward(WireMessage query, boolean tcp, Consumer<Outcome> done) {
-    new Question(query, tcp, done).next();
+    new Question(query, tcp, done).tries.begin();
   }
 
-  /// One question over all its tries.
-  private final class Question {
+  /// One question over all its tries. Socket thread only, once it has begun.
+  private final class Question implements Tries.Asker {
     private final WireMessage query;
     private final boolean tcp;
     private final Consumer<Outcome> done;
@@ -61,50 +61,46 @@ public final class Forwarder {
       this.tcp = tcp;
       this.done = done;
       int first = turn.getAndIncrement();
+      DnsSockets.Inquiry inquiry = sockets.inquiry(timeout);
       this.tries =
           query.opcode() != WireMessage.OPCODE_QUERY
-              ? Tries.once(servers, first, timeout)
+              ? Tries.once(servers, first, inquiry, this)
               : tcp
-                  ? Tries.overStreams(servers, first, timeout)
-                  : Tries.of(servers, first, timeout);
+                  ? Tries.overStreams(servers, first, inquiry, this)
+                  : Tries.of(servers, first, inquiry, this);
       this.sent = query.bytes().clone();
     }
 
-    void next() {
-      Optional<Tries.Try> next =
-          failure != null && !tries.hasFreshServer() ? Optional.empty() : tries.next();
-      if (next.isEmpty()) {
-        done.accept(
-            failure != null
-                ? new Outcome.Answered(failure)
-                : new Outcome.Unanswered(detail, silent));
-        return;
-      }
-      Tries.Try one = next.get();
+    @Override
+    public void ask(Tries.Try one) {
       WireMessage.setId(sent, ids.nextInt(1 << 16));
       byte[] asked = sent.clone();
       CompletableFuture<byte[]> answer =
-          tcp
-              ? sockets.tcp(one.server(), asked, one.patience())
-              : sockets.udp(one.server(), asked, one.patience());
+          tcp ? tries.sockets().tcp(one.server(), asked) : tries.sockets().udp(one.server(), asked);
       var _ =
           answer.whenComplete((bytes, error) -> {
             if (error != null) {
               failed(one, error);
             } else {
-              answered(one.server(), asked, bytes);
+              answered(one, asked, bytes);
             }
           });
     }
 
-    private void answered(InetSocketAddress server, byte[] asked, byte[] bytes) {
+    @Override
+    public void unanswered() {
+      done.accept(
+          failure != null ? new Outcome.Answered(failure) : new Outcome.Unanswered(detail, silent));
+    }
+
+    private void answered(Tries.Try one, byte[] asked, byte[] bytes) {
       Optional<WireMessage> read = WireMessage.read(bytes);
       if (read.isEmpty()
           || !read.get().isResponse()
           || read.get().id() != WireMessage.u16(asked, 0)
           || !answersIt(read.get())) {
-        detail = text(server) + " sent what is no answer to the question";
-        next();
+        detail = text(one.server()) + " sent what is no answer to the question";
+        tries.failed(one);
         return;
       }
       WireMessage.setId(bytes, query.id());
@@ -116,8 +112,10 @@ public final class Forwarder {
           };
       if (passing) {
         failure = message;
-        next();
+        tries.freshOnly();
+        tries.failed(one);
       } else {
+        tries.over();
         done.accept(new Outcome.Answered(message));
       }
     }
@@ -137,13 +135,12 @@ public final class Forwarder {
       silent = cause instanceof SocketTimeoutException;
       String what =
           switch (cause) {
-            case SocketTimeoutException _ ->
-                " did not answer in " + one.patience().toMillis() + " ms";
+            case SocketTimeoutException _ -> " did not answer in " + one.waitedMillis() + " ms";
             case PortUnreachableException _ -> " is not listening";
             default -> " failed: " + cause.getMessage();
           };
       detail = text(one.server()) + what;
-      next();
+      tries.failed(one);
     }
   }
 

@@ -21,6 +21,7 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -411,6 +412,33 @@ class DnsjavaLookupTest {
 
     assertThat(ask(lookup, EN, Family.V4)).isEqualTo(found(60, "198.51.100.10"));
     assertThat(ask(lookup, EN, Family.V4)).isEqualTo(found(60, "198.51.100.10"));
+  }
+
+  @Test
+  void aServerThatIsSlowerThanEveryTryIsHeardAllTheSame() throws Exception {
+    // The last of three tries has four ninths of the time.
+    FakeDnsServer slow =
+        server((query, _) -> {
+          LockSupport.parkNanos(Duration.ofMillis(3300).toNanos());
+          return say(query, a(EN, 60, "198.51.100.10"));
+        });
+
+    assertThat(ask(lookup(Duration.ofSeconds(6), slow.address()), EN, Family.V4))
+        .isEqualTo(found(60, "198.51.100.10"));
+  }
+
+  @Test
+  void aSlowServerIsHeardWhileAnotherFails() throws Exception {
+    FakeDnsServer slow =
+        server((query, _) -> {
+          LockSupport.parkNanos(Duration.ofMillis(3300).toNanos());
+          return say(query, a(EN, 60, "198.51.100.10"));
+        });
+    FakeDnsServer bad = server((query, _) -> refuse(query, Rcode.SERVFAIL));
+
+    assertThat(ask(lookup(Duration.ofSeconds(6), slow.address(), bad.address()), EN, Family.V4))
+        .isEqualTo(found(60, "198.51.100.10"));
+    assertThat(bad.questions).hasSize(1);
   }
 
   @Test

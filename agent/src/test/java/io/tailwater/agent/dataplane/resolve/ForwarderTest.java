@@ -14,6 +14,7 @@ import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.xbill.DNS.DClass;
@@ -155,6 +156,33 @@ class ForwarderTest {
 
     assertThat(answered(ask(forwarder, question(1))).answers()).isEqualTo(1);
     assertThat(answered(ask(forwarder, question(2))).answers()).isEqualTo(1);
+  }
+
+  @Test
+  void aServerThatIsSlowerThanEveryTryIsHeardAllTheSame() throws Exception {
+    // The last of three tries has four ninths of the time.
+    FakeDnsServer slow =
+        server((query, _) -> {
+          LockSupport.parkNanos(Duration.ofMillis(3300).toNanos());
+          return List.of(answer(query, Rcode.NOERROR));
+        });
+    Queue<Forwarder.Outcome> outcomes = new ConcurrentLinkedQueue<>();
+    CompletableFuture<Void> first = new CompletableFuture<>();
+
+    forwarder(Duration.ofSeconds(6), slow)
+        .forward(
+            question(7),
+            false,
+            outcome -> {
+              outcomes.add(outcome);
+              first.complete(null);
+            });
+    first.get(30, TimeUnit.SECONDS);
+
+    assertThat(answered(outcomes.element()).answers()).isEqualTo(1);
+    closeAll(); // until all that is under way has come
+    open.clear();
+    assertThat(outcomes).hasSize(1);
   }
 
   @Test
