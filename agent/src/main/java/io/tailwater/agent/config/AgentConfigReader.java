@@ -271,15 +271,6 @@ public final class AgentConfigReader {
           "splice does not work with transport io_uring; write `relay: auto` or `transport:"
               + " epoll`");
     }
-    if (get(ConfigKeys.RELAY) == AgentConfig.Relay.KERNEL) {
-      if (!get(ConfigKeys.CAPTURE_DNS)) {
-        error(
-            ConfigKeys.RELAY,
-            file,
-            "kernel needs the addresses that captured DNS tells; write `capture: {dns: true}` or"
-                + " `relay: auto`");
-      }
-    }
     if (get(ConfigKeys.DNS_MAX_TTL).compareTo(get(ConfigKeys.DNS_MIN_REFRESH_RATE)) < 0) {
       error(ConfigKeys.DNS_MAX_TTL, file, "must not be below dns.minRefreshRate");
     }

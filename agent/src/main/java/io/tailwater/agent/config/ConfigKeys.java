@@ -385,9 +385,10 @@ final class ConfigKeys {
                   AgentConfig.Relay.COPY)),
           "auto",
           "The highest grade allowed: who moves the bytes. `kernel` lets TLS that is passed through"
-              + " go out of the pod as itself, once its ClientHello is judged; it needs"
-              + " `capture.dns`, and `pods` tells where it cannot be had. `splice` needs epoll."
-              + " `auto` is `splice` for now.",
+              + " go out of the pod as itself, once its ClientHello is judged, wherever the agent"
+              + " has looked the dialled address up (without `capture.dns` only after a first"
+              + " connection there was relayed); `pods` tells where it cannot be had. `splice`"
+              + " needs epoll. `auto` is `splice` for now.",
           AgentConfig::relay);
   static final ConfigKey<Integer> LIMIT_CONNECTIONS =
       key(

@@ -395,6 +395,7 @@ public final class Agent implements AutoCloseable {
         new KernelPasses(
             stages,
             new Candidates(resolver, new CountingFilter(filter, resolver.stats())),
+            resolver,
             filter,
             backend,
             config.stateDir());

@@ -193,11 +193,20 @@ abstract class KernelPassScenarios {
   }
 
   @Test
-  void whatWasNeverLookedUpIsRelayed() {
+  void whatWasNeverToldIsRelayedOnceAndThenKnown() {
     reached(world.curlVia(world.ratings, EN, World.v4(EN)));
-
     assertThat(agent.awaitAccess("sni=\"" + EN + "\"", "connection complete"))
         .contains("grade=\"splice\"");
+
+    reached(world.curlVia(world.ratings, EN, World.v4(EN)));
+    assertThat(agent.awaitAccess("sni=\"" + EN + "\"", "grade=\"kernel\""))
+        .contains("resolved_addr=" + World.v4(EN) + ":443");
+
+    // Neither other names there nor other addresses of the name are opened by that.
+    isReset(world.curlVia(world.ratings, "example.org", World.v4(EN)));
+    reached(world.curlVia(world.ratings, EN, World.DECOY));
+    reached(world.curlVia(world.ratings, EN, World.DECOY));
+    assertThat(releasable()).contains(World.v4(EN) + ",").doesNotContain(World.DECOY);
   }
 
   @Test

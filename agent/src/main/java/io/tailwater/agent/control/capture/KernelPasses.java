@@ -7,12 +7,14 @@ import io.tailwater.agent.dataplane.dns.ToldListener;
 import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.agent.dataplane.flow.Stages;
 import io.tailwater.agent.dataplane.gate.ClientHelloGate;
+import io.tailwater.agent.dataplane.gate.DialledHomes;
 import io.tailwater.agent.dataplane.gate.GateCounts;
 import io.tailwater.agent.dataplane.gate.GatedPod;
 import io.tailwater.agent.dataplane.gate.ReleasableAddresses;
 import io.tailwater.agent.dataplane.gate.ReleasedConnections;
 import io.tailwater.agent.dataplane.gate.ReleasedFile;
 import io.tailwater.agent.dataplane.resolve.AddressFilter;
+import io.tailwater.agent.dataplane.resolve.Resolver;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.Pod;
@@ -63,6 +65,7 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
   private final ReleasedFile file;
   private final ReleasedConnections released;
   private final ClientHelloGate gate;
+  private final DialledHomes dialled;
   private final Map<PodRef, PodPass> passes = new ConcurrentHashMap<>();
 
   /// Where all pods are in node mode. Capture thread.
@@ -71,16 +74,19 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
   private long nextKeep = System.nanoTime();
 
   /// @param candidates finds addresses as it does for the relay
+  /// @param resolver where they are looked up
   /// @param filter which of them may be dialled
   public KernelPasses(
       Stages stages,
       Candidates candidates,
+      Resolver resolver,
       AddressFilter filter,
       RuleBackend backend,
       Path stateDir) {
     this.stages = stages;
     this.filter = filter;
     this.backend = backend;
+    this.dialled = new DialledHomes(resolver, stages.routes(), System::nanoTime);
     this.file = ReleasedFile.in(stateDir, System::nanoTime);
     Clock clock = Clock.systemUTC();
     this.released =
@@ -194,6 +200,7 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
     PodPass mine = pass;
     poller.execute(() -> released.adopt(mine.gated(), stages.routes().get()));
     passes.put(pass.gated().pod().pod().ref(), pass);
+    mine.gated().pod().onRelayed(record -> dialled.relayed(mine.gated().addresses(), record));
   }
 
   GatedPod gated(ServedPod served, PodPass pass, boolean genuine) {
@@ -233,6 +240,7 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
     }
     pod.pass = null;
     passes.remove(pass.gated().pod().pod().ref(), pass);
+    pass.gated().pod().onRelayed(_ -> {});
     pass.gated().addresses().close();
     onThread(() -> {
       gate.close(pass.gated());

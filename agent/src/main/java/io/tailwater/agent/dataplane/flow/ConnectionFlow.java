@@ -297,6 +297,7 @@ final class ConnectionFlow implements Flow, StreamSocket.Reader, RelayObserver {
     @Override
     public void dialling() {
       record.stage("connecting");
+      pod.relayed(record);
       stages.observer().opened(record);
     }
 

@@ -1,5 +1,6 @@
 package io.tailwater.agent.dataplane.flow;
 
+import io.tailwater.agent.dataplane.account.ConnectionRecord;
 import io.tailwater.agent.dataplane.dns.ToldAddresses;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.RouteTable;
@@ -18,9 +19,18 @@ public final class ServedPod {
   private final AtomicInteger connections = new AtomicInteger();
   private final AtomicInteger handshakes = new AtomicInteger();
   private volatile @Nullable ToldAddresses told;
+  private volatile RelayedListener relayed = _ -> {};
 
   /// Written by any loop: whoever notices a new table looks its view up; all find the same.
   private volatile CachedView cached;
+
+  /// Hears of connections that are about to be dialled for the pod: name, decision and addresses
+  /// are known.
+  @FunctionalInterface
+  public interface RelayedListener {
+    /// On the connection's loop; must not wait.
+    void relayed(ConnectionRecord record);
+  }
 
   private record CachedView(RouteTable table, ClientView view) {}
 
@@ -81,6 +91,15 @@ public final class ServedPod {
   /// What captured DNS told the pod; empty where it is not captured.
   public Optional<ToldAddresses> told() {
     return Optional.ofNullable(told);
+  }
+
+  /// Who hears of relayed connections from now on.
+  public void onRelayed(RelayedListener listener) {
+    relayed = listener;
+  }
+
+  void relayed(ConnectionRecord record) {
+    relayed.relayed(record);
   }
 
   /// The view of the table for this pod.

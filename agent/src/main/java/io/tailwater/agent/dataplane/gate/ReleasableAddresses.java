@@ -21,8 +21,8 @@ import java.util.concurrent.TimeUnit;
 import org.jspecify.annotations.Nullable;
 
 /// Where connections of one pod may begin the kernel pass: the addresses that the agent's own
-/// look-ups gave for names that policy lets go there as they are, each for as long as its TTL. They
-/// stand in a set of the kernel; why they do stands here.
+/// look-ups gave, when the pod asked or dialled them, for names that policy lets go there as they
+/// are, each for as long as its TTL. They stand in a set of the kernel; why they do stands here.
 ///
 /// An address is out, whatever else speaks for it, while one of its names goes elsewhere from there
 /// (to a waypoint, with TLS of our own, to another port), while two of its names are of different
@@ -37,6 +37,9 @@ public final class ReleasableAddresses {
   /// So much longer than its TTL a name is known to be at home at an address: the client that asks
   /// for it has sent its SYN in time.
   static final long GRACE = TimeUnit.SECONDS.toNanos(60);
+
+  /// Seconds that a relayed connection's look-up counts for at most.
+  static final long LONGEST = 3600;
 
   /// Addresses of one pod; what was told longest ago goes first.
   static final int MOST = 1024;
@@ -111,6 +114,13 @@ public final class ReleasableAddresses {
     Place place = places.get(address);
     Long until = place == null ? null : place.names.get(name);
     return until != null && until + GRACE - now > 0;
+  }
+
+  /// Whether its time is not over yet, so that there is nothing to tell.
+  synchronized boolean isToldNow(HostName name, InetAddress address, long now) {
+    Place place = places.get(address);
+    Long until = place == null ? null : place.names.get(name);
+    return until != null && until - now > 0;
   }
 
   /// A connection there named somebody else: for a while all of them are relayed.

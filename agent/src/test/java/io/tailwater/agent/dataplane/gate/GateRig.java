@@ -67,6 +67,9 @@ final class GateRig {
   /// What the server has sent before: its SYN.
   static final int ACKED = 5001;
 
+  /// Of every look-up, in seconds.
+  static final long TTL = 30;
+
   long now = TimeUnit.HOURS.toNanos(1);
   final List<String> verdicts = new ArrayList<>();
   final List<byte[]> rewritten = new ArrayList<>();
@@ -442,7 +445,17 @@ final class GateRig {
     }
   }
 
+  /// What DNS says, as [#dns].
+  Resolver resolver() {
+    return new Script();
+  }
+
   private final class Script implements Resolver {
+    @Override
+    public long secondsLeft(HostName name) {
+      return dns.get(name) instanceof Addresses.Found ? TTL : 0;
+    }
+
     @Override
     public @Nullable Addresses ifPresent(PodRef tenant, HostName name) {
       return present ? dns.get(name) : null;
