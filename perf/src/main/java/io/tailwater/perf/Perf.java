@@ -3,6 +3,7 @@ package io.tailwater.perf;
 import io.tailwater.lab.LabException;
 import io.tailwater.lab.Privileges;
 import io.tailwater.perf.bench.Bench;
+import io.tailwater.perf.bench.Part;
 import io.tailwater.perf.bench.Plan;
 import io.tailwater.perf.bench.Sample;
 import io.tailwater.perf.peer.BenchException;
@@ -15,9 +16,11 @@ import java.io.IOException;
 import java.net.URISyntaxException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -66,6 +69,14 @@ public final class Perf implements Callable<Integer> {
   private List<String> only = List.of();
 
   @Option(
+      names = "--parts",
+      split = ",",
+      paramLabel = "PART",
+      description =
+          "Some of: memory, requests, connections, bulk; without the second table. Default: all.")
+  private Set<Part> parts = Set.of();
+
+  @Option(
       names = "--with",
       paramLabel = "NAME=COMMAND",
       description =
@@ -76,11 +87,15 @@ public final class Perf implements Callable<Integer> {
   @Option(
       names = {"-o", "--output"},
       paramLabel = "DIR",
-      description = "Where the results go (perf/results).")
+      description = "Where the results go (perf/results; with --parts .tailwater/perf).")
   private Optional<Path> output = Optional.empty();
 
   public static void main(String[] arguments) {
-    System.exit(new CommandLine(new Perf()).execute(arguments));
+    System.exit(commandLine().execute(arguments));
+  }
+
+  static CommandLine commandLine() {
+    return new CommandLine(new Perf()).setCaseInsensitiveEnumValuesAllowed(true);
   }
 
   @Override
@@ -108,7 +123,8 @@ public final class Perf implements Callable<Integer> {
       return refuse(
           3, "cannot measure here: " + String.join(", ", missing) + "; try: sudo ./tailwater perf");
     }
-    List<String> packages = Peers.missingPackages(names, !quick);
+    boolean tools = !quick && parts.isEmpty();
+    List<String> packages = Peers.missingPackages(names, tools);
     if (!packages.isEmpty()) {
       return refuse(
           3,
@@ -123,6 +139,7 @@ public final class Perf implements Callable<Integer> {
       names.removeIf(Entrants::isAgent);
     }
 
+    Set<Part> measured = parts.isEmpty() ? EnumSet.allOf(Part.class) : parts;
     Plan plan = quick ? Plan.quick() : Plan.full();
     plan = rounds.isPresent() ? plan.withRounds(rounds.get()) : plan;
     Path root = root();
@@ -132,13 +149,15 @@ public final class Perf implements Callable<Integer> {
       say("The machine is busy: rates will be low and machine CPU will be others', too.");
     }
     long begun = System.nanoTime();
-    try (Bench bench = new Bench(plan, names, entrants, line -> progress(begun, line))) {
+    try (Bench bench = new Bench(plan, measured, names, entrants, line -> progress(begun, line))) {
       List<Sample> samples = new ArrayList<>(bench.run());
-      if (!quick) {
+      if (tools) {
         samples.addAll(bench.realTls(REAL_TLS_ROUNDS));
       }
       Report report = new Report(machine, plan, bench.contestants(), samples);
-      Path folder = output.orElse(root.resolve("perf/results"));
+      // what is published is a whole run
+      Path usual = root.resolve(parts.isEmpty() ? "perf/results" : ".tailwater/perf");
+      Path folder = output.orElse(usual);
       report.write(folder);
       System.out.print(report.markdown());
       say("written to " + folder);
@@ -166,9 +185,8 @@ public final class Perf implements Callable<Integer> {
 
   private static List<String> image() {
     String command =
-        Optional.ofNullable(System.getProperty("tailwater.command"))
-            .or(() -> Optional.ofNullable(System.getProperty("tailwater.agent")))
-            .or(() -> Optional.ofNullable(System.getenv("TAILWATER_COMMAND")))
+        Optional.ofNullable(System.getenv("TAILWATER_COMMAND"))
+            .or(() -> Optional.ofNullable(System.getProperty("tailwater.command")))
             .orElse("")
             .strip();
     return command.isEmpty() ? List.of() : List.of(command.split("\\s+", -1));

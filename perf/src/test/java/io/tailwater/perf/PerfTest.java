@@ -5,13 +5,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import org.junit.jupiter.api.Test;
-import picocli.CommandLine;
 
 class PerfTest {
   private final StringWriter errors = new StringWriter();
 
   private int run(String... arguments) {
-    return new CommandLine(new Perf())
+    return Perf.commandLine()
         .setErr(new PrintWriter(errors, true))
         .setOut(new PrintWriter(errors, true))
         .execute(arguments);
@@ -21,6 +20,12 @@ class PerfTest {
   void anUnknownContestantIsBadUsageAndTheKnownOnesAreNamed() {
     assertThat(run("--only", "direct,squid")).isEqualTo(2);
     assertThat(errors.toString()).contains("squid").contains("haproxy");
+  }
+
+  @Test
+  void anUnknownPartIsBadUsageAndTheKnownOnesAreNamed() {
+    assertThat(run("--parts", "connections,speed")).isEqualTo(2);
+    assertThat(errors.toString()).contains("speed").contains("bulk");
   }
 
   @Test

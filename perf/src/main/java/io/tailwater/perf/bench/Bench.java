@@ -9,6 +9,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
@@ -24,14 +25,21 @@ public final class Bench implements AutoCloseable {
   private static final int HOLD_MILLIS = 1000;
 
   private final Plan plan;
+  private final Set<Part> parts;
   private final Consumer<String> progress;
   private final BenchLab lab;
   private final List<Contestant> contestants = new ArrayList<>();
   private final List<Sample> samples = new ArrayList<>();
 
   /// Builds the lab with a pod for each contestant.
-  public Bench(Plan plan, List<String> names, Entrants entrants, Consumer<String> progress) {
+  public Bench(
+      Plan plan,
+      Set<Part> parts,
+      List<String> names,
+      Entrants entrants,
+      Consumer<String> progress) {
     this.plan = plan;
+    this.parts = Set.copyOf(parts);
     this.progress = progress;
     this.lab = new BenchLab();
     try {
@@ -50,8 +58,11 @@ public final class Bench implements AutoCloseable {
 
   /// The whole run: memory of each one alone, all started, warm-up, rounds.
   public List<Sample> run() {
-    for (Contestant contestant : contestants) {
-      alone(contestant);
+    if (parts.contains(Part.MEMORY)) {
+      contestants.forEach(this::alone);
+    }
+    if (parts.equals(Set.of(Part.MEMORY))) {
+      return List.copyOf(samples);
     }
     for (Contestant contestant : contestants) {
       lab.seat(contestant).start();
@@ -105,20 +116,23 @@ public final class Bench implements AutoCloseable {
     long begun = System.nanoTime();
     lab.seat(contestant).ready();
     try {
-      String line =
-          requests(contestant, round, plan.millis())
-              + ", "
-              + connections(contestant, round, plan.millis())
-              + ", "
-              + bulk(contestant, round, true)
-              + ", "
-              + bulk(contestant, round, false);
+      List<String> found = new ArrayList<>();
+      if (parts.contains(Part.REQUESTS)) {
+        found.add(requests(contestant, round, plan.millis()));
+      }
+      if (parts.contains(Part.CONNECTIONS)) {
+        found.add(connections(contestant, round, plan.millis()));
+      }
+      if (parts.contains(Part.BULK)) {
+        found.add(bulk(contestant, round, true));
+        found.add(bulk(contestant, round, false));
+      }
       progress.accept(
           "%s %-9s %s (%.1f s)"
               .formatted(
                   round == 0 ? "warm-up" : "round " + round,
                   contestant.name(),
-                  line,
+                  String.join(", ", found),
                   (System.nanoTime() - begun) / 1e9));
     } catch (BenchException e) {
       throw new BenchException(contestant.name() + ", round " + round + ": " + e.getMessage(), e);

@@ -6,6 +6,7 @@ import io.tailwater.lab.NeedsRoot;
 import io.tailwater.perf.peer.Entrants;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
@@ -23,7 +24,7 @@ class BenchTest {
   void directAndNginxAreMeasuredInOneRun() {
     List<String> progress = new ArrayList<>();
     List<Sample> samples;
-    try (Bench bench = new Bench(TINY, List.of("direct", "nginx"), NOBODY, progress::add)) {
+    try (Bench bench = new Bench(TINY, EnumSet.allOf(Part.class), List.of("direct", "nginx"), NOBODY, progress::add)) {
       samples = bench.run();
     }
 
@@ -40,6 +41,21 @@ class BenchTest {
     assertThat(value(samples, "nginx", Measure.REQUEST_CPU))
         .isLessThanOrEqualTo(value(samples, "nginx", Measure.REQUEST_MACHINE) + 0.5);
     assertThat(progress).anyMatch(line -> line.contains("round 1 nginx"));
+  }
+
+  @Test
+  @Timeout(60)
+  void whatIsNotAskedForIsNotMeasured() {
+    List<Sample> samples;
+    try (Bench bench =
+        new Bench(TINY, EnumSet.of(Part.CONNECTIONS), List.of("direct"), NOBODY, line -> {})) {
+      samples = bench.run();
+    }
+
+    assertThat(samples)
+        .extracting(Sample::measure)
+        .contains(Measure.CONNECTIONS)
+        .doesNotContain(Measure.REQUESTS, Measure.UP, Measure.DOWN, Measure.IDLE_PSS);
   }
 
   private static double value(List<Sample> samples, String name, Measure measure) {

@@ -8,6 +8,7 @@ import io.tailwater.lab.NeedsRoot;
 import io.tailwater.perf.peer.BenchException;
 import io.tailwater.perf.peer.Entrants;
 import java.nio.file.Path;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Tag;
@@ -51,7 +52,7 @@ class RealTlsTest {
     List<String> names = List.of("direct", "nginx", "haproxy");
     Plan tiny = new Plan(1, 100, 5_000_000, 4, 20, 50, 100);
     List<Sample> samples;
-    try (Bench bench = new Bench(tiny, names, NOBODY, line -> {})) {
+    try (Bench bench = new Bench(tiny, EnumSet.allOf(Part.class), names, NOBODY, line -> {})) {
       assertThat(bench.run()).isNotEmpty();
       samples = bench.realTls(1);
     }
