@@ -12,9 +12,7 @@ import java.io.UncheckedIOException;
 import java.time.Instant;
 import java.time.LocalDateTime;
 import java.time.ZoneOffset;
-import java.util.LinkedHashMap;
 import java.util.Locale;
-import java.util.Map;
 import java.util.Optional;
 
 /// One record as one line. ztunnel's fields in its order, then ours. Nothing that a client sent can
@@ -32,83 +30,85 @@ final class AccessLine {
 
   private AccessLine() {}
 
-  /// A value with how it is written in text: addresses and numbers bare, strings quoted.
-  private sealed interface Value {
-    record Bare(String text) implements Value {}
+  /// Takes the fields, in their order.
+  private interface Fields {
+    /// An address, or a word of ours: bare in text.
+    void bare(String name, String text);
 
-    record Amount(long number) implements Value {}
+    void yes(String name);
 
-    record Quoted(String text) implements Value {}
+    void amount(String name, long number);
+
+    /// Anything, quoted in text.
+    void quoted(String name, String text);
+
+    default void quoted(String name, Optional<String> text) {
+      text.ifPresent(t ->
+          quoted(name, t.length() > LONGEST ? t.substring(0, LONGEST) + "..." : t));
+    }
   }
 
-  private static Map<String, Value> fields(AccessRecord r) {
+  private static void tell(AccessRecord r, Fields out) {
     ConnectionRecord c = r.connection();
-    Map<String, Value> out = new LinkedHashMap<>();
-    out.put("src.addr", new Value.Bare(c.client().toString()));
+    out.bare("src.addr", c.client().toString());
     boolean outbound = c.direction() == Direction.OUTBOUND;
     if (outbound) {
-      workload(out, "src", c.pod());
+      out.quoted("src.workload", c.pod().ref().name());
+      out.quoted("src.namespace", c.pod().namespace());
     }
-    out.put("dst.addr", new Value.Bare(r.dst()));
-    quoted(out, "dst.service", r.service());
+    String original = c.dst().toString();
+    String upstream = c.upstream().map(AccessRecord::text).orElse("");
+    out.bare("dst.addr", upstream.isEmpty() ? original : upstream);
+    out.quoted("dst.service", r.service());
     if (!outbound) {
-      workload(out, "dst", c.pod());
+      out.quoted("dst.workload", c.pod().ref().name());
+      out.quoted("dst.namespace", c.pod().namespace());
     }
-    out.put("direction", new Value.Quoted(c.direction().text()));
-    out.put("bytes_sent", new Value.Amount(c.bytesSent()));
-    out.put("bytes_recv", new Value.Amount(c.bytesReceived()));
+    out.quoted("direction", c.direction().text());
+    out.amount("bytes_sent", c.bytesSent());
+    out.amount("bytes_recv", c.bytesReceived());
     if (c.byteCount() != ByteCount.EXACT) {
-      out.put("bytes", new Value.Bare(c.byteCount().name().toLowerCase(Locale.ROOT)));
+      out.bare("bytes", c.byteCount().name().toLowerCase(Locale.ROOT));
     }
-    out.put("duration", new Value.Quoted(r.duration().toMillis() + "ms"));
-    quoted(out, "error", r.error());
-    out.put("original_dst", new Value.Bare(c.dst().toString()));
+    out.quoted("duration", r.duration().toMillis() + "ms");
+    out.quoted("error", r.error());
+    out.bare("original_dst", original);
     switch (c.preface()) {
       case Preface.Tls tls -> {
-        out.put("sni", new Value.Quoted(tls.sni().text()));
+        out.quoted("sni", tls.sni().text());
         if (tls.ech()) {
-          out.put("ech", new Value.Bare("true"));
+          out.yes("ech");
         }
       }
-      case Preface.MalformedTls malformed -> quoted(out, "sni", malformed.shownName());
-      case Preface.Http http -> quoted(out, "host", http.host().map(h -> h.text()));
+      case Preface.MalformedTls malformed -> out.quoted("sni", malformed.shownName());
+      case Preface.Http http -> out.quoted("host", http.host().map(h -> h.text()));
       case Preface.TlsWithoutName _, Preface.Opaque _, Preface.Silent _ -> {}
     }
     if (!c.told().isEmpty()) {
-      quoted(out, "dns_name", Optional.of(c.told().getFirst().text()));
+      out.quoted("dns_name", Optional.of(c.told().getFirst().text()));
     }
     if (c.mismatched()) {
-      out.put("dns_mismatch", new Value.Bare("true"));
+      out.yes("dns_mismatch");
     }
     c.exchange()
         .ifPresent(http -> {
-          quoted(out, "method", Optional.of(http.method()).filter(m -> !m.isEmpty()));
-          quoted(out, "path", Optional.of(http.path()).filter(p -> !p.isEmpty()));
-          out.put("protocol", new Value.Quoted(http.protocol()));
-          out.put("response_code", new Value.Amount(http.status()));
+          out.quoted("method", Optional.of(http.method()).filter(m -> !m.isEmpty()));
+          out.quoted("path", Optional.of(http.path()).filter(p -> !p.isEmpty()));
+          out.quoted("protocol", http.protocol());
+          out.amount("response_code", http.status());
         });
-    quoted(out, "cluster", r.cluster());
-    c.upstream().ifPresent(a -> out.put("resolved_addr", new Value.Bare(AccessRecord.text(a))));
-    quoted(out, "grade", c.grade().map(g -> g.text()));
+    out.quoted("cluster", r.cluster());
+    if (!upstream.isEmpty()) {
+      out.bare("resolved_addr", upstream);
+    }
+    out.quoted("grade", c.grade().map(g -> g.text()));
     if (outbound) {
-      out.put("mode", new Value.Quoted(r.modeText()));
+      out.quoted("mode", r.modeText());
     }
-    quoted(out, "reason", r.reason());
+    out.quoted("reason", r.reason());
     if (r.wouldBlock()) {
-      out.put("would_block", new Value.Bare("true"));
+      out.yes("would_block");
     }
-    return out;
-  }
-
-  private static void workload(Map<String, Value> out, String side, Pod pod) {
-    out.put(side + ".workload", new Value.Quoted(pod.ref().name()));
-    out.put(side + ".namespace", new Value.Quoted(pod.namespace()));
-  }
-
-  private static void quoted(Map<String, Value> out, String name, Optional<String> value) {
-    value.ifPresent(v ->
-        out.put(
-            name, new Value.Quoted(v.length() > LONGEST ? v.substring(0, LONGEST) + "..." : v)));
   }
 
   /// The line in the wanted format, without its end.
@@ -121,37 +121,59 @@ final class AccessLine {
 
   private static String text(AccessRecord r) {
     StringBuilder out = new StringBuilder(512);
-    out.append(time(r.at())).append('\t').append(r.level()).append("\taccess\t");
+    time(out, r.at());
+    out.append('\t').append(r.level()).append("\taccess\t");
     out.append(r.message()).append('\t');
-    boolean first = true;
-    for (Map.Entry<String, Value> field : fields(r).entrySet()) {
-      if (!first) {
-        out.append(' ');
-      }
-      first = false;
-      out.append(field.getKey()).append('=');
-      switch (field.getValue()) {
-        case Value.Bare(String text) -> out.append(text);
-        case Value.Amount(long number) -> out.append(number);
-        case Value.Quoted(String text) -> quote(out, text);
-      }
-    }
+    tell(r, new Text(out));
     return out.toString();
   }
 
-  private static void quote(StringBuilder out, String text) {
-    out.append('"');
-    for (int i = 0; i < text.length(); i++) {
-      char c = text.charAt(i);
+  /// `name=value`, a space between them.
+  private record Text(StringBuilder out) implements Fields {
+    private StringBuilder field(String name) {
+      if (out.charAt(out.length() - 1) != '\t') {
+        out.append(' ');
+      }
+      return out.append(name).append('=');
+    }
+
+    @Override
+    public void bare(String name, String text) {
+      field(name).append(text);
+    }
+
+    @Override
+    public void yes(String name) {
+      field(name).append(true);
+    }
+
+    @Override
+    public void amount(String name, long number) {
+      field(name).append(number);
+    }
+
+    @Override
+    public void quoted(String name, String text) {
+      field(name).append('"');
+      int from = 0; // what needs no escape goes in one piece
+      for (int i = 0; i < text.length(); i++) {
+        char c = text.charAt(i);
+        if (c < ' ' || c > '~' || c == '"' || c == '\\') {
+          out.append(text, from, i);
+          escape(c);
+          from = i + 1;
+        }
+      }
+      out.append(text, from, text.length()).append('"');
+    }
+
+    private void escape(char c) {
       if (c == '"' || c == '\\') {
         out.append('\\').append(c);
-      } else if (c < ' ' || c > '~') {
-        out.append(String.format("\\u%04x", (int) c));
       } else {
-        out.append(c);
+        out.append(String.format("\\u%04x", (int) c));
       }
     }
-    out.append('"');
   }
 
   private static String json(AccessRecord r) {
@@ -159,18 +181,12 @@ final class AccessLine {
     try (JsonGenerator json = JSON.createGenerator(out)) {
       json.writeStartObject();
       json.writeStringField("level", r.level());
-      json.writeStringField("time", time(r.at()));
+      StringBuilder at = new StringBuilder(27);
+      time(at, r.at());
+      json.writeStringField("time", at.toString());
       json.writeStringField("scope", "access");
       json.writeStringField("message", r.message());
-      for (Map.Entry<String, Value> field : fields(r).entrySet()) {
-        switch (field.getValue()) {
-          case Value.Bare(String text) when text.equals("true") ->
-              json.writeBooleanField(field.getKey(), true);
-          case Value.Bare(String text) -> json.writeStringField(field.getKey(), text);
-          case Value.Amount(long number) -> json.writeNumberField(field.getKey(), number);
-          case Value.Quoted(String text) -> json.writeStringField(field.getKey(), text);
-        }
-      }
+      tell(r, new Json(json));
       json.writeEndObject();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
@@ -178,19 +194,53 @@ final class AccessLine {
     return out.toString();
   }
 
-  private static String time(Instant at) {
+  /// Members of the object that is being written.
+  private record Json(JsonGenerator json) implements Fields {
+    @Override
+    public void bare(String name, String text) {
+      quoted(name, text);
+    }
+
+    @Override
+    public void yes(String name) {
+      try {
+        json.writeBooleanField(name, true);
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
+
+    @Override
+    public void amount(String name, long number) {
+      try {
+        json.writeNumberField(name, number);
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
+
+    @Override
+    public void quoted(String name, String text) {
+      try {
+        json.writeStringField(name, text);
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+    }
+  }
+
+  private static void time(StringBuilder out, Instant at) {
     // By hand: this is done for every connection, and the formatter costs as much as the rest of
     // the line.
     LocalDateTime t =
         LocalDateTime.ofEpochSecond(at.getEpochSecond(), at.getNano(), ZoneOffset.UTC);
-    StringBuilder out = new StringBuilder(27);
     digits(out, t.getYear(), 4).append('-');
     digits(out, t.getMonthValue(), 2).append('-');
     digits(out, t.getDayOfMonth(), 2).append('T');
     digits(out, t.getHour(), 2).append(':');
     digits(out, t.getMinute(), 2).append(':');
     digits(out, t.getSecond(), 2).append('.');
-    return digits(out, t.getNano() / 1000, 6).append('Z').toString();
+    digits(out, t.getNano() / 1000, 6).append('Z');
   }
 
   private static StringBuilder digits(StringBuilder out, int number, int width) {

@@ -36,14 +36,6 @@ record AccessRecord(
     return level().equals("warn") ? what + " failed" : what + " complete";
   }
 
-  /// The dialled upstream, else what the client dialled.
-  String dst() {
-    return connection
-        .upstream()
-        .map(AccessRecord::text)
-        .orElseGet(() -> connection.dst().toString());
-  }
-
   static String text(InetSocketAddress address) {
     return new ClientAddress(address.getAddress(), address.getPort()).toString();
   }
