@@ -24,7 +24,9 @@ class BenchTest {
   void directAndNginxAreMeasuredInOneRun() {
     List<String> progress = new ArrayList<>();
     List<Sample> samples;
-    try (Bench bench = new Bench(TINY, EnumSet.allOf(Part.class), List.of("direct", "nginx"), NOBODY, progress::add)) {
+    try (Bench bench =
+        new Bench(
+            TINY, EnumSet.allOf(Part.class), List.of("direct", "nginx"), NOBODY, progress::add)) {
       samples = bench.run();
     }
 

@@ -5,7 +5,6 @@ import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.Direction;
-import io.tailwater.agent.traffic.Pod;
 import java.io.IOException;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
@@ -43,8 +42,7 @@ final class AccessLine {
     void quoted(String name, String text);
 
     default void quoted(String name, Optional<String> text) {
-      text.ifPresent(t ->
-          quoted(name, t.length() > LONGEST ? t.substring(0, LONGEST) + "..." : t));
+      text.ifPresent(t -> quoted(name, t.length() > LONGEST ? t.substring(0, LONGEST) + "..." : t));
     }
   }
 

@@ -13,8 +13,8 @@ import org.jspecify.annotations.Nullable;
 /// way and changes to splicing when a read fills the buffer, and back when little comes.
 ///
 /// A pipe is held only while bytes are in it. Where the receiving socket takes no more, the
-/// direction keeps its pipe (at most 64 KiB) or the rest of what was read, stops reading, and waits
-/// for EPOLLOUT.
+/// direction keeps its pipe (64 KiB at most, a stream's 1 MiB) or the rest of what was read, stops
+/// reading, and waits for EPOLLOUT.
 public final class SpliceRelay extends Relay {
   /// Bytes moved for one event before others get their turn: 1 MiB, some 300 microseconds.
   private static final int BURST = 1 << 20;
@@ -88,6 +88,9 @@ public final class SpliceRelay extends Relay {
     private int inPipe;
     private boolean bulk;
 
+    /// The last splice moved much: the next gets a large pipe.
+    private boolean stream;
+
     /// How many splices in a row moved little.
     private int inARow;
 
@@ -123,7 +126,7 @@ public final class SpliceRelay extends Relay {
         if (inPipe == 0) {
           pipes.giveBack(pipe);
         } else {
-          pipe.close(); // undelivered bytes must not reach anybody else
+          pipes.discard(pipe);
         }
         pipe = null;
       }
@@ -171,8 +174,9 @@ public final class SpliceRelay extends Relay {
       int budget = BURST;
       while (budget > 0 && !isOver()) {
         boolean spliced = bulk;
+        int got = 0;
         if (nothingHeld() && !inputEnded) {
-          int got = bulk ? fill() : copy();
+          got = bulk ? fill() : copy();
           if (got < 0) {
             return; // over, or nothing there
           }
@@ -186,7 +190,7 @@ public final class SpliceRelay extends Relay {
             passOnFin();
             return;
           }
-          if (!bulk || (spliced && budget > BURST - PipePool.CAPACITY / 2)) {
+          if (!bulk || (spliced && got < PipePool.SCRATCH)) {
             break; // a short read: most likely that was all, and the level tells if not
           }
         }
@@ -258,7 +262,7 @@ public final class SpliceRelay extends Relay {
     /// now.
     private int fill() {
       if (pipe == null) {
-        pipe = pipes.take();
+        pipe = pipes.take(stream);
         if (pipe == null) {
           end(
               new RelayEnd
@@ -271,6 +275,7 @@ public final class SpliceRelay extends Relay {
         return nothingRead(n);
       }
       inPipe = (int) n;
+      stream = n >= PipePool.SCRATCH;
       inARow = n > LITTLE ? 0 : inARow + 1;
       bulk = inARow < LITTLE_OFTEN;
       moved();
@@ -334,14 +339,14 @@ public final class SpliceRelay extends Relay {
       finPassedOn = true;
       idlePipe();
       Side to = other();
-      if (!to.finPassedOn) {
-        want(interest & ~EpollSocket.IN); // else it is over
+      if (to.finPassedOn) {
+        end(new RelayEnd.Finished()); // closing sends the FIN
+        return;
       }
+      want(interest & ~EpollSocket.IN);
       long shut = Syscalls.shutdown(to.fd, Syscalls.SHUT_WR);
       if (shut < 0 && shut != -Errno.ENOTCONN) {
         end(new RelayEnd.Reset(!isClient));
-      } else if (to.finPassedOn) {
-        end(new RelayEnd.Finished());
       }
     }
 

@@ -161,7 +161,7 @@ public final class EpollSocket implements StreamSocket, EpollIoHandle {
     }
     int ops = ((EpollIoEvent) event).ops().value();
     if ((ops & (ERR | HUP)) != 0) {
-      ops = ownOps();
+      ops = (interest & IN) != 0 ? (ops & OUT) | IN : ownOps(); // a read tells as well
     }
     if (watcher != null) {
       watcher.ready(ops);

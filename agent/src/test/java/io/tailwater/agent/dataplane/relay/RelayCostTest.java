@@ -35,15 +35,16 @@ class RelayCostTest {
   }
 
   @Test
-  void aBlockedDirectionHoldsOnePipeAndGivesItBack() throws Exception {
+  void aBlockedStreamHoldsOneLargePipeWhichIsClosedWithItsBytes() throws Exception {
     try (RelayRig rig = new RelayRig(Way.SPLICE_EPOLL)) {
       long before = RelayRig.pipesOpen();
       RelayRig.Pair pair = rig.connect(32 << 10).start();
       Bytes.fill(pair.client, 1);
-      assertThat(RelayRig.pipesOpen() - before).isEqualTo(2);
+      // its large one, and the small one with which it began, which is there for others
+      assertThat(RelayRig.pipesOpen() - before).isEqualTo(4);
       rig.onLoop(pair.relay::stop);
       pair.end();
-      assertThat(RelayRig.pipesOpen()).isEqualTo(before);
+      assertThat(RelayRig.pipesOpen() - before).isEqualTo(2);
     }
   }
 
