@@ -1,6 +1,8 @@
 package io.tailwater.iptables.apply;
 
+import io.tailwater.iptables.netns.NetworkNamespace;
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Collectors;
 
 /// Runs a foreign program to its end. A seam: tests put a script of answers here.
@@ -30,13 +32,24 @@ public interface CommandRunner {
 
   /// Runs a program with `input` as its standard input.
   ///
+  /// @param inside the network namespace that it runs in; the agent's own where there is none
   /// @param command the program and its arguments
   /// @param environment variables besides those of this process, as `NAME=value`
   /// @throws CommandException when it does not exist, or did not end in time and was killed
-  Result run(List<String> command, String input, List<String> environment);
+  Result run(
+      Optional<NetworkNamespace> inside,
+      List<String> command,
+      String input,
+      List<String> environment);
 
+  /// In a namespace, with the environment of this process.
+  default Result run(NetworkNamespace inside, List<String> command, String input) {
+    return run(Optional.of(inside), command, input, List.of());
+  }
+
+  /// In the agent's own namespace.
   default Result run(List<String> command, String input) {
-    return run(command, input, List.of());
+    return run(Optional.empty(), command, input, List.of());
   }
 
   /// A program that could not be run to its end.

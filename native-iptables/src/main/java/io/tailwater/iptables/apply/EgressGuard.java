@@ -31,6 +31,9 @@ import java.util.stream.Collectors;
 public final class EgressGuard {
   static final String TABLE = "tailwater-guard";
 
+  /// NFPROTO_NETDEV of `linux/netfilter.h`.
+  private static final int NETDEV = 5;
+
   /// What it takes.
   static final String NEEDED =
       "Needed are Linux 5.16 with CONFIG_NETFILTER_EGRESS and CONFIG_IP_ROUTE_CLASSID, and nft"
@@ -59,8 +62,8 @@ public final class EgressGuard {
   ///
   /// @param interfaces those it was made for
   /// @param plan it was made by
-  /// @param listing what `nft` prints of it: equal as long as nobody has changed it
-  public record Standing(List<Interface> interfaces, CapturePlan plan, String listing) {}
+  /// @param digest of what the kernel holds: equal as long as nobody has changed it
+  public record Standing(List<Interface> interfaces, CapturePlan plan, String digest) {}
 
   /// Puts the guard at every interface that there is now, in one transaction: there is no moment
   /// without one.
@@ -71,7 +74,7 @@ public final class EgressGuard {
       List<Interface> interfaces = Interfaces.of(namespace);
       Result result = nft(namespace, List.of("-f", "-"), script(interfaces, plan));
       if (result.succeeded()) {
-        return new Standing(interfaces, plan, listing(namespace));
+        return new Standing(interfaces, plan, digest(namespace));
       }
       if (attempt == ATTEMPTS || interfaces.equals(Interfaces.of(namespace))) {
         throw new RulesException(
@@ -88,7 +91,7 @@ public final class EgressGuard {
   public boolean stands(NetworkNamespace namespace, CapturePlan plan, Standing before) {
     return before.plan().equals(plan)
         && before.interfaces().equals(Interfaces.of(namespace))
-        && listing(namespace).equals(before.listing());
+        && digest(namespace).equals(before.digest());
   }
 
   /// How the guard differs that stands there, whoever put it there; empty when it does not.
@@ -97,7 +100,8 @@ public final class EgressGuard {
   public List<String> differences(NetworkNamespace namespace, CapturePlan plan) {
     String wanted;
     try (NetworkNamespace passing = NetworkNamespace.fresh()) {
-      wanted = chain(install(passing, plan).listing(), "judge");
+      install(passing, plan);
+      wanted = chain(listing(passing), "judge");
     } catch (SyscallException e) {
       throw new RulesException("the guard cannot be compared: " + e.getMessage());
     }
@@ -214,17 +218,20 @@ public final class EgressGuard {
     return refused;
   }
 
+  private static String digest(NetworkNamespace namespace) {
+    return TableDump.digest(namespace, NETDEV, TABLE);
+  }
+
   private String listing(NetworkNamespace namespace) {
     Result result = nft(namespace, List.of("-s", "list", "table", "netdev", TABLE), "");
     return result.succeeded() ? result.output() : "";
   }
 
   private Result nft(NetworkNamespace namespace, List<String> arguments, String input) {
-    List<String> line =
-        new ArrayList<>(List.of("nsenter", "--net=" + namespace.handle(), "--", "nft"));
+    List<String> line = new ArrayList<>(List.of("nft"));
     line.addAll(arguments);
     try {
-      return runner.run(line, input);
+      return runner.run(namespace, line, input);
     } catch (CommandException e) {
       throw new RulesException(
           namespace.path() + ": frames of packet sockets cannot be stopped: " + e.getMessage());

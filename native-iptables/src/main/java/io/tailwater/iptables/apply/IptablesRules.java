@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.BiFunction;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -49,6 +50,7 @@ final class IptablesRules implements RuleStore {
     Map<IpFamily, Outcome> outcomes = new EnumMap<>(IpFamily.class);
     List<IpFamily> toUndo = new ArrayList<>();
     try {
+      KernelTables tables = KernelTables.of(namespace);
       for (IpFamily family : IpFamily.values()) {
         RuleSet wanted = rules.family(family);
         if (family == IpFamily.V6 && !hasIpv6) {
@@ -62,7 +64,8 @@ final class IptablesRules implements RuleStore {
                   State.SKIPPED, "no rules wanted, and no " + programs.save(family) + " here"));
           continue;
         }
-        SavedRules before = read(namespace, family);
+        SavedRules before =
+            tables.lacks(programs.backend(), family) ? SavedRules.EMPTY : read(namespace, family);
         Drift drift = Drift.between(wanted, before);
         if (drift instanceof Drift.None) {
           outcomes.put(
@@ -241,8 +244,6 @@ final class IptablesRules implements RuleStore {
 
   private Result inside(
       NetworkNamespace namespace, IpFamily family, List<String> command, String input) {
-    List<String> line = new ArrayList<>(List.of("nsenter", "--net=" + namespace.handle(), "--"));
-    line.addAll(command);
     // The tables belong to the namespace, so its file is the right lock; the machine's lock file
     // may not even be writable.
     List<String> environment =
@@ -250,7 +251,7 @@ final class IptablesRules implements RuleStore {
             ? List.of("XTABLES_LOCKFILE=" + namespace.handle())
             : List.of();
     try {
-      return runner.run(line, input, environment);
+      return runner.run(Optional.of(namespace), command, input, environment);
     } catch (CommandException e) {
       throw new RulesException(family, where(namespace, family) + ": " + e.getMessage(), e);
     }

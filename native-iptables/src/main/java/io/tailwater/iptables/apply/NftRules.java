@@ -7,6 +7,7 @@ import io.tailwater.iptables.apply.InstallReport.State;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.Drift;
 import io.tailwater.iptables.rule.IpFamily;
+import io.tailwater.iptables.rule.Mark;
 import io.tailwater.iptables.rule.NamespaceRules;
 import io.tailwater.iptables.rule.NftScript;
 import io.tailwater.iptables.rule.NftTable;
@@ -21,6 +22,7 @@ import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -32,9 +34,12 @@ import java.util.regex.Pattern;
 final class NftRules implements RuleStore {
   private static final int ATTEMPTS = 3;
 
-  /// Plans of which it is remembered what nft tells, as digests: each pod may have a mark of its
-  /// own, and thus a plan.
+  /// Plans of which it is remembered what nft tells, as digests. Pods whose plans differ by the
+  /// mark alone share one.
   private static final int REMEMBERED = 1024;
+
+  /// Smaller marks might be something else's number too.
+  private static final int LEAST_TELLING = 1 << 16;
 
   private static final Pattern FAILED_LINE = Pattern.compile("(?m)^[^:\\n]*:(\\d+):\\d+");
   private static final String LIST = "list table inet " + NftScript.TABLE;
@@ -64,7 +69,10 @@ final class NftRules implements RuleStore {
   public Map<IpFamily, Outcome> install(
       NetworkNamespace namespace, NamespaceRules asked, boolean hasIpv6) {
     NamespaceRules wanted = hasIpv6 ? asked : asked.withoutIpv6();
-    NftTable before = read(namespace);
+    NftTable before =
+        KernelTables.of(namespace).lacks(RuleBackend.NFT, IpFamily.V4)
+            ? NftTable.ABSENT
+            : read(namespace);
     Map<IpFamily, Drift> drifts =
         before.exists() ? drifts(namespace, wanted, before) : nothingYet(wanted);
     if (!drifts.values().stream().allMatch(Drift.None.class::isInstance)
@@ -128,12 +136,15 @@ final class NftRules implements RuleStore {
       NetworkNamespace namespace, NamespaceRules wanted, NftTable current) {
     Map<IpFamily, Drift> drifts = new EnumMap<>(IpFamily.class);
     String script = NftScript.fresh(wanted).text();
-    String found = digest(current);
-    if (!wanted.isEmpty() && found.equals(told.get(digest(script)))) {
+    String shape = digest(unmarked(script, wanted.marks()));
+    if (!wanted.isEmpty() && digest(current, wanted.marks()).equals(told.get(shape))) {
       wanted.families().forEach(family -> drifts.put(family.family(), new Drift.None()));
       return drifts;
     }
     NftTable expected = told(script, namespace.path().toString(), current);
+    if (expected.exists()) {
+      told.put(shape, digest(expected, wanted.marks()));
+    }
     for (RuleSet family : wanted.families()) {
       drifts.put(family.family(), Drift.between(family, expected, current));
     }
@@ -186,18 +197,33 @@ final class NftRules implements RuleStore {
       return NftTable.ABSENT;
     }
     String both = programs.nft() + " -f - && exec " + programs.nft() + " -n -j " + LIST;
-    Result result = run(List.of("unshare", "--net", "--", "sh", "-c", both), script);
+    Result result =
+        run(Optional.empty(), List.of("unshare", "--net", "--", "sh", "-c", both), script);
     if (!result.succeeded()) {
       throw failure(where, new NftScript(script), result, current);
     }
-    NftTable table = parse(result, where);
-    told.put(digest(script), digest(table));
-    return table;
+    return parse(result, where);
   }
 
-  /// Equal for tables that do the same, in whatever order their chains were made.
-  private static String digest(NftTable table) {
-    return digest(table.flags() + " " + new TreeMap<>(table.chains()));
+  /// Equal for tables that do the same but for these marks, in whatever order their chains were
+  /// made.
+  private static String digest(NftTable table, List<Mark> marks) {
+    return digest(unmarked(table.flags() + " " + new TreeMap<>(table.chains()), marks));
+  }
+
+  /// The text with names for the marks, which scripts write as hexadecimal numbers and nft tells as
+  /// decimal ones.
+  private static String unmarked(String text, List<Mark> marks) {
+    String unmarked = text;
+    for (int i = 0; i < marks.size(); i++) {
+      int value = marks.get(i).value();
+      if (Integer.compareUnsigned(value, LEAST_TELLING) >= 0) {
+        unmarked =
+            unmarked.replaceAll(
+                "\\b(?:0x%x|%s)\\b".formatted(value, Integer.toUnsignedString(value)), "mark-" + i);
+      }
+    }
+    return unmarked;
   }
 
   private static String digest(String text) {
@@ -231,15 +257,14 @@ final class NftRules implements RuleStore {
   }
 
   private Result nft(NetworkNamespace namespace, List<String> arguments, String input) {
-    List<String> line =
-        new ArrayList<>(List.of("nsenter", "--net=" + namespace.handle(), "--", programs.nft()));
+    List<String> line = new ArrayList<>(List.of(programs.nft()));
     line.addAll(arguments);
-    return run(line, input);
+    return run(Optional.of(namespace), line, input);
   }
 
-  private Result run(List<String> line, String input) {
+  private Result run(Optional<NetworkNamespace> inside, List<String> line, String input) {
     try {
-      return runner.run(line, input);
+      return runner.run(inside, line, input, List.of());
     } catch (CommandException e) {
       throw new RulesException(e.getMessage());
     }

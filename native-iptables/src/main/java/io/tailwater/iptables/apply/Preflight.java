@@ -80,7 +80,6 @@ public final class Preflight {
   public List<Finding> essentials() {
     List<Finding> findings = new ArrayList<>();
     capabilities(findings);
-    findings.add(program("nsenter", "util-linux"));
     if (onNode) {
       findings.addAll(new NodePreflight(proc.resolve("sys/net")).run());
     }
@@ -101,7 +100,6 @@ public final class Preflight {
   public List<Finding> run() {
     List<Finding> findings = new ArrayList<>();
     capabilities(findings);
-    findings.add(program("nsenter", "util-linux"));
     rules(findings);
     if (onNode) {
       findings.addAll(new NodePreflight(proc.resolve("sys/net")).run());

@@ -2,6 +2,7 @@ package io.tailwater.iptables.apply;
 
 import io.tailwater.iptables.apply.CommandRunner.CommandException;
 import io.tailwater.iptables.apply.CommandRunner.Result;
+import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.CapturePlan;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.NamespaceRules;
@@ -188,19 +189,29 @@ public record RulePrograms(RuleBackend backend, String v4, String v6, String ver
   ///
   /// @throws CommandException as [CommandRunner#run]
   Result tried(NamespaceRules rules, IpFamily family, CommandRunner runner) {
-    return tried(List.of("unshare", "--net", "--"), rules, family, runner);
+    return tried(Optional.empty(), List.of("unshare", "--net", "--"), rules, family, runner);
   }
 
-  /// The same where a command line leads to that begins with `where`.
-  Result tried(List<String> where, NamespaceRules rules, IpFamily family, CommandRunner runner) {
-    List<String> line = new ArrayList<>(where);
+  /// The same in a namespace that is there.
+  Result tried(
+      NetworkNamespace inside, NamespaceRules rules, IpFamily family, CommandRunner runner) {
+    return tried(Optional.of(inside), List.of(), rules, family, runner);
+  }
+
+  private Result tried(
+      Optional<NetworkNamespace> inside,
+      List<String> before,
+      NamespaceRules rules,
+      IpFamily family,
+      CommandRunner runner) {
+    List<String> line = new ArrayList<>(before);
     line.add(writer(family));
     if (backend == RuleBackend.NFT) {
       line.addAll(List.of("-f", "-"));
-      return runner.run(line, NftScript.fresh(rules.only(family)).text());
+      return runner.run(inside, line, NftScript.fresh(rules.only(family)).text(), List.of());
     }
     line.add("--noflush");
-    return runner.run(line, RestoreScript.fresh(rules.family(family)).text());
+    return runner.run(inside, line, RestoreScript.fresh(rules.family(family)).text(), List.of());
   }
 
   /// The program that writes rules.

@@ -158,11 +158,7 @@ final class RuleTrials {
         AliveSets sets = AliveSets.open(passing, programs.backend())) {
       sets.make();
       Result result =
-          programs.tried(
-              List.of("nsenter", "--net=" + passing.handle(), "--"),
-              NamespaceRules.of(plan.withFailsOpen(true)),
-              IpFamily.V4,
-              runner);
+          programs.tried(passing, NamespaceRules.of(plan.withFailsOpen(true)), IpFamily.V4, runner);
       return result.succeeded()
           ? Finding.ok(what, "work")
           : Finding.warning(what, result.complaint(), todo);

@@ -4,8 +4,8 @@
 /// which family and table failed and what to do.
 ///
 /// Thread: one platform thread at a time per namespace (the agent's capture loop, or a command's
-/// main thread). Programs are run as `nsenter --net=... iptables-restore` from that thread outside
-/// of any namespace; a process started from inside would leave Java's process reaper in the pod.
+/// main thread), outside of any namespace. Programs are born in the namespace, without a thread of
+/// Java's: see [io.tailwater.iptables.apply.Processes].
 ///
 /// Neighbours: `rule` says what, `netns` where. `Preflight` lives here, not in `netns`, because it
 /// asks the programs too.

@@ -1,5 +1,8 @@
 package io.tailwater.iptables.libc;
 
+import jnr.ffi.annotations.In;
+import jnr.ffi.annotations.Out;
+
 /// The C library as jnr-ffi maps it. A Java `long` stands for `long`, `size_t`, `ssize_t` and for
 /// addresses: all are 64 bits wide on the two architectures that we run on. `open`, `fcntl` and
 /// `ioctl` are variadic in C; with integer arguments only, both calling conventions pass them like
@@ -63,5 +66,40 @@ final class LibC {
     int eventfd(int initial, int flags);
 
     int shutdown(int fd, int how);
+
+    int memfd_create(byte[] name, int flags);
+
+    long pread(int fd, @Out byte[] bytes, long length, long offset);
+
+    long pwrite(int fd, @In byte[] bytes, long length, long offset);
+
+    int posix_spawn(
+        @Out int[] pid, byte[] path, long actions, long attributes, long arguments, long variables);
+
+    int posix_spawn_file_actions_init(long actions);
+
+    int posix_spawn_file_actions_adddup2(long actions, int from, int to);
+
+    int posix_spawn_file_actions_destroy(long actions);
+
+    int posix_spawnattr_init(long attributes);
+
+    int posix_spawnattr_setflags(long attributes, short flags);
+
+    int posix_spawnattr_setsigmask(long attributes, long signals);
+
+    int posix_spawnattr_destroy(long attributes);
+
+    int waitpid(int pid, @Out int[] status, int options);
+
+    int kill(int pid, int signal);
+
+    long signal(int signal, long handler);
+  }
+
+  /// What only newer versions have.
+  public interface LaterCalls {
+    /// glibc 2.34.
+    int posix_spawn_file_actions_addclosefrom_np(long actions, int from);
   }
 }

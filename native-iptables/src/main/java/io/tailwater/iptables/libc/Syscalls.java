@@ -1,11 +1,13 @@
 package io.tailwater.iptables.libc;
 
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import jnr.ffi.LastError;
 import jnr.ffi.LibraryLoader;
 import jnr.ffi.Memory;
@@ -100,9 +102,10 @@ public final class Syscalls {
   private static final int POLLIN = 1;
   private static final int F_SETPIPE_SZ = 1031;
   private static final int F_GETPIPE_SZ = 1032;
+  private static final int MFD_CLOEXEC = 1;
 
-  private static final LibC.Calls C = load();
-  private static final Runtime RUNTIME = Runtime.getRuntime(C);
+  static final LibC.Calls C = load();
+  static final Runtime RUNTIME = Runtime.getRuntime(C);
 
   /// Eight bytes per thread for `pipe2`, so that taking a pipe allocates nothing.
   private static final ThreadLocal<Pointer> TWO_INTS =
@@ -262,10 +265,7 @@ public final class Syscalls {
 
   /// `open(2)` of an existing file.
   public static int open(Path path, int flags) {
-    byte[] name = path.toString().getBytes(StandardCharsets.UTF_8);
-    byte[] terminated = new byte[name.length + 1];
-    System.arraycopy(name, 0, terminated, 0, name.length);
-    int fd = C.open(terminated, flags, 0);
+    int fd = C.open(terminated(path.toString()), flags, 0);
     if (fd < 0) {
       throw failure("open(" + path + ")", lastError());
     }
@@ -383,7 +383,44 @@ public final class Syscalls {
     if (C.getsockopt(fd, level, option, value, filled) < 0) {
       throw failure("getsockopt(" + fd + ", " + optionName(level, option) + ")", lastError());
     }
-    return filled[0] == length ? value : java.util.Arrays.copyOf(value, filled[0]);
+    return filled[0] == length ? value : Arrays.copyOf(value, filled[0]);
+  }
+
+  /// `memfd_create(2)`, close-on-exec: a file that is nowhere and ends with its last descriptor.
+  public static int memoryFile(String name) {
+    int fd = C.memfd_create(terminated(name), MFD_CLOEXEC);
+    if (fd < 0) {
+      throw failure("memfd_create()", lastError());
+    }
+    return fd;
+  }
+
+  /// `pwrite(2)` of all the bytes, from the beginning of a file whose position stays.
+  public static void writeWhole(int fd, byte[] bytes) {
+    for (int done = 0; done < bytes.length; ) {
+      byte[] rest = done == 0 ? bytes : Arrays.copyOfRange(bytes, done, bytes.length);
+      long written = C.pwrite(fd, rest, rest.length, done);
+      if (written <= 0) {
+        throw failure("pwrite(" + fd + ")", written < 0 ? lastError() : Errno.EIO);
+      }
+      done += (int) written;
+    }
+  }
+
+  /// `pread(2)` of all that a file holds, whatever its position.
+  public static byte[] readWhole(int fd) {
+    ByteArrayOutputStream whole = new ByteArrayOutputStream();
+    byte[] part = new byte[8192];
+    while (true) {
+      long length = C.pread(fd, part, part.length, whole.size());
+      if (length < 0) {
+        throw failure("pread(" + fd + ")", lastError());
+      }
+      if (length == 0) {
+        return whole.toByteArray();
+      }
+      whole.write(part, 0, (int) length);
+    }
   }
 
   /// Number of this process.
@@ -411,15 +448,21 @@ public final class Syscalls {
     return LibraryLoader.create(LibC.Calls.class).failImmediately().load("c");
   }
 
+  /// As C has it, with a zero byte at its end.
+  static byte[] terminated(String text) {
+    byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+    return Arrays.copyOf(bytes, bytes.length + 1);
+  }
+
   private static long result(long returned) {
     return returned >= 0 ? returned : -lastError();
   }
 
-  private static int lastError() {
+  static int lastError() {
     return LastError.getLastError(RUNTIME);
   }
 
-  private static SyscallException failure(String call, int errno) {
+  static SyscallException failure(String call, int errno) {
     return new SyscallException(call, errno, Hints.of(call, errno));
   }
 

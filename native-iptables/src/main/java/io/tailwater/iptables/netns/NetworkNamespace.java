@@ -35,9 +35,10 @@ public final class NetworkNamespace implements AutoCloseable {
     this.id = id;
   }
 
-  /// What is done inside a namespace: make sockets, read a sysctl. It must not start threads or
-  /// processes, nor do the first use of a library that does (they would be born in the pod and stay
-  /// there), and should be short.
+  /// What is done inside a namespace: make sockets, read a sysctl, start a child by
+  /// [io.tailwater.iptables.libc.ChildProcess]. It must not start threads or a `Process`, nor do
+  /// the first use of a library that does (they would be born in the pod and stay there), and
+  /// should be short.
   @FunctionalInterface
   public interface Birth<T, X extends Exception> {
     T call() throws X;
@@ -152,7 +153,7 @@ public final class NetworkNamespace implements AutoCloseable {
   }
 
   /// Where a foreign program finds exactly this namespace while it is open here, even if its path
-  /// leads elsewhere by now: for `nsenter --net=`.
+  /// leads elsewhere by now: such as a file to lock.
   public Path handle() {
     return Path.of("/proc", Long.toString(Syscalls.getpid()), "fd", Integer.toString(fd));
   }

@@ -160,8 +160,20 @@ class EgressGuardTest {
 
     net.inPod("nft", "flush", "chain", "netdev", EgressGuard.TABLE, "judge");
     assertThat(guard.stands(net.pod(), PLAN, again)).isFalse();
-    guard.install(net.pod(), PLAN);
+    again = guard.install(net.pod(), PLAN);
     assertThat(send("tcp")).isEqualTo("refused");
+    assertThat(guard.stands(net.pod(), PLAN, again)).as("whatever it has refused").isTrue();
+
+    net.inPod("nft", "add table netdev " + EgressGuard.TABLE + " { flags dormant; }");
+    assertThat(guard.stands(net.pod(), PLAN, again)).isFalse();
+    again = guard.install(net.pod(), PLAN);
+    assertThat(send("tcp")).isEqualTo("refused");
+
+    net.inPod("nft", "insert", "rule", "netdev", EgressGuard.TABLE, "judge", "accept");
+    assertThat(guard.stands(net.pod(), PLAN, again)).isFalse();
+    again = guard.install(net.pod(), PLAN);
+    net.inPod("nft", "delete", "table", "netdev", EgressGuard.TABLE);
+    assertThat(guard.stands(net.pod(), PLAN, again)).isFalse();
   }
 
   @Test

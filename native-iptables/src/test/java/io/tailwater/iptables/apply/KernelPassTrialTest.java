@@ -50,10 +50,10 @@ class KernelPassTrialTest {
   @Test
   void aKernelWithoutTheQueueOfNftIsSaidToBeOne() {
     CommandRunner without =
-        (command, input, environment) ->
+        (inside, command, input, environment) ->
             input.contains("queue to")
                 ? new Result(1, "", "Error: Could not process rule: No such file or directory")
-                : PROCESSES.run(command, input, environment);
+                : PROCESSES.run(inside, command, input, environment);
     KernelPassTrial trial = new KernelPassTrial(programs(RuleBackend.NFT), without);
 
     Finding queue = trial.findings().getFirst();
@@ -65,10 +65,10 @@ class KernelPassTrialTest {
   @Test
   void aRuleThatTheKernelDoesNotKnowIsNamed() {
     CommandRunner without =
-        (command, input, environment) ->
+        (inside, command, input, environment) ->
             input.contains("--bytecode")
                 ? new Result(2, "", "Couldn't load match `bpf'")
-                : PROCESSES.run(command, input, environment);
+                : PROCESSES.run(inside, command, input, environment);
     KernelPassTrial trial = new KernelPassTrial(programs(RuleBackend.IPTABLES_NFT), without);
 
     assertThat(trial.findings().stream().filter(finding -> finding.state() != Finding.State.OK))

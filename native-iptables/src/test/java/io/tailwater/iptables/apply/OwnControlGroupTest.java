@@ -16,7 +16,8 @@ class OwnControlGroupTest {
   private static final RulePrograms IPTABLES =
       new RulePrograms(RuleBackend.IPTABLES_NFT, "iptables-nft", "ip6tables-nft", "");
   private static final RulePrograms NFT = new RulePrograms(RuleBackend.NFT, "nft", "nft", "");
-  private static final CommandRunner TAKES = (command, input, environment) -> new Result(0, "", "");
+  private static final CommandRunner TAKES =
+      (inside, command, input, environment) -> new Result(0, "", "");
 
   @TempDir Path folder;
   private Path proc;
@@ -52,7 +53,7 @@ class OwnControlGroupTest {
     StringBuilder tried = new StringBuilder();
 
     find(
-        (command, input, environment) -> {
+        (inside, command, input, environment) -> {
           tried.append(command).append(input);
           return new Result(0, "", "");
         },
@@ -134,7 +135,7 @@ class OwnControlGroupTest {
   @Test
   void kernelThatDoesNotTakeTheRuleIsSaid() {
     CommandRunner lacks =
-        (command, input, environment) ->
+        (inside, command, input, environment) ->
             new Result(2, "", "Extension cgroup revision 0 not supported, missing kernel module?");
 
     assertThat(why(lacks, IPTABLES)).contains("cannot ask", "missing kernel module");

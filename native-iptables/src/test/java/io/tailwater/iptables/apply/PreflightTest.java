@@ -17,7 +17,7 @@ import org.junit.jupiter.api.io.TempDir;
 
 class PreflightTest {
   private static final CommandRunner WORKING =
-      (command, input, environment) ->
+      (inside, command, input, environment) ->
           new Result(
               0, command.contains("--version") ? "iptables-restore v1.8.9 (nf_tables)" : "", "");
 
@@ -65,7 +65,7 @@ class PreflightTest {
   @Test
   void machineWithoutIptablesOrProcStillGetsAWholeList() {
     CommandRunner nothing =
-        (command, input, environment) -> {
+        (inside, command, input, environment) -> {
           throw new CommandException("There is no program " + command.get(0), true);
         };
 
@@ -90,7 +90,7 @@ class PreflightTest {
   @Test
   void programThatLacksPrivilegeIsNotCalledMissing() {
     List<Finding> findings =
-        preflight((command, input, environment) ->
+        preflight((inside, command, input, environment) ->
             new Result(4, "", "Permission denied (you must be root)"));
 
     assertThat(of(findings, "rules").whatToDo()).isEqualTo("Run as root: rules need CAP_NET_ADMIN");
@@ -100,7 +100,7 @@ class PreflightTest {
   void kernelWithoutNatForIpv6CanStillRefuseIt() throws IOException {
     machine("000001ffffffffff", "0", "32768\t60999", "1048576");
     CommandRunner noNat =
-        (command, input, environment) ->
+        (inside, command, input, environment) ->
             (command.stream().anyMatch(word -> word.startsWith("ip6tables"))
                         && input.contains("*nat"))
                     || input.contains("nat-output-ipv6")
@@ -108,7 +108,7 @@ class PreflightTest {
                     1,
                     "",
                     "ip6tables-nft-restore: line 3 failed: No chain/target/match by that name.\n")
-                : WORKING.run(command, input, environment);
+                : WORKING.run(inside, command, input, environment);
 
     List<Finding> findings = preflight(noNat);
 
@@ -121,10 +121,10 @@ class PreflightTest {
   void kernelWithoutEgressHookIsWarnedOf() throws IOException {
     machine("000001ffffffffff", "0", "32768\t60999", "1048576");
     CommandRunner noEgress =
-        (command, input, environment) ->
+        (inside, command, input, environment) ->
             input.contains("hook egress")
                 ? new Result(1, "", "Error: Could not process rule: Operation not supported\n")
-                : WORKING.run(command, input, environment);
+                : WORKING.run(inside, command, input, environment);
 
     Finding guard = of(preflight(noEgress), "guard against packet sockets");
 
@@ -137,10 +137,10 @@ class PreflightTest {
   void kernelWithoutSetsIsWarnedOf() throws IOException {
     machine("000001ffffffffff", "0", "32768\t60999", "1048576");
     CommandRunner noSets =
-        (command, input, environment) ->
+        (inside, command, input, environment) ->
             input.contains("-m set")
                 ? new Result(2, "", "Can't open socket to ipset.\n")
-                : WORKING.run(command, input, environment);
+                : WORKING.run(inside, command, input, environment);
 
     Finding open = of(preflight(noSets), "rules that let pass while no agent lives");
 
@@ -152,10 +152,10 @@ class PreflightTest {
   void captureOnTheNodeNeedsTproxyInEachFamilyThatThereIs() throws IOException {
     machine("000001ffffffffff", "0", "32768\t60999", "1048576");
     CommandRunner noTproxy =
-        (command, input, environment) ->
+        (inside, command, input, environment) ->
             input.contains("TPROXY")
                 ? new Result(2, "", "unknown option \"--tproxy-mark\"\n")
-                : WORKING.run(command, input, environment);
+                : WORKING.run(inside, command, input, environment);
     RulePrograms programs = RulePrograms.detect(Optional.of(RuleBackend.IPTABLES_NFT), WORKING);
 
     assertThat(onNode(noTproxy, programs))
@@ -200,10 +200,10 @@ class PreflightTest {
   }
 
   private static CommandRunner failing(String program, String error) {
-    return (command, input, environment) ->
+    return (inside, command, input, environment) ->
         command.get(0).equals(program)
             ? new Result(1, "", error)
-            : WORKING.run(command, input, environment);
+            : WORKING.run(inside, command, input, environment);
   }
 
   private static Finding of(List<Finding> findings, String what) {

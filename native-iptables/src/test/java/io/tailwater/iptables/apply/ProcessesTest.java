@@ -7,8 +7,16 @@ import io.tailwater.iptables.apply.CommandRunner.CommandException;
 import io.tailwater.iptables.apply.CommandRunner.Result;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.lab.NeedsRoot;
+import java.io.IOException;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 
 class ProcessesTest {
@@ -17,6 +25,7 @@ class ProcessesTest {
     Result result =
         new Processes()
             .run(
+                Optional.empty(),
                 List.of("sh", "-c", "cat; echo bad >&2; echo \"$NAME\"; exit 3"),
                 "in\n",
                 List.of("NAME=value"));
@@ -60,11 +69,91 @@ class ProcessesTest {
 
   @NeedsRoot
   @Test
-  void noProcessIsStartedFromInsideANamespace() {
+  void noProcessIsStartedByAThreadThatIsInsideANamespace() {
     try (NetworkNamespace own = NetworkNamespace.current()) {
       assertThatThrownBy(() -> own.call(() -> new Processes().run(List.of("true"), "")))
           .isInstanceOf(IllegalStateException.class)
-          .hasMessageContaining("from inside a namespace");
+          .hasMessageContaining("a thread that is at home");
     }
+  }
+
+  @NeedsRoot(commands = "ip")
+  @Test
+  void programRunsInTheNamespaceAndLeavesNoThreadOfOursThere() throws IOException {
+    try (NetworkNamespace there = NetworkNamespace.fresh()) {
+      Result result =
+          new Processes()
+              .run(
+                  there, List.of("sh", "-c", "readlink /proc/self/ns/net; ip -o link show lo"), "");
+
+      assertThat(result.output()).contains("net:[" + there.id().inode() + "]").contains("lo:");
+      assertThat(result.output().lines()).hasSize(2);
+      try (DirectoryStream<Path> threads = Files.newDirectoryStream(Path.of("/proc/self/task"))) {
+        for (Path thread : threads) {
+          assertThat(Files.readSymbolicLink(thread.resolve("ns/net")).toString())
+              .doesNotContain(Long.toString(there.id().inode()));
+        }
+      }
+    }
+  }
+
+  @Test
+  void programFindsNoDescriptorsButItsOwn() throws IOException {
+    try (var file = Files.newInputStream(Path.of("/dev/null"))) {
+      Result result = new Processes().run(List.of("sh", "-c", "cd /proc/$$/fd && echo *"), "");
+
+      assertThat(file).isNotNull();
+      assertThat(result.output()).isIn("0 1 2 3\n", "0 1 2 3 4\n"); // 4 is the folder that it reads
+    }
+  }
+
+  @Test
+  void programThatASignalEndsHasAStatusThatSaysWhich() {
+    assertThat(new Processes().run(List.of("sh", "-c", "kill -TERM $$"), "").exit())
+        .isEqualTo(128 + 15);
+  }
+
+  @Test
+  void whoeverIsInterruptedWhileItWaitsHearsOfIt() throws Exception {
+    AtomicReference<Throwable> heard = new AtomicReference<>();
+    Thread waiting =
+        Thread.ofPlatform()
+            .start(() -> {
+              try {
+                new Processes().run(List.of("sleep", "3600"), "");
+              } catch (CommandException e) {
+                heard.set(e);
+              }
+            });
+    waiting.interrupt();
+    waiting.join(10_000);
+
+    assertThat(heard.get()).hasMessageContaining("interrupted");
+  }
+
+  @Test
+  void manyAtOnceDoNotDisturbEachOther() throws Exception {
+    List<Throwable> failures = new CopyOnWriteArrayList<>();
+    List<Thread> threads = new ArrayList<>();
+    for (int i = 0; i < 8; i++) {
+      String name = "runner-" + i;
+      threads.add(
+          Thread.ofPlatform()
+              .start(() -> {
+                try {
+                  for (int time = 0; time < 25; time++) {
+                    String text = name + " " + time;
+                    assertThat(new Processes().run(List.of("cat"), text).output()).isEqualTo(text);
+                  }
+                } catch (Throwable e) {
+                  failures.add(e);
+                }
+              }));
+    }
+    for (Thread thread : threads) {
+      thread.join();
+    }
+
+    assertThat(failures).isEmpty();
   }
 }

@@ -17,7 +17,7 @@ class RuleProgramsTest {
 
   private final Map<String, Result> machine = new HashMap<>();
   private final CommandRunner runner =
-      (command, input, environment) ->
+      (inside, command, input, environment) ->
           Optional.ofNullable(machine.get(String.join(" ", command)))
               .orElseThrow(
                   () -> new CommandException("There is no program " + command.get(0), true));

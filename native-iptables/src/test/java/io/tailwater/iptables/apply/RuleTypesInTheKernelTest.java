@@ -80,10 +80,7 @@ class RuleTypesInTheKernelTest {
           .append('\n');
     }
     CommandRunner.Result result =
-        new Processes()
-            .run(
-                List.of("nsenter", "--net=" + net.pod().handle(), "--", "nft", "-f", "-"),
-                script.toString());
+        new Processes().run(net.pod(), List.of("nft", "-f", "-"), script.toString());
     assertThat(result.error()).isEmpty();
     assertThat(
             net.inPod("nft", "list", "table", "inet", "test")

@@ -331,12 +331,12 @@ class TrafficRulesTest {
     net.inPod("iptables-nft", "-t", "nat", "-F", "TAILWATER_OUTPUT");
     boolean[] meddled = {false};
     CommandRunner meddler =
-        (command, input, environment) -> {
+        (inside, command, input, environment) -> {
           if (command.contains("iptables-nft-restore") && !meddled[0]) {
             meddled[0] = true;
             net.inPod("iptables-nft", "-t", "nat", "-D", "OUTPUT", "-j", "TAILWATER_OUTPUT");
           }
-          return processes.run(command, input, environment);
+          return processes.run(inside, command, input, environment);
         };
 
     new TrafficRules(programs(RuleBackend.IPTABLES_NFT), meddler).install(net.pod(), PLAN);
@@ -440,8 +440,9 @@ class TrafficRulesTest {
   /// A machine whose IPv6 nat does not know the target: the real program complains, about a real
   /// line.
   private CommandRunner withoutNatForV6() {
-    return (command, input, environment) ->
+    return (inside, command, input, environment) ->
         processes.run(
+            inside,
             command,
             command.stream().anyMatch(word -> word.startsWith("ip6tables"))
                 ? input.replace("-j REDIRECT", "-j REDIRECTED")

@@ -232,13 +232,13 @@ class CaptureLoopTest {
   void ipv6ThatCannotBeCapturedIsRefusedWherePolicyIsClosedAndOnlyThere() throws Exception {
     Processes real = new Processes();
     CommandRunner withoutNat6 =
-        (command, input, environment) ->
+        (inside, command, input, environment) ->
             command.stream()
                         .anyMatch(word -> word.startsWith("ip6tables") && word.endsWith("restore"))
                     && input.contains("*nat")
                 ? new CommandRunner.Result(
                     3, "", "ip6tables-restore: unable to initialize table 'nat'")
-                : real.run(command, input, environment);
+                : real.run(inside, command, input, environment);
     try (CaptureRig rig = new CaptureRig(new EpollTransport(), withoutNat6)) {
       Place pod = rig.lab.addPod("ratings");
       Place world = rig.lab.addHost("world", WORLD_4, WORLD_6);
@@ -310,11 +310,11 @@ class CaptureLoopTest {
 
   private static CommandRunner withoutIp6tables() {
     Processes real = new Processes();
-    return (command, input, environment) -> {
+    return (inside, command, input, environment) -> {
       if (command.stream().anyMatch(word -> word.startsWith("ip6tables"))) {
         throw new CommandRunner.CommandException("There is no program ip6tables", true);
       }
-      return real.run(command, input, environment);
+      return real.run(inside, command, input, environment);
     };
   }
 }
