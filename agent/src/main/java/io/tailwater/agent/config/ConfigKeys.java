@@ -460,7 +460,9 @@ final class ConfigKeys {
           "accessLog.path",
           Shape.path(),
           "/dev/stdout",
-          "Where records go. The agent's own log goes to stderr.",
+          "Where records go. The agent's own log goes to stderr. A file that is moved away or"
+              + " replaced (logrotate) is followed: the next record goes to the path anew, without"
+              + " a signal.",
           c -> c.accessLog().path());
 
   private ConfigKeys() {}

@@ -7,6 +7,8 @@ import io.tailwater.lab.Place;
 import io.tailwater.lab.Result;
 import io.tailwater.lab.TcpServer;
 import io.tailwater.lab.TcpServer.Behaviour;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
@@ -117,6 +119,20 @@ class MainJobTest {
         .contains("original_dst=" + World.DECOY + ":443")
         .contains("cluster=\"outbound|443||edition.cnn.com\"")
         .contains("grade=\"splice\"");
+  }
+
+  @Test
+  void anAccessLogThatIsMovedAwayGoesOnInANewFile() throws IOException {
+    world.curlViaDecoy(world.ratings, "before-rotation.example");
+    agent.awaitAccess("sni=\"before-rotation.example\"");
+    Path moved = agent.accessLogFile().resolveSibling("access.log.1");
+
+    Files.move(agent.accessLogFile(), moved);
+    world.curlViaDecoy(world.ratings, "after-rotation.example");
+
+    agent.awaitAccess("sni=\"after-rotation.example\"");
+    assertThat(World.read(moved)).contains("before-rotation").doesNotContain("after-rotation");
+    assertThat(agent.accessLog()).doesNotContain("before-rotation");
   }
 
   @Test

@@ -111,9 +111,13 @@ final class RunningAgent implements AutoCloseable {
     return configuration;
   }
 
+  Path accessLogFile() {
+    return configuration.resolveSibling("access.log");
+  }
+
   /// What the access log holds now.
   String accessLog() {
-    return World.read(configuration.resolveSibling("access.log"));
+    return World.read(accessLogFile());
   }
 
   /// The first line of the access log that holds all of these, when it is there.

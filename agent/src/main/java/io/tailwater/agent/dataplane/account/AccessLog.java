@@ -8,9 +8,7 @@ import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.ArrayBlockingQueue;
@@ -60,7 +58,7 @@ public final class AccessLog implements AutoCloseable {
 
   private boolean failing;
 
-  /// Opens the file, to append, and starts the writer.
+  /// Opens the file, to append and to be followed when it is moved away, and starts the writer.
   ///
   /// @throws IOException when it cannot be opened
   public static AccessLog open(AccessLogConfig config) throws IOException {
@@ -72,9 +70,7 @@ public final class AccessLog implements AutoCloseable {
     return switch (path.toString()) {
       case "/dev/stdout" -> new FileOutputStream(FileDescriptor.out);
       case "/dev/stderr" -> new FileOutputStream(FileDescriptor.err);
-      default ->
-          Files.newOutputStream(
-              path, StandardOpenOption.CREATE, StandardOpenOption.WRITE, StandardOpenOption.APPEND);
+      default -> new FollowedFile(path);
     };
   }
 
@@ -135,6 +131,8 @@ public final class AccessLog implements AutoCloseable {
           }
           queue.drainTo(batch, BATCH - 1);
           writeAll(batch, bytes);
+        } else {
+          letGo();
         }
       } catch (InterruptedException _) {
         // Only close() interrupts, to wake it up; what was taken already is written.
@@ -148,6 +146,15 @@ public final class AccessLog implements AutoCloseable {
     }
   }
 
+  /// A file that was moved away does not stay open because nothing happens.
+  private void letGo() {
+    try {
+      out.flush();
+    } catch (IOException e) {
+      LOG.debug("the access log cannot be flushed: {}", e.getMessage());
+    }
+  }
+
   private void writeAll(List<AccessRecord> batch, ByteArrayOutputStream bytes) {
     for (AccessRecord record : batch) {
       bytes.writeBytes(AccessLine.of(record, format).getBytes(StandardCharsets.US_ASCII));
@@ -155,7 +162,6 @@ public final class AccessLog implements AutoCloseable {
     }
     try {
       bytes.writeTo(out);
-      out.flush();
       failing = false;
     } catch (IOException e) {
       dropped.add(batch.size());
