@@ -369,7 +369,8 @@ public final class AgentConfigReader {
             get(ConfigKeys.CAPTURE_DNS),
             get(ConfigKeys.CAPTURE_UDP),
             get(ConfigKeys.CAPTURE_INBOUND),
-            get(ConfigKeys.CAPTURE_ON_FAILURE)),
+            get(ConfigKeys.CAPTURE_ON_FAILURE),
+            get(ConfigKeys.CAPTURE_ON_POLICY_CHANGE)),
         new ResolveConfig(
             get(ConfigKeys.DNS_SERVERS),
             get(ConfigKeys.DNS_LOOKUP_FAMILY),

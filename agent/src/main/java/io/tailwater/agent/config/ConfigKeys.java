@@ -254,6 +254,20 @@ final class ConfigKeys {
               + " refused. `open`: they pass, unseen, after 3s at most. `auto`: closed for pods"
               + " that enforce REGISTRY_ONLY, else open.",
           c -> c.capture().onFailure());
+  static final ConfigKey<CaptureConfig.OnPolicyChange> CAPTURE_ON_POLICY_CHANGE =
+      key(
+          "capture.onPolicyChange",
+          Shape.oneOf(
+              words(
+                  "end",
+                  CaptureConfig.OnPolicyChange.END,
+                  "keep",
+                  CaptureConfig.OnPolicyChange.KEEP)),
+          "end",
+          "What becomes of connections of the kernel pass whose name policy allows no more. `end`:"
+              + " they are ended at once, at both ends. `keep`: they go on to their end, like those"
+              + " that are relayed.",
+          c -> c.capture().onPolicyChange());
   static final ConfigKey<List<InetSocketAddress>> DNS_SERVERS =
       key(
           "dns.servers",

@@ -398,6 +398,7 @@ public final class Agent implements AutoCloseable {
             resolver,
             filter,
             backend,
+            config.capture().onPolicyChange(),
             config.stateDir());
     all.register(accounts.metrics());
     all.share(succession.hasPredecessor());

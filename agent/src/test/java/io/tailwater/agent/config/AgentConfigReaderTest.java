@@ -79,6 +79,7 @@ class AgentConfigReaderTest {
     pinned.put("capture.udp", "auto");
     pinned.put("capture.inbound", "false");
     pinned.put("capture.onFailure", "auto");
+    pinned.put("capture.onPolicyChange", "end");
     pinned.put("dns.servers", "[]");
     pinned.put("dns.answers", "auto");
     pinned.put("dns.unknownNames", "forward");

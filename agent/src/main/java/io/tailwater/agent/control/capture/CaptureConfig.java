@@ -13,12 +13,20 @@ public record CaptureConfig(
     boolean dns,
     Udp udp,
     boolean inbound,
-    OnFailure onFailure) {
+    OnFailure onFailure,
+    OnPolicyChange onPolicyChange) {
 
   /// What this version does when nothing is said.
   public static final CaptureConfig DEFAULTS =
       new CaptureConfig(
-          Mode.IN_POD, Backend.AUTO, List.of(), true, Udp.AUTO, false, OnFailure.AUTO);
+          Mode.IN_POD,
+          Backend.AUTO,
+          List.of(),
+          true,
+          Udp.AUTO,
+          false,
+          OnFailure.AUTO,
+          OnPolicyChange.END);
 
   /// Where the agent itself listens on the node in [Mode#NODE].
   public static final List<Integer> NODE_PORTS =
@@ -70,6 +78,14 @@ public record CaptureConfig(
     OPEN,
     /// Closed for pods that enforce REGISTRY_ONLY, else open.
     AUTO
+  }
+
+  /// What becomes of connections of the kernel pass whose name policy allows no more.
+  public enum OnPolicyChange {
+    /// They are ended, at both ends.
+    END,
+    /// They go on to their end, like those that are relayed.
+    KEEP
   }
 
   public CaptureConfig {

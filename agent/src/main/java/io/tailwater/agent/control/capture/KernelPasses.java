@@ -82,6 +82,7 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
       Resolver resolver,
       AddressFilter filter,
       RuleBackend backend,
+      CaptureConfig.OnPolicyChange onPolicyChange,
       Path stateDir) {
     this.stages = stages;
     this.filter = filter;
@@ -91,7 +92,13 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
     Clock clock = Clock.systemUTC();
     this.released =
         new ReleasedConnections(
-            stages.clusters(), stages.observer(), counts, file, System::nanoTime, clock);
+            stages.clusters(),
+            stages.observer(),
+            counts,
+            file,
+            System::nanoTime,
+            clock,
+            onPolicyChange == CaptureConfig.OnPolicyChange.END);
     this.gate =
         new ClientHelloGate(
             stages, candidates, released, counts, poller::execute, System::nanoTime, clock);

@@ -66,24 +66,28 @@ public final class ReleasedConnections {
   private final ReleasedFile file;
   private final LongSupplier nanos;
   private final Clock clock;
+  private final boolean revokes;
   private final Set<GatedPod> pods = new LinkedHashSet<>();
   private List<ReleasedConnection> unwritten = new ArrayList<>();
   private final AtomicInteger count = new AtomicInteger();
   private long lastId;
 
+  /// @param revokes whether those are ended whose name policy allows no more
   public ReleasedConnections(
       Clusters clusters,
       ConnectionObserver observer,
       GateCounts counts,
       ReleasedFile file,
       LongSupplier nanos,
-      Clock clock) {
+      Clock clock,
+      boolean revokes) {
     this.clusters = clusters;
     this.observer = observer;
     this.counts = counts;
     this.file = file;
     this.nanos = nanos;
     this.clock = clock;
+    this.revokes = revokes;
   }
 
   // ---- begin
@@ -310,6 +314,9 @@ public final class ReleasedConnections {
 
   /// Ends those that the table does not allow any more.
   public void policyChanged(RouteTable table) {
+    if (!revokes) {
+      return;
+    }
     for (GatedPod pod : List.copyOf(pods)) {
       ClientView view = pod.pod().view(table);
       for (ReleasedConnection one : pod.released.all()) {
@@ -351,7 +358,7 @@ public final class ReleasedConnections {
       ReleasedConnection one = begin(pod, view, record, kept);
       if (!alive) {
         ended(one);
-      } else if (record.decision().orElseThrow() instanceof Decision.Refuse refusal) {
+      } else if (revokes && record.decision().orElseThrow() instanceof Decision.Refuse refusal) {
         revoke(one, refusal.why());
       }
     }

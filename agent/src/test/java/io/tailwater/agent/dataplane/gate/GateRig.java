@@ -110,6 +110,11 @@ final class GateRig {
   }
 
   GateRig(FlowLimits limits, RouteTable table, ReleasedFile file, boolean genuine) {
+    this(limits, table, file, genuine, true);
+  }
+
+  GateRig(
+      FlowLimits limits, RouteTable table, ReleasedFile file, boolean genuine, boolean revokes) {
     this.limits = limits;
     routes = new CurrentRoutes(table);
     admission = new Admission(limits, 1_000_000);
@@ -133,7 +138,7 @@ final class GateRig {
     Kernel kernel = new Kernel();
     pod = new GatedPod(served, kernel, kernel, addresses, genuine);
     Clock clock = Clock.fixed(Instant.parse("2026-11-21T18:00:00Z"), ZoneOffset.UTC);
-    released = new ReleasedConnections(clusters, observer, counts, file, () -> now, clock);
+    released = new ReleasedConnections(clusters, observer, counts, file, () -> now, clock, revokes);
     gate = new ClientHelloGate(stages, candidates, released, counts, tasks::add, () -> now, clock);
   }
 

@@ -11,6 +11,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.tailwater.agent.dataplane.account.ByteCount;
 import io.tailwater.agent.dataplane.account.Outcome;
 import io.tailwater.agent.dataplane.flow.FlowLimits;
+import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.sniff.ClientHelloBytes;
 import io.tailwater.agent.dataplane.upstream.Endpoint;
 import io.tailwater.agent.traffic.Grade;
@@ -285,6 +286,26 @@ class ReleasedConnectionsTest {
         .isEqualTo(Refusal.CONNECTION_CLOSED);
     assertBytes(rig.only(), 1_000, 2_000, ByteCount.EXACT);
     assertThat(rig.counts.revoked()).isOne();
+  }
+
+  @Test
+  void whereTheyAreKeptNoPolicyEndsThem() {
+    RouteTable none = GateRig.table(2, (_, _) -> GateRig.refuse(Refusal.CONNECTION_CLOSED));
+    GateRig rig = released(keptRig(GateRig.table()));
+    rig.released.policyChanged(none);
+    assertThat(rig.only().outcome).isNull();
+
+    GateRig next = keptRig(none);
+    next.inKernel.put(TUPLE, new KernelConnections.Bytes(10, 20, true));
+    next.released.adopt(next.pod, next.routes.get());
+
+    assertThat(next.only().outcome).isNull();
+    assertThat(next.only().record.shownName()).isEqualTo(NAME);
+    assertThat(next.verdicts).isEmpty();
+  }
+
+  private GateRig keptRig(RouteTable table) {
+    return new GateRig(FlowLimits.DEFAULTS, table, ReleasedFile.in(stateDir, () -> 0), true, false);
   }
 
   @Test
