@@ -16,6 +16,7 @@ import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -357,9 +358,14 @@ abstract class KernelPassScenarios {
 
   // -- agents come and go
 
+  @Tag("long")
   @Test
-  void aTransferOutlivesTheAgentThatReleasedItAndIsCountedByTheNext() {
-    long bytes = 5_000_000_011L;
+  void tenGigabytesOutliveTheAgentThatReleasedThem() {
+    transferOutlivesTheAgent(10_000_000_011L);
+  }
+
+  /// The agent is killed in the middle of a transfer of so many bytes, and another one started.
+  final void transferOutlivesTheAgent(long bytes) {
     peers.serve(bulk, BULK_AT, bytes);
     Running client = peers.dial(world.ratings, BULK);
     client.awaitOutput("progress", SOON);

@@ -12,4 +12,9 @@ class KernelPassTest extends KernelPassScenarios {
   void anAddressThatAnotherNameGetsIsDecidedAnewAndWhatWasReleasedStaysItsOwn() {
     addressChanges();
   }
+
+  @Test
+  void aTransferOutlivesTheAgentThatReleasedItAndIsCountedByTheNext() {
+    transferOutlivesTheAgent(5_000_000_011L);
+  }
 }
