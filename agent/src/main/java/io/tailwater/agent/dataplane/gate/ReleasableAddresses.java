@@ -4,6 +4,7 @@ import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.agent.dataplane.resolve.AddressFilter;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.HostName;
@@ -18,21 +19,24 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
-import org.jspecify.annotations.Nullable;
 
 /// Where connections of one pod may begin the kernel pass: the addresses that the agent's own
 /// look-ups gave, when the pod asked or dialled them, for names that policy lets go there as they
 /// are, each for as long as its TTL. They stand in a set of the kernel; why they do stands here.
 ///
 /// An address is out, whatever else speaks for it, while one of its names goes elsewhere from there
-/// (to a waypoint, with TLS of our own, to another port), while two of its names are of different
-/// clusters, or for [#EXCLUDED] after a connection there had said a name that is not at home there.
+/// (to a waypoint, with TLS of our own, to another port, by request), while two of its names are of
+/// different clusters, for [#EXCLUDED] after a connection there had said a name that is not at home
+/// there and was lost, or for [#AWAY] after one had that was relayed and lost nothing.
 ///
 /// Any thread; a short lock, under which the kernel's set is told too, so that it never says more
 /// than what stands here.
 public final class ReleasableAddresses {
   /// After a mismatch.
   static final long EXCLUDED = TimeUnit.SECONDS.toNanos(60);
+
+  /// After a relayed connection there had: it would have been one.
+  static final long AWAY = TimeUnit.MINUTES.toNanos(10);
 
   /// So much longer than its TTL a name is known to be at home at an address: the client that asks
   /// for it has sent its SYN in time.
@@ -94,18 +98,11 @@ public final class ReleasableAddresses {
       policyChanged(current, now);
     }
     for (InetAddress address : addresses) {
-      Place place = places.remove(address);
-      if (place == null) {
-        place = new Place();
-      }
-      places.put(address, place);
+      Place place = placeOf(address);
       long until = now + TimeUnit.SECONDS.toNanos(seconds);
       place.names.merge(name, until, Math::max);
       judge(address, place, now);
-      if (places.size() > MOST) {
-        Map.Entry<InetAddress, Place> oldest = places.pollFirstEntry();
-        oldest.getValue().ports.keySet().forEach(port -> set.remove(oldest.getKey(), port));
-      }
+      keepBound();
     }
   }
 
@@ -125,11 +122,44 @@ public final class ReleasableAddresses {
 
   /// A connection there named somebody else: for a while all of them are relayed.
   public synchronized void mismatch(InetAddress address, int port, long now) {
-    Place place = places.computeIfAbsent(address, _ -> new Place());
-    place.excluded.put(port, now + EXCLUDED);
+    Place place = placeOf(address);
+    place.excluded.merge(port, now + EXCLUDED, Math::max);
     place.ports.remove(port);
     if (!closed) {
       set.remove(address, port); // an agent before us may have added it
+      keepBound();
+    }
+  }
+
+  /// A relayed connection there named somebody who is not at home there: so may the next one, which
+  /// is not to be lost for that.
+  synchronized void away(InetAddress address, int port, long now) {
+    if (closed) {
+      return;
+    }
+    Place place = placeOf(address);
+    Long until = place.excluded.get(port);
+    if (until == null || until - now < AWAY / 2) {
+      place.excluded.put(port, now + AWAY);
+      if (place.ports.remove(port) != null) {
+        set.remove(address, port);
+      }
+    }
+    keepBound();
+  }
+
+  /// The place, which is the newest now.
+  private Place placeOf(InetAddress address) {
+    Place known = places.remove(address);
+    Place place = known == null ? new Place() : known;
+    places.put(address, place);
+    return place;
+  }
+
+  private void keepBound() {
+    if (places.size() > MOST) {
+      Map.Entry<InetAddress, Place> oldest = places.pollFirstEntry();
+      oldest.getValue().ports.keySet().forEach(port -> set.remove(oldest.getKey(), port));
     }
   }
 
@@ -225,8 +255,8 @@ public final class ReleasableAddresses {
       if (decision instanceof Decision.Refuse) {
         continue; // refused by the gate just as by the relay
       }
-      @Nullable String obstacle = Releasable.obstacle(decision, dst.port());
-      if (obstacle != null) {
+      if (Releasable.obstacle(decision, dst.port()) != null
+          || takesRequests(view, dst, one.getKey())) {
         return Optional.empty();
       }
       if (decision instanceof Decision.Forward forward
@@ -236,5 +266,20 @@ public final class ReleasableAddresses {
       }
     }
     return clusters.size() == 1 && latest > now ? Optional.of(latest) : Optional.empty();
+  }
+
+  /// Whether plaintext HTTP with that name goes somewhere from there, too, which only the relay can
+  /// do: nobody knows which of both the next client will speak.
+  private static boolean takesRequests(ClientView view, OriginalDst dst, HostName name) {
+    Preface.Http http = new Preface.Http(Optional.of(name), Optional.empty(), false, "GET", "/");
+    return view.decide(dst, http) instanceof Decision.PerRequest
+        && switch (view.decide(dst, Request.of(http))) {
+          case Decision.Refuse _, Decision.Passthrough _ -> false;
+          case Decision.Forward _,
+              Decision.ByName _,
+              Decision.PerRequest _,
+              Decision.ToWaypoint _ ->
+              true;
+        };
   }
 }

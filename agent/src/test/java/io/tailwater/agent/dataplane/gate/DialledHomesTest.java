@@ -149,4 +149,51 @@ class DialledHomesTest {
     assertThat(rig.inSet).isEmpty();
     assertThat(rig.addresses.isHome(EN, at, rig.now)).isTrue();
   }
+
+  @Test
+  void whereThePodNamesSomebodyWhoIsNotAtHomeItGoesOnBeingRelayed() {
+    HostName other = HostName.of("other.example.com");
+    InetAddress at = InetAddress.ofLiteral(AT);
+    rig.addresses.told(rig.routes.get(), other, List.of(at), 3600, rig.now);
+    rig.found("en.example.com", "198.51.100.11");
+
+    relayed(AT);
+    assertThat(rig.inSet).containsExactly("add " + AT + ":443 3600", "remove " + AT + ":443");
+    rig.inSet.clear();
+    for (int minute = 0; minute < 30; minute += 6) {
+      pass(360);
+      relayed(AT);
+      rig.addresses.told(rig.routes.get(), other, List.of(at), 3600, rig.now);
+    }
+    assertThat(rig.inSet).as("while it does").isEmpty();
+
+    pass(601);
+    rig.addresses.told(rig.routes.get(), other, List.of(at), 3600, rig.now);
+    assertThat(rig.inSet).as("and when it does no more").hasSize(1);
+  }
+
+  @Test
+  void aNameThatWasAtHomeAMomentAgoTakesNothingAway() {
+    rig.found("en.example.com", AT);
+    relayed(AT);
+    pass(40);
+    rig.found("en.example.com", "198.51.100.11");
+
+    relayed(AT);
+    rig.addresses.told(rig.routes.get(), EN, List.of(InetAddress.ofLiteral(AT)), 30, rig.now);
+
+    assertThat(rig.inSet).containsExactly("add " + AT + ":443 30", "add " + AT + ":443 30");
+  }
+
+  @Test
+  void noMoreAddressesAreKeptThanTheBound() {
+    rig.found("en.example.com", AT);
+    relayed(AT);
+    rig.inSet.clear();
+    for (int i = 0; i < ReleasableAddresses.MOST; i++) {
+      relayed("203.0." + i / 250 + "." + i % 250);
+    }
+
+    assertThat(rig.inSet).containsExactly("remove " + AT + ":443");
+  }
 }

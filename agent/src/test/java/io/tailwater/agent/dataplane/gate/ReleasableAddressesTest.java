@@ -64,7 +64,9 @@ class ReleasableAddressesTest {
   }
 
   private static HostName named(Preface preface) {
-    return ((Preface.Tls) preface).sni();
+    return preface instanceof Preface.Http http
+        ? http.host().orElseThrow()
+        : ((Preface.Tls) preface).sni();
   }
 
   @Test
@@ -125,6 +127,18 @@ class ReleasableAddressesTest {
     pass(31); // the first name is not told any more
     tell(two, DE, 60, HOME);
     assertThat(inSet()).hasSize(1);
+  }
+
+  @Test
+  void aPortWhereRequestsAreRoutedIsLeftToTheRelayAlsoForTls() {
+    RouteTable detected =
+        judging((_, said) ->
+            said instanceof Preface.Http
+                ? new Decision.PerRequest()
+                : GateRig.forward(named(said)));
+    tell(detected, EN, 30, HOME);
+
+    assertThat(rig.inSet).isEmpty();
   }
 
   @Test
