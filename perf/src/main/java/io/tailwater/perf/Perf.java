@@ -34,7 +34,7 @@ import picocli.CommandLine.Spec;
     name = "tailwater perf",
     mixinStandardHelpOptions = true,
     sortOptions = false,
-    subcommands = PolicyCommand.class,
+    subcommands = {PolicyCommand.class, ScaleCommand.class},
     description =
         "Measures direct connections, Tailwater in all its grades, nginx, HAProxy and Envoy in one"
             + " run, each in a pod of its own, in alternating rounds.",
@@ -183,7 +183,7 @@ public final class Perf implements Callable<Integer> {
     spec.commandLine().getErr().flush();
   }
 
-  private static List<String> image() {
+  static List<String> image() {
     String command =
         Optional.ofNullable(System.getenv("TAILWATER_COMMAND"))
             .or(() -> Optional.ofNullable(System.getProperty("tailwater.command")))
@@ -193,7 +193,7 @@ public final class Perf implements Callable<Integer> {
   }
 
   /// The repository: the property `tailwater.root`, else three folders above our own classes.
-  private static Path root() {
+  static Path root() {
     String property = System.getProperty("tailwater.root");
     if (property != null) {
       return Path.of(property).toAbsolutePath();

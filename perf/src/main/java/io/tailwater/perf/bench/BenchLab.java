@@ -9,6 +9,7 @@ import io.tailwater.perf.peer.BenchException;
 import io.tailwater.perf.peer.Contestant;
 import io.tailwater.perf.peer.Setting;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -32,10 +33,15 @@ final class BenchLab implements AutoCloseable {
 
   private final NetLab lab = NetLab.create();
   private final Place web;
-  private final LoadProcess server;
+  private final List<LoadProcess> servers = new ArrayList<>();
   private final Map<String, Seat> seats = new LinkedHashMap<>();
 
   BenchLab() {
+    this(1);
+  }
+
+  /// @param serving processes of the server, among which the kernel spreads connections
+  BenchLab(int serving) {
     try {
       Place raw = lab.addHost("server", SERVER);
       web = lab.addHost("web", WEB);
@@ -52,7 +58,9 @@ final class BenchLab implements AutoCloseable {
             echo 8192 > /proc/sys/net/ipv4/tcp_max_syn_backlog
             """);
       }
-      server = new LoadProcess(lab, raw, "LoadServer", SERVER, "443");
+      for (int i = 0; i < serving; i++) {
+        servers.add(new LoadProcess(lab, raw, "LoadServer", SERVER, "443"));
+      }
     } catch (RuntimeException e) {
       lab.close();
       throw e;
@@ -74,12 +82,18 @@ final class BenchLab implements AutoCloseable {
 
   /// Makes a pod for a contestant, who is made by what is said of that pod.
   Contestant seat(String name, Function<Setting, Contestant> maker) {
-    Place pod = lab.addPod(name.replace('_', '-'));
-    tune(pod);
-    script(pod, "echo 20000 60999 > /proc/sys/net/ipv4/ip_local_port_range");
+    Place pod = pod(name.replace('_', '-'));
     Contestant contestant = maker.apply(new Setting(lab, pod, seats.size(), DNS, DOMAIN));
     seats.put(contestant.name(), new Seat(lab, pod, contestant));
     return contestant;
+  }
+
+  /// A pod from which connections can be made at the rates of this benchmark.
+  Place pod(String name) {
+    Place pod = lab.addPod(name);
+    tune(pod);
+    script(pod, "echo 20000 60999 > /proc/sys/net/ipv4/ip_local_port_range");
+    return pod;
   }
 
   Seat seat(Contestant contestant) {
@@ -121,7 +135,7 @@ final class BenchLab implements AutoCloseable {
   @Override
   public void close() {
     seats.values().forEach(Seat::close);
-    server.close();
+    servers.forEach(LoadProcess::close);
     try {
       lab.close();
     } catch (LabException e) {

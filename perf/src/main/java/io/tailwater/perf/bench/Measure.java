@@ -22,6 +22,7 @@ public enum Measure {
   DOWN_CPU("CPU s / GB down", "proxy CPU s per GB down", 2, false),
   DOWN_MACHINE("machine s / GB down", "machine CPU s per GB down", 2, false),
   IDLE_PSS("idle PSS MB", "memory idle, PSS MB", 1, false),
+  START("start s", "seconds from start until all pods are captured", 2, false),
   IDLE_RSS("idle RSS MB", "memory idle, RSS MB", 1, false),
   HELD_PSS("held KB", "KB (PSS) per held connection", 1, false),
   LOADED_PSS("loaded PSS MB", "memory with all connections held, PSS MB", 1, false),

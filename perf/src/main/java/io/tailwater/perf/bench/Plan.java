@@ -43,6 +43,11 @@ public record Plan(
     return new Plan(3, 600, 800_000_000L, 32, 5000, 1500, REST_MILLIS);
   }
 
+  /// One visit to a point of an axis.
+  public static Plan visit() {
+    return new Plan(1, 1200, 1, 32, 0, 0, 5000);
+  }
+
   public Plan withRounds(int count) {
     return new Plan(count, millis, bulkBytes, connections, held, warmMillis, restMillis);
   }

@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.BooleanSupplier;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -121,13 +122,26 @@ final class Seat implements AutoCloseable {
   /// it.
   private void awaitCapture(Running started) {
     long deadline = System.nanoTime() + START.toNanos();
-    while (!(listens(CAPTURE_PORT)
-        && lab.exec(pod, "iptables-save").stdout().contains(Integer.toString(CAPTURE_PORT)))) {
-      if (!started.isAlive() || System.nanoTime() > deadline) {
+    await(() -> listens(CAPTURE_PORT), started, deadline);
+    await(() -> hasRules(pod), started, deadline);
+  }
+
+  /// Waits until the agent's rules are in another pod, too.
+  void awaitRules(Place other, long deadlineNanos) {
+    await(() -> hasRules(other), running().orElseThrow(), deadlineNanos);
+  }
+
+  private boolean hasRules(Place where) {
+    return lab.exec(where, "iptables-save").stdout().contains(Integer.toString(CAPTURE_PORT));
+  }
+
+  private void await(BooleanSupplier done, Running agent, long deadlineNanos) {
+    while (!done.getAsBoolean()) {
+      if (!agent.isAlive() || System.nanoTime() - deadlineNanos > 0) {
         throw new BenchException(
-            contestant.name() + " does not capture the pod's connections:\n" + started.output());
+            contestant.name() + " does not capture the pod's connections:\n" + agent.output());
       }
-      LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(50));
+      LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(20));
     }
   }
 
@@ -154,8 +168,13 @@ final class Seat implements AutoCloseable {
     if (running != null && !running.isAlive()) {
       throw new BenchException(contestant.name() + " has ended:\n" + running.output());
     }
+    ask(pod);
+  }
+
+  /// Asks for the name in a pod, if the client dials what it is told.
+  void ask(Place where) {
     if (contestant.way() == Contestant.Way.RELEASE) {
-      lab.exec(pod, "getent", "ahostsv4", BenchLab.SNI).orThrow();
+      lab.exec(where, "getent", "ahostsv4", BenchLab.SNI).orThrow();
     }
   }
 

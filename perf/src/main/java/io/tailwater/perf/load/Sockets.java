@@ -44,6 +44,9 @@ final class Sockets {
     int fd = Sys.check(Sys.C.socket(Sys.AF_INET, Sys.SOCK_STREAM | Sys.SOCK_NONBLOCK, 0), "socket");
     Sys.check(
         Sys.C.setsockopt(fd, Sys.SOL_SOCKET, Sys.SO_REUSEADDR, onAddress, INT), "SO_REUSEADDR");
+    // Several servers share a port: one process has descriptors for 20,000 connections only.
+    Sys.check(
+        Sys.C.setsockopt(fd, Sys.SOL_SOCKET, Sys.SO_REUSEPORT, onAddress, INT), "SO_REUSEPORT");
     ByteBuffer address = sockaddr(host, port);
     Sys.check(Sys.C.bind(fd, Sys.address(address), SOCKADDR_IN), "bind " + host + ":" + port);
     Sys.check(Sys.C.listen(fd, 4096), "listen");

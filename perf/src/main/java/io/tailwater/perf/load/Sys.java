@@ -19,6 +19,7 @@ final class Sys {
   static final int SOCK_CLOEXEC = 0x80000;
   static final int SOL_SOCKET = 1;
   static final int SO_REUSEADDR = 2;
+  static final int SO_REUSEPORT = 15;
   static final int SO_ERROR = 4;
   static final int IPPROTO_TCP = 6;
   static final int TCP_NODELAY = 1;

@@ -1,5 +1,6 @@
 package io.tailwater.perf.peer;
 
+import io.tailwater.lab.Place;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -50,6 +51,19 @@ public record Entrants(Path envoyHome, List<String> tailwater, Map<String, Strin
     return AGENTS.containsKey(name);
   }
 
+  /// Sets up one of ours with further pods and so many ServiceEntries.
+  public Contestant agent(String name, Setting setting, List<Place> further, int entries) {
+    String lines = AGENTS.get(name);
+    if (lines == null) {
+      throw new BenchException("no agent is called '" + name + "'");
+    }
+    return new Peers(setting).tailwater(name, tailwater, way(name), lines, further, entries);
+  }
+
+  private static Contestant.Way way(String agent) {
+    return agent.equals(KERNEL) ? Contestant.Way.RELEASE : Contestant.Way.CAPTURE;
+  }
+
   /// Sets one up in its pod.
   public Contestant make(String name, Setting setting) {
     Peers peers = new Peers(setting);
@@ -70,8 +84,7 @@ public record Entrants(Path envoyHome, List<String> tailwater, Map<String, Strin
     }
     String lines = AGENTS.get(name);
     if (lines != null) {
-      Contestant.Way way = name.equals(KERNEL) ? Contestant.Way.RELEASE : Contestant.Way.CAPTURE;
-      return peers.tailwater(name, tailwater, way, lines);
+      return peers.tailwater(name, tailwater, way(name), lines);
     }
     return switch (name) {
       case Contestant.DIRECT -> Contestant.direct();

@@ -1,6 +1,7 @@
 package io.tailwater.perf.peer;
 
 import io.tailwater.lab.EnvoyInstall;
+import io.tailwater.lab.Place;
 import io.tailwater.lab.Privileges;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -12,6 +13,8 @@ import java.util.Map;
 import java.util.OptionalInt;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /// The proxies that Tailwater is measured against, each set up for the same job with two threads or
 /// processes and without an access log, otherwise as it comes. One thread.
@@ -192,6 +195,20 @@ public final class Peers {
   ///
   /// @param lines of its configuration that distinguish it
   public Contestant tailwater(String name, List<String> image, Contestant.Way way, String lines) {
+    return tailwater(name, image, way, lines, List.of(), 1);
+  }
+
+  /// The same with more to do.
+  ///
+  /// @param further pods beside the first
+  /// @param entries ServiceEntries in all
+  public Contestant tailwater(
+      String name,
+      List<String> image,
+      Contestant.Way way,
+      String lines,
+      List<Place> further,
+      int entries) {
     Path folder = folder(name);
     Path policies = folder.resolve("policies");
     try {
@@ -216,6 +233,11 @@ public final class Peers {
           - {number: 443, name: tls, protocol: TLS}
         """,
         443);
+    try {
+      GeneratedPolicy.write(policies, entries - 1);
+    } catch (IOException e) {
+      throw new BenchException("cannot write " + policies, e);
+    }
     Path file =
         write(
             folder.resolve("tailwater.yaml"),
@@ -230,13 +252,13 @@ public final class Peers {
             sources:
             - files: FOLDER/policies
             pods:
-            - {namespace: default, name: client, netns: NETNS}
+            PODS
             dns:
               servers: [DNS]
-            limits: {connectionsPerPod: 9000, pendingHandshakes: 4096}
+            limits: {connectionsPerPod: 20000, pendingHandshakes: 4096}
             accessLog: {format: text, path: /dev/null}
             """
-                    .replace("NETNS", setting.pod().path().toString())
+                    .replace("PODS", pods(further))
                 + lines,
             1400 + setting.number());
     List<String> command = new ArrayList<>(List.of("env", "-u", "TAILWATER_COMMAND"));
@@ -250,6 +272,12 @@ public final class Peers {
         way,
         OptionalInt.empty(),
         command);
+  }
+
+  private String pods(List<Place> further) {
+    return Stream.concat(Stream.of(setting.pod()), further.stream())
+        .map(pod -> "- {namespace: default, name: %s, netns: %s}".formatted(pod.name(), pod.path()))
+        .collect(Collectors.joining("\n"));
   }
 
   /// The Debian packages that would bring what is missing, empty when all is there.

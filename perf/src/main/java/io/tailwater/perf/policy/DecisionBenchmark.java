@@ -7,6 +7,7 @@ import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.perf.peer.GeneratedPolicy;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Objects;

@@ -10,6 +10,7 @@ import io.tailwater.agent.control.source.ResourceSet;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.CurrentRoutes;
 import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.perf.peer.GeneratedPolicy;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
 import java.util.List;

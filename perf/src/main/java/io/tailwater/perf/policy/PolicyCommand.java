@@ -1,5 +1,6 @@
 package io.tailwater.perf.policy;
 
+import io.tailwater.perf.peer.GeneratedPolicy;
 import io.tailwater.perf.report.Machine;
 import java.io.IOException;
 import java.net.URISyntaxException;

@@ -7,6 +7,7 @@ import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.PodRef;
+import io.tailwater.perf.peer.GeneratedPolicy;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;

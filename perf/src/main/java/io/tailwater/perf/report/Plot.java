@@ -15,6 +15,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.function.Supplier;
 import javax.imageio.ImageIO;
 
 /// The picture: two panels of grouped bars, speed as a ratio to the direct connection (longer is
@@ -63,14 +64,29 @@ final class Plot {
 
   private Plot() {}
 
-  static void write(Path file, Machine machine, List<String> contestants, Summary summary)
-      throws IOException {
+  /// Writes a picture.
+  ///
+  /// @throws IOException also where Java's graphics cannot work
+  static void save(Path file, Supplier<BufferedImage> picture) throws IOException {
     System.setProperty("java.awt.headless", "true");
-    ImageIO.write(draw(machine, contestants, summary), "png", file.toFile());
+    try {
+      ImageIO.write(picture.get(), "png", file.toFile());
+    } catch (RuntimeException | InternalError | LinkageError e) {
+      // Java's graphics need the system's font configuration even where there is no screen.
+      throw new IOException(
+          "tables and data are there, the picture is not: "
+              + e
+              + " (Debian: apt-get install --no-install-recommends fontconfig)",
+          e);
+    }
   }
 
-  static BufferedImage draw(Machine machine, List<String> contestants, Summary summary) {
-    BufferedImage image = new BufferedImage(WIDTH, HEADER + 2 * PANEL, BufferedImage.TYPE_INT_RGB);
+  static Color colour(String contestant) {
+    return COLOURS.getOrDefault(contestant, Color.DARK_GRAY);
+  }
+
+  /// White, with what it is about and where it was measured.
+  static Graphics2D canvas(BufferedImage image, String title, Machine machine) {
     Graphics2D g = image.createGraphics();
     g.setRenderingHint(RenderingHints.KEY_ANTIALIASING, RenderingHints.VALUE_ANTIALIAS_ON);
     g.setRenderingHint(
@@ -79,9 +95,15 @@ final class Plot {
     g.fillRect(0, 0, image.getWidth(), image.getHeight());
     g.setColor(Color.BLACK);
     g.setFont(font(Font.BOLD, 22));
-    g.drawString("Egress by name: side by side in one run", LEFT, 34);
+    g.drawString(title, LEFT, 34);
     g.setFont(font(Font.PLAIN, 13));
     g.drawString(machine.sentence(), LEFT, 58);
+    return g;
+  }
+
+  static BufferedImage draw(Machine machine, List<String> contestants, Summary summary) {
+    BufferedImage image = new BufferedImage(WIDTH, HEADER + 2 * PANEL, BufferedImage.TYPE_INT_RGB);
+    Graphics2D g = canvas(image, "Egress by name: side by side in one run", machine);
     legend(g, contestants);
     panel(
         g,
@@ -103,11 +125,11 @@ final class Plot {
     return image;
   }
 
-  private static void legend(Graphics2D g, List<String> contestants) {
+  static void legend(Graphics2D g, List<String> contestants) {
     int x = LEFT;
     g.setFont(font(Font.PLAIN, 14));
     for (String name : contestants) {
-      g.setColor(COLOURS.getOrDefault(name, Color.DARK_GRAY));
+      g.setColor(colour(name));
       g.fillRect(x, 72, 14, 14);
       g.setColor(Color.BLACK);
       g.drawString(name, x + 20, 84);
@@ -147,14 +169,7 @@ final class Plot {
       for (String name : contestants) {
         Optional<Quartiles> ratio = summary.ratio(name, base, measure);
         if (ratio.isPresent()) {
-          bar(
-              g,
-              x,
-              bottom,
-              bar,
-              height / limit,
-              ratio.get(),
-              COLOURS.getOrDefault(name, Color.DARK_GRAY));
+          bar(g, x, bottom, bar, height / limit, ratio.get(), colour(name));
         }
         x += bar;
       }

@@ -38,16 +38,7 @@ public final class Report {
     Files.writeString(folder.resolve("perf.md"), markdown());
     Files.writeString(
         folder.resolve("perf.json"), ResultJson.write(machine, plan, contestants, samples));
-    try {
-      Plot.write(folder.resolve("perf.png"), machine, names(), summary);
-    } catch (RuntimeException | InternalError | LinkageError e) {
-      // Java's graphics need the system's font configuration even where there is no screen.
-      throw new IOException(
-          "tables and data are there, the picture is not: "
-              + e
-              + " (Debian: apt-get install --no-install-recommends fontconfig)",
-          e);
-    }
+    Plot.save(folder.resolve("perf.png"), () -> Plot.draw(machine, names(), summary));
   }
 
   private List<String> names() {

@@ -7,6 +7,7 @@ import io.tailwater.agent.control.source.FileResources;
 import io.tailwater.agent.control.source.ResourceSet;
 import io.tailwater.agent.control.source.SourceSnapshot;
 import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.perf.peer.GeneratedPolicy;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;

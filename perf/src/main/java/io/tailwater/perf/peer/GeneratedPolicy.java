@@ -1,4 +1,4 @@
-package io.tailwater.perf.policy;
+package io.tailwater.perf.peer;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -9,40 +9,46 @@ import java.util.List;
 /// A large policy as text: ServiceEntries as teams write them, always the same ones. Every fifth is
 /// a wildcard with DYNAMIC_DNS; of the others most are looked up, some have endpoints or addresses.
 /// Stateless.
-final class GeneratedPolicy {
-  static final int FILES = 20;
-  static final int ENTRIES = 10_000;
-  static final int WILDCARDS = 2_000;
+public final class GeneratedPolicy {
+  public static final int FILES = 20;
+  public static final int ENTRIES = 10_000;
+  public static final int WILDCARDS = 2_000;
 
   /// The namespace that the measured client lives in. It sees all that is exported to everyone and
   /// what is its own.
-  static final String CLIENT = "team-7";
+  public static final String CLIENT = "team-7";
 
   private static final int NAMESPACES = 50;
   private static final int EVERY_WILDCARD = ENTRIES / WILDCARDS;
 
   private GeneratedPolicy() {}
 
+  private static final int PER_FILE = ENTRIES / FILES;
+
   /// Writes all files into a folder.
-  static void write(Path folder) throws IOException {
+  public static void write(Path folder) throws IOException {
+    write(folder, ENTRIES);
+  }
+
+  /// Writes the first so many into a folder.
+  public static void write(Path folder, int entries) throws IOException {
     Files.createDirectories(folder);
-    int perFile = ENTRIES / FILES;
-    for (int file = 0; file < FILES; file++) {
+    for (int from = 0; from < entries; from += PER_FILE) {
       StringBuilder text = new StringBuilder();
-      for (int i = file * perFile; i < (file + 1) * perFile; i++) {
+      for (int i = from; i < Math.min(from + PER_FILE, entries); i++) {
         text.append(entry(i));
       }
-      Files.writeString(folder.resolve("policy-%02d.yaml".formatted(file)), text);
+      Files.writeString(folder.resolve("policy-%02d.yaml".formatted(from / PER_FILE)), text);
     }
   }
 
   /// The domain of an entry; under a wildcard every name below it is covered.
-  static String domain(int i) {
+  public static String domain(int i) {
     return "api-%d.partner-%d.example.%s".formatted(i, i % 700, i % 3 == 0 ? "com" : "org");
   }
 
   /// Numbers of entries that the client sees, spread over all.
-  static List<Integer> seen(boolean wildcard) {
+  public static List<Integer> seen(boolean wildcard) {
     List<Integer> out = new ArrayList<>();
     for (int i = 0; i < ENTRIES; i++) {
       if (isWildcard(i) == wildcard && !isPrivate(i)) {
@@ -53,7 +59,7 @@ final class GeneratedPolicy {
   }
 
   /// Numbers of entries with one name and an HTTP port that the client sees.
-  static List<Integer> withHttp() {
+  public static List<Integer> withHttp() {
     return seen(false).stream().filter(GeneratedPolicy::hasHttp).toList();
   }
 
