@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.tailwater.lab.NeedsRoot;
 import io.tailwater.lab.Place;
 import io.tailwater.lab.Result;
+import io.tailwater.lab.Running;
 import io.tailwater.lab.TcpServer;
 import io.tailwater.lab.TcpServer.Behaviour;
 import java.nio.file.Files;
@@ -15,9 +16,10 @@ import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /// What only capture in the node's namespace promises: nothing that a pod does in its own namespace
 /// gets it out. That flows are the same as in pods is what [FlowMatrixTest] shows.
@@ -233,34 +235,84 @@ class NodeModeTest {
   }
 
   /// The second pod's namespace is not there when the next agent starts, nor is its policy known to
-  /// be open.
+  /// be open. That is told by a file, or by the rules alone.
   @ParameterizedTest
-  @ValueSource(strings = {"iptables-nft", "nft"})
-  void aPodThatCannotBeEnrolledAfterARestartKeepsItsRulesUntilItCan(String backend)
+  @CsvSource({"iptables-nft, kept", "nft, lost", "iptables-legacy, unreadable"})
+  void aPodThatCannotBeEnrolledAfterARestartKeepsItsRulesUntilItCan(String backend, String file)
       throws Exception {
+    keepsItsRulesUntilItIsEnrolled(backend, file);
+  }
+
+  @ParameterizedTest
+  @Tag("long")
+  @CsvSource({"nft, kept", "iptables-nft, lost"})
+  void aPodThatCannotBeEnrolledKeepsItsRulesWithOtherBackends(String backend, String file)
+      throws Exception {
+    keepsItsRulesUntilItIsEnrolled(backend, file);
+  }
+
+  private static void keepsItsRulesUntilItIsEnrolled(String backend, String file) throws Exception {
     String mode = CLOSED.replace("mode: node", "mode: node, backend: " + backend);
     Path configuration = world.configuration(policies, mode);
+    Path state = configuration.resolveSibling("state");
     try (RunningAgent agent = RunningAgent.start(world, configuration)) {
       arrives(agent, world.reviews, World.DECOY);
       agent.process().signal("KILL");
       agent.process().awaitExit(Duration.ofSeconds(10));
     }
+    String untold = "default/ratings-v1, other/reviews-v1";
+    if (!file.equals("kept")) {
+      untold = "?/veth1, ?/veth2";
+      world.lab.exec(world.lab.node(), "rm", "-r", state.toString()).orThrow();
+    }
+    if (file.equals("unreadable")) {
+      Files.createDirectories(state);
+      Files.write(state.resolve("node-pods"), new byte[] {0, (byte) 0xff, 10, 1});
+    }
     String whole = Files.readString(configuration);
     Files.writeString(
         configuration, whole.replace(world.reviews.path().toString(), "/run/netns/not-there-yet"));
-    try (RunningAgent next = RunningAgent.start(world, configuration)) {
-      assertThat(next.log())
-          .contains("stay until their pods are captured: [default/ratings-v1, other/reviews-v1]");
+    try (TcpServer _ = TcpServer.start(world.lab, world.web, Map.of(2525, Behaviour.BANNER));
+        Running insisting = insisting(world.reviews, 2525);
+        RunningAgent next = RunningAgent.start(world, configuration)) {
+      assertThat(next.log()).contains("stay until their pods are captured: [" + untold + "]");
       arrives(next, world.ratings, World.DECOY);
       isRefused(world.reviews, "example.org", World.v4("example.org"));
       isRefused(world.reviews, "example.org", World.v6("example.org"));
       next.awaitAccess("unknown_source", world.reviews.v4());
+      assertThat(insisting.output()).as("at no moment").contains("tried").doesNotContain("ESCAPED");
       assertThat(next.stop()).isZero();
     }
     Files.writeString(configuration, whole);
     try (RunningAgent last = RunningAgent.start(world, configuration)) {
       arrives(last, world.reviews, World.DECOY);
     }
+  }
+
+  /// Says ESCAPED whenever a server outside has greeted it, over either family.
+  private static Running insisting(Place pod, int port) {
+    String script =
+        """
+        import socket, sys
+        print('tried', flush=True)
+        while True:
+          for address in sys.argv[2:]:
+            s = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET)
+            s.settimeout(0.2)
+            try:
+              s.connect((address, int(sys.argv[1])))
+              if s.recv(3): print('ESCAPED', address, flush=True)
+            except OSError: pass
+            s.close()
+        """;
+    return world.lab.start(
+        pod,
+        "python3",
+        "-c",
+        script,
+        Integer.toString(port),
+        World.v4("example.org"),
+        World.v6("example.org"));
   }
 
   @Test

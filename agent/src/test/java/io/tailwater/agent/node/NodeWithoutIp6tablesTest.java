@@ -119,7 +119,17 @@ class NodeWithoutIp6tablesTest {
             .stdout()
             .strip();
     String scope = gateway.startsWith("fe80") ? "%eth0" : "";
-    return world.greet(pod, gateway + scope, ON_THE_NODE).stdout().contains("220 lab ready");
+    return world
+        .lab
+        .exec(
+            pod,
+            "timeout",
+            "2",
+            "bash",
+            "-c",
+            "exec 3<>/dev/tcp/" + gateway + scope + "/" + ON_THE_NODE + " && head -n 1 <&3")
+        .stdout()
+        .contains("220 lab ready");
   }
 
   private static void arrives(RunningAgent agent, Place pod, String dialled) {

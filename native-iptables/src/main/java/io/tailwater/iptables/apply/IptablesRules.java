@@ -11,6 +11,8 @@ import io.tailwater.iptables.rule.NamespaceRules;
 import io.tailwater.iptables.rule.RestoreScript;
 import io.tailwater.iptables.rule.RuleSet;
 import io.tailwater.iptables.rule.SavedRules;
+import io.tailwater.iptables.rule.StandingPods;
+import io.tailwater.iptables.rule.StandingPods.StandingPod;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
@@ -110,6 +112,15 @@ final class IptablesRules implements RuleStore {
       }
     }
     return Drift.together(drifts);
+  }
+
+  @Override
+  public List<StandingPod> pods(NetworkNamespace node, boolean hasIpv6) {
+    List<StandingPod> pods = new ArrayList<>(StandingPods.in(read(node, IpFamily.V4)));
+    if (hasIpv6 && !lacksIpv6Programs()) {
+      pods.addAll(StandingPods.in(read(node, IpFamily.V6)));
+    }
+    return StandingPods.together(pods);
   }
 
   /// Takes every chain of ours and every jump to one away, in both families, whatever plan they

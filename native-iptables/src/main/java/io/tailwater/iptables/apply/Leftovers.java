@@ -2,6 +2,7 @@ package io.tailwater.iptables.apply;
 
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.IpFamily;
+import io.tailwater.iptables.rule.StandingPods.StandingPod;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.List;
@@ -46,6 +47,18 @@ final class Leftovers {
       }
     }
     return removed;
+  }
+
+  /// The pods of the node whose rules an agent before has kept with another backend.
+  List<StandingPod> pods(NetworkNamespace node, boolean hasIpv6) {
+    List<StandingPod> pods = new ArrayList<>();
+    KernelTables tables = KernelTables.of(node);
+    for (RuleBackend backend : RuleBackend.values()) {
+      if (backend != inUse && hasOurs(node, backend, tables, hasIpv6)) {
+        pods.addAll(store(backend).orElseThrow().pods(node, hasIpv6));
+      }
+    }
+    return pods;
   }
 
   private boolean hasOurs(

@@ -12,6 +12,8 @@ import io.tailwater.iptables.rule.NamespaceRules;
 import io.tailwater.iptables.rule.NftScript;
 import io.tailwater.iptables.rule.NftTable;
 import io.tailwater.iptables.rule.RuleSet;
+import io.tailwater.iptables.rule.StandingPods;
+import io.tailwater.iptables.rule.StandingPods.StandingPod;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
@@ -98,6 +100,11 @@ final class NftRules implements RuleStore {
         .removeIf(drift ->
             wanted.family(drift.getKey()).isEmpty() && drift.getValue() instanceof Drift.None);
     return Drift.together(drifts);
+  }
+
+  @Override
+  public List<StandingPod> pods(NetworkNamespace node, boolean hasIpv6) {
+    return StandingPods.in(read(node));
   }
 
   @Override

@@ -5,6 +5,7 @@ import io.tailwater.iptables.rule.Drift;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.NamespaceRules;
 import io.tailwater.iptables.rule.NodePlan;
+import io.tailwater.iptables.rule.StandingPods.StandingPod;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -97,6 +98,20 @@ public final class NodeTrafficRules {
           rulesOfIpv4.verify(node, NamespaceRules.of(plan).withoutIpv6()),
           beside,
           Optional.of(message(e)));
+    }
+  }
+
+  /// The pods whose rules stand there; of IPv4 alone where those of IPv6 cannot be read.
+  ///
+  /// @throws RulesException where none can be read
+  public List<StandingPod> pods(NetworkNamespace node) {
+    try {
+      return rules.podsOnNode(node);
+    } catch (RulesException e) {
+      if (!isOfIpv6(e)) {
+        throw e;
+      }
+      return rulesOfIpv4.podsOnNode(node);
     }
   }
 

@@ -5,6 +5,8 @@ import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.Drift;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.NamespaceRules;
+import io.tailwater.iptables.rule.StandingPods.StandingPod;
+import java.util.List;
 import java.util.Map;
 
 /// What one backend does in one namespace. Threads as for [TrafficRules].
@@ -20,6 +22,9 @@ sealed interface RuleStore permits IptablesRules, NftRules {
 
   /// Compares. Changes nothing.
   Drift verify(NetworkNamespace namespace, NamespaceRules wanted, boolean hasIpv6);
+
+  /// The pods whose rules stand in the node's namespace.
+  List<StandingPod> pods(NetworkNamespace node, boolean hasIpv6);
 
   /// Takes everything of ours away that this backend keeps there.
   Map<IpFamily, Outcome> remove(NetworkNamespace namespace, boolean hasIpv6);

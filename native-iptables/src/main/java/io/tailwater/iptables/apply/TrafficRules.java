@@ -12,7 +12,10 @@ import io.tailwater.iptables.rule.NamespaceRules;
 import io.tailwater.iptables.rule.NftScript;
 import io.tailwater.iptables.rule.RestoreScript;
 import io.tailwater.iptables.rule.RuleSet;
+import io.tailwater.iptables.rule.StandingPods;
+import io.tailwater.iptables.rule.StandingPods.StandingPod;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Predicate;
@@ -129,6 +132,17 @@ public final class TrafficRules {
   /// Compares what is in force with what shall be. Other backends are not looked at.
   public Drift verify(NetworkNamespace namespace, NamespaceRules rules) {
     return store.verify(namespace, rules, hasIpv6.test(namespace));
+  }
+
+  /// The pods whose rules stand in the node's namespace, whichever backend has kept them: what the
+  /// kernel does now, whoever remembers it.
+  ///
+  /// @throws RulesException where they cannot be read
+  public List<StandingPod> podsOnNode(NetworkNamespace node) {
+    boolean ipv6 = hasIpv6.test(node);
+    List<StandingPod> pods = new ArrayList<>(store.pods(node, ipv6));
+    pods.addAll(leftovers.pods(node, ipv6));
+    return StandingPods.together(pods);
   }
 
   /// Opens the namespace at a path and removes our rules there.

@@ -8,6 +8,9 @@ public record AddressSet(String name, Kind kind, int timeoutSeconds) {
   /// How long a dead agent is taken for a living one.
   public static final int ALIVE_SECONDS = 3;
 
+  /// How the names of the sets begin that [#alive] gives.
+  static final String ALIVE = "tailwater-alive-";
+
   /// What its elements are.
   public enum Kind {
     /// Addresses: `hash:ip`.
@@ -33,9 +36,7 @@ public record AddressSet(String name, Kind kind, int timeoutSeconds) {
   /// them.
   public static AddressSet alive(IpFamily family) {
     return new AddressSet(
-        family == IpFamily.V4 ? "tailwater-alive-v4" : "tailwater-alive-v6",
-        Kind.EVERYTHING,
-        ALIVE_SECONDS);
+        ALIVE + (family == IpFamily.V4 ? "v4" : "v6"), Kind.EVERYTHING, ALIVE_SECONDS);
   }
 
   /// What stands in braces after `add set inet TABLE NAME`.

@@ -37,7 +37,8 @@ import org.slf4j.LoggerFactory;
 ///
 /// Which is: who, interfaces with their numbers, addresses, IPv6, UDP, the port of DNS or `-`,
 /// whether other protocols are refused, the group of the log or `-`, whether connections take the
-/// kernel pass. After a restart of the machine it says nothing any more. Capture thread only.
+/// kernel pass. Where the file is lost the rules in the kernel tell, but not whose they are. After
+/// a restart of the machine it says nothing any more. Capture thread only.
 final class LeftPods {
   private static final Logger LOG = LoggerFactory.getLogger(LeftPods.class);
   private static final Path BOOT = Path.of("/proc/sys/kernel/random/boot_id");
@@ -101,8 +102,8 @@ final class LeftPods {
 
   private static void unreadable(String where, Exception e) {
     LOG.error(
-        "stateDir: {} cannot be read ({}): closed pods that an agent before has captured are open"
-            + " until this one has captured them",
+        "stateDir: {} cannot be read ({}): which pods are closed is told by the rules that stand on"
+            + " the node",
         where,
         e.toString());
   }

@@ -29,9 +29,11 @@ import io.tailwater.iptables.netns.NamespaceAddresses;
 import io.tailwater.iptables.netns.NetnsException;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.CapturePlan;
-import io.tailwater.iptables.rule.Drift;
+import io.tailwater.iptables.rule.EarlierConnections;
 import io.tailwater.iptables.rule.IpFamily;
+import io.tailwater.iptables.rule.KernelPass;
 import io.tailwater.iptables.rule.NodePlan;
+import io.tailwater.iptables.rule.StandingPods.StandingPod;
 import io.tailwater.iptables.rule.Strictness;
 import java.io.IOException;
 import java.net.InetAddress;
@@ -81,11 +83,7 @@ final class OnNode implements PodCapture {
   /// The pods that are taken, with what the node knows of them.
   private final Map<CapturedPod, HostSide> taken = new LinkedHashMap<>();
 
-  /// What is kept of pods that were let go of while their rules have to stay, also by an agent
-  /// before: until they are captured anew, or their interface is gone.
-  private final List<LeftPods.Left> lingering = new ArrayList<>();
-
-  private final LeftPods left;
+  private final LingeringPods lingering;
   private final NodeOpening opening;
   private final Ipv6OfNode ipv6;
 
@@ -125,12 +123,18 @@ final class OnNode implements PodCapture {
       Runnable wake) {
     this.passes = passes;
     this.opening = new NodeOpening(node, keeper, rules.programs().backend());
-    this.left = new LeftPods(guards.stateDir(), node.id());
     this.listeners = new NodeListeners(workers, routes, pods, dns);
     this.questionsPerPod = dns.map(proxy -> proxy.config().queriesPerPodPerSecond());
     this.config = config;
     this.rules = rules;
     this.nodeRules = new NodeTrafficRules(rules);
+    this.lingering =
+        new LingeringPods(
+            new LeftPods(guards.stateDir(), node.id()),
+            node,
+            nodeRules,
+            those -> common(those, List.of(), false),
+            this::closedPlan);
     this.ipv6 = new Ipv6OfNode(node, poller, guards.observer(), wake);
     this.keeper = keeper;
     this.transport = transport;
@@ -283,7 +287,7 @@ final class OnNode implements PodCapture {
     watchRules();
     listenToRefusals();
     if (installed == null) {
-      recall();
+      lingering.recall(routing().links());
     }
     RuntimeException deaf = null;
     try {
@@ -312,24 +316,17 @@ final class OnNode implements PodCapture {
     }
   }
 
-  /// What an agent before has left stays until its pods are captured: some may come late, or fail.
-  private void recall() {
-    if (!lingering.isEmpty()) {
-      return;
-    }
-    List<LeftPods.Left> before = left.load(routing().links());
-    if (before.isEmpty() || isNothingInForce(before)) {
-      return;
-    }
-    LOG.info(
-        "the rules that an agent before has left stay until their pods are captured: {}",
-        before.stream().map(one -> one.pod().toString()).toList());
-    lingering.addAll(before);
-  }
-
-  private boolean isNothingInForce(List<LeftPods.Left> before) {
-    NodePlan was = common(before.stream().map(LeftPods.Left::rules).toList(), List.of(), false);
-    return nodeRules.verify(node, was).drift() instanceof Drift.NotInstalled;
+  /// What a closed pod has by the configuration of now.
+  private CapturePlan closedPlan(StandingPod pod) {
+    return onNode(
+            CapturePlan.egress().toBuilder()
+                .udp(keeper.udp(true))
+                .earlier(EarlierConnections.CUT)
+                .dnsPort(config.dns() ? Optional.of(CapturePlan.DNS_PORT) : Optional.empty())
+                .kernelPass(pod.kernelPass() ? Optional.of(KernelPass.STANDARD) : Optional.empty())
+                .build(),
+            true)
+        .build();
   }
 
   private void tellDrift(NodePlan plan, boolean told) {
@@ -364,7 +361,7 @@ final class OnNode implements PodCapture {
   private void install(NodePlan plan, boolean whole) {
     List<Link> links = routing().links();
     senders = senders(taken, links);
-    left.save(standing(), links); // first: what is not written down may be lost
+    lingering.save(captured(), links); // first: what is not written down may be lost
     if (plan.pods().isEmpty() && plan.strangers().isEmpty()) {
       nodeRules.remove(node);
     } else {
@@ -416,14 +413,7 @@ final class OnNode implements PodCapture {
         wanted.add(rules(pod, served, side));
       }
     });
-    if (!lingering.isEmpty()) {
-      List<String> there = routing().links().stream().map(Link::name).toList();
-      List<String> used = wanted.stream().flatMap(pod -> pod.interfaces().stream()).toList();
-      lingering.removeIf(pod ->
-          pod.rules().interfaces().stream().noneMatch(there::contains)
-              || pod.rules().interfaces().stream().anyMatch(used::contains));
-      lingering.forEach(pod -> wanted.add(pod.rules()));
-    }
+    lingering.addTo(wanted, () -> routing().links());
     return common(wanted, config.interfaces(), strangersPass() && opening.isPossible());
   }
 
@@ -435,9 +425,8 @@ final class OnNode implements PodCapture {
     return new NodePlan.Pod(side.interfaces(), side.addresses(), planOf(pod, served));
   }
 
-  /// All pods that have rules.
-  private List<LeftPods.Left> standing() {
-    List<LeftPods.Left> all = new ArrayList<>(lingering);
+  private List<LeftPods.Left> captured() {
+    List<LeftPods.Left> all = new ArrayList<>();
     taken.forEach((pod, side) -> {
       ServedPod served = pod.served;
       if (served != null) {
@@ -456,15 +445,17 @@ final class OnNode implements PodCapture {
   private CapturePlan planOf(CapturedPod pod, ServedPod served) {
     boolean closed = keeper.isClosed(served);
     CapturePlan plan = keeper.plan(pod, served);
+    return onNode(plan, closed).failsOpen(plan.failsOpen() && opening.isPossible()).build();
+  }
+
+  private CapturePlan.Builder onNode(CapturePlan plan, boolean closed) {
     return plan.toBuilder()
         .inbound(Optional.empty())
-        .failsOpen(plan.failsOpen() && opening.isPossible())
         .strictness(
             Strictness.NONE
                 .withClosed(closed)
                 .withKnownProtocolsOnly(closed && config.udp() != CaptureConfig.Udp.OFF)
-                .withLog(PacketLog.GROUP))
-        .build();
+                .withLog(PacketLog.GROUP));
   }
 
   private void watchRules() {
@@ -567,9 +558,9 @@ final class OnNode implements PodCapture {
     HostSide side = taken.remove(pod);
     ServedPod served = pod.served;
     if (side != null && served != null && !removeRules) {
-      lingering.add(new LeftPods.Left(pod.spec.ref(), rules(pod, served, side)));
+      lingering.keep(pod.spec.ref(), rules(pod, served, side));
     } else if (removeRules) {
-      lingering.removeIf(one -> one.pod().equals(pod.spec.ref()));
+      lingering.forget(pod.spec.ref());
     }
     passes.ifPresent(all -> {
       if (endConnections) {

@@ -474,12 +474,7 @@ final class RuleKeeper {
         !pod.ipv6Uncapturable
             ? Ipv6.CAPTURE
             : closed && !pod.ipv6Unrefusable ? Ipv6.REFUSE : Ipv6.UNTOUCHED;
-    UdpPolicy udp =
-        switch (config.udp()) {
-          case ALL -> UdpPolicy.ALL;
-          case OFF -> UdpPolicy.OFF;
-          case AUTO -> closed ? UdpPolicy.QUIC : UdpPolicy.OFF;
-        };
+    UdpPolicy udp = udp(closed);
     EarlierConnections earlier = closed ? EarlierConnections.CUT : EarlierConnections.SPARED;
     CapturePlan plan =
         CapturePlan.egress().toBuilder()
@@ -496,6 +491,15 @@ final class RuleKeeper {
     return guard == null
         ? plan
         : guard.strict(plan, closed, closed && config.udp() != CaptureConfig.Udp.OFF);
+  }
+
+  /// What becomes of UDP.
+  UdpPolicy udp(boolean closed) {
+    return switch (config.udp()) {
+      case ALL -> UdpPolicy.ALL;
+      case OFF -> UdpPolicy.OFF;
+      case AUTO -> closed ? UdpPolicy.QUIC : UdpPolicy.OFF;
+    };
   }
 
   /// Whether the pod may reach only what policy knows.
