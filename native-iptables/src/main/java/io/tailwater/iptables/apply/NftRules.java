@@ -11,6 +11,7 @@ import io.tailwater.iptables.rule.Mark;
 import io.tailwater.iptables.rule.NamespaceRules;
 import io.tailwater.iptables.rule.NftScript;
 import io.tailwater.iptables.rule.NftTable;
+import io.tailwater.iptables.rule.NftTable.NftChain;
 import io.tailwater.iptables.rule.RuleSet;
 import io.tailwater.iptables.rule.StandingPods;
 import io.tailwater.iptables.rule.StandingPods.StandingPod;
@@ -22,23 +23,29 @@ import java.util.Collections;
 import java.util.EnumMap;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.TreeMap;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /// Native nf_tables: one table, one transaction for both families.
 ///
 /// nf_tables rewrites the rules that it is given. So what it tells is compared with what it tells
-/// of the wanted rules in a namespace that ends with the program.
+/// of the wanted rules in a namespace that ends with the program; chain by chain, so that what is
+/// remembered of a chain serves whatever stands beside it, and a change touches the chains that
+/// differ alone.
 final class NftRules implements RuleStore {
   private static final int ATTEMPTS = 3;
 
-  /// Plans of which it is remembered what nft tells, as digests. Pods whose plans differ by the
-  /// mark alone share one.
-  private static final int REMEMBERED = 1024;
+  /// Chains of which it is remembered what nft tells, as digests: those of some 800 pods on a node.
+  /// Pods whose plans differ by the mark alone share them.
+  private static final int REMEMBERED = 8192;
+
+  /// Of SHA-256: more than anybody finds two of.
+  private static final int DIGEST_BYTES = 16;
 
   /// Smaller marks might be something else's number too.
   private static final int LEAST_TELLING = 1 << 16;
@@ -75,11 +82,11 @@ final class NftRules implements RuleStore {
         KernelTables.of(namespace).lacks(RuleBackend.NFT, IpFamily.V4)
             ? NftTable.ABSENT
             : read(namespace);
-    Map<IpFamily, Drift> drifts =
-        before.exists() ? drifts(namespace, wanted, before) : nothingYet(wanted);
+    Found found = before.exists() ? compare(namespace, wanted, before) : nothingYet(wanted);
+    Map<IpFamily, Drift> drifts = found.drifts();
     if (!drifts.values().stream().allMatch(Drift.None.class::isInstance)
         || (wanted.isEmpty() && before.exists())) {
-      transact(namespace, wanted, before);
+      transact(namespace, wanted, before, found.chains());
     }
     Map<IpFamily, Outcome> outcomes = new EnumMap<>(IpFamily.class);
     drifts.forEach((family, drift) ->
@@ -94,7 +101,7 @@ final class NftRules implements RuleStore {
   @Override
   public Drift verify(NetworkNamespace namespace, NamespaceRules asked, boolean hasIpv6) {
     NamespaceRules wanted = hasIpv6 ? asked : asked.withoutIpv6();
-    Map<IpFamily, Drift> drifts = drifts(namespace, wanted, read(namespace));
+    Map<IpFamily, Drift> drifts = compare(namespace, wanted, read(namespace)).drifts();
     drifts
         .entrySet()
         .removeIf(drift ->
@@ -139,32 +146,55 @@ final class NftRules implements RuleStore {
     return outcomes;
   }
 
-  private Map<IpFamily, Drift> drifts(
-      NetworkNamespace namespace, NamespaceRules wanted, NftTable current) {
+  /// How what is there differs from what is wanted.
+  ///
+  /// @param chains wanted ones that are not there, or not as wanted
+  private record Found(Map<IpFamily, Drift> drifts, Set<String> chains) {}
+
+  private Found compare(NetworkNamespace namespace, NamespaceRules wanted, NftTable current) {
+    Map<String, String> shapes = new LinkedHashMap<>();
+    NftScript.said(wanted).forEach((name, said) -> shapes.put(name, digest(said, wanted.marks())));
+    Map<String, NftChain> expected = new LinkedHashMap<>();
+    Set<String> unlike = new LinkedHashSet<>();
+    shapes.forEach((name, shape) -> {
+      NftChain present = current.chains().get(name);
+      if (present != null && digest(present, wanted.marks()).equals(told.get(shape))) {
+        expected.put(name, present);
+      } else {
+        unlike.add(name);
+      }
+    });
+    if (!unlike.isEmpty()) {
+      NftScript sample = NftScript.sample(wanted, unlike);
+      NftTable listed = told(sample, namespace.path().toString(), current);
+      for (String name : List.copyOf(unlike)) {
+        NftChain chain = listed.chains().get(name);
+        if (chain == null) {
+          throw new RulesException(
+              namespace.path() + ": nft did not tell of the chain " + name + " it was given");
+        }
+        told.put(shapes.getOrDefault(name, ""), digest(chain, wanted.marks()));
+        expected.put(name, chain);
+        if (chain.equals(current.chains().get(name))) {
+          unlike.remove(name);
+        }
+      }
+    }
+    NftTable whole = new NftTable(true, List.of(), expected, List.of());
     Map<IpFamily, Drift> drifts = new EnumMap<>(IpFamily.class);
-    String script = NftScript.fresh(wanted).text();
-    String shape = digest(unmarked(script, wanted.marks()));
-    if (!wanted.isEmpty() && digest(current, wanted.marks()).equals(told.get(shape))) {
-      wanted.families().forEach(family -> drifts.put(family.family(), new Drift.None()));
-      return drifts;
-    }
-    NftTable expected = told(script, namespace.path().toString(), current);
-    if (expected.exists()) {
-      told.put(shape, digest(expected, wanted.marks()));
-    }
     for (RuleSet family : wanted.families()) {
-      drifts.put(family.family(), Drift.between(family, expected, current));
+      drifts.put(family.family(), Drift.between(family, whole, current));
     }
-    return drifts;
+    return new Found(drifts, unlike);
   }
 
   /// Needs no comparison, and a script that nft refuses is then refused in the namespace itself.
-  private static Map<IpFamily, Drift> nothingYet(NamespaceRules wanted) {
+  private static Found nothingYet(NamespaceRules wanted) {
     Map<IpFamily, Drift> drifts = new EnumMap<>(IpFamily.class);
     for (RuleSet family : wanted.families()) {
       drifts.put(family.family(), family.isEmpty() ? new Drift.None() : new Drift.NotInstalled());
     }
-    return drifts;
+    return new Found(drifts, Set.of());
   }
 
   private static Outcome outcome(RuleSet wanted, Drift before) {
@@ -178,44 +208,47 @@ final class NftRules implements RuleStore {
     };
   }
 
-  private void transact(NetworkNamespace namespace, NamespaceRules wanted, NftTable before) {
+  /// First what differs; where that is not enough, because somebody else changes the table too,
+  /// everything.
+  private void transact(
+      NetworkNamespace namespace, NamespaceRules wanted, NftTable before, Set<String> chains) {
     NftTable now = before;
     for (int attempt = 1; ; attempt++) {
-      NftScript script = NftScript.install(wanted, now, attempt > 1);
+      NftScript script =
+          attempt == 1
+              ? NftScript.change(wanted, now, chains)
+              : NftScript.install(wanted, now, attempt == ATTEMPTS);
       Result result = nft(namespace, List.of("-f", "-"), script.text());
       now = read(namespace);
       if (result.succeeded()) {
-        break;
-      }
-      if (attempt == ATTEMPTS) {
+        Drift left = Drift.together(compare(namespace, wanted, now).drifts());
+        if (left instanceof Drift.None) {
+          return;
+        }
+        if (attempt == ATTEMPTS) {
+          throw new RulesException(
+              namespace.path() + ": the rules were accepted but read back different: " + left);
+        }
+      } else if (attempt == ATTEMPTS) {
         throw failure(namespace.path().toString(), script, result, before);
       }
     }
-    Drift left = Drift.together(drifts(namespace, wanted, now));
-    if (!(left instanceof Drift.None)) {
-      throw new RulesException(
-          namespace.path() + ": the rules were accepted but read back different: " + left);
-    }
   }
 
-  /// What nft tells of the wanted rules when it has just been given them.
-  private NftTable told(String script, String where, NftTable current) {
-    if (script.isEmpty()) {
-      return NftTable.ABSENT;
-    }
+  /// What nft tells of rules when it has just been given them.
+  private NftTable told(NftScript script, String where, NftTable current) {
     String both = programs.nft() + " -f - && exec " + programs.nft() + " -n -j " + LIST;
     Result result =
-        run(Optional.empty(), List.of("unshare", "--net", "--", "sh", "-c", both), script);
+        run(Optional.empty(), List.of("unshare", "--net", "--", "sh", "-c", both), script.text());
     if (!result.succeeded()) {
-      throw failure(where, new NftScript(script), result, current);
+      throw failure(where, script, result, current);
     }
     return parse(result, where);
   }
 
-  /// Equal for tables that do the same but for these marks, in whatever order their chains were
-  /// made.
-  private static String digest(NftTable table, List<Mark> marks) {
-    return digest(unmarked(table.flags() + " " + new TreeMap<>(table.chains()), marks));
+  /// Equal for chains that do the same but for these marks.
+  private static String digest(NftChain chain, List<Mark> marks) {
+    return digest(chain.hook() + "\n" + String.join("\n", chain.rules()), marks);
   }
 
   /// The text with names for the marks, which scripts write as hexadecimal numbers and nft tells as
@@ -233,11 +266,12 @@ final class NftRules implements RuleStore {
     return unmarked;
   }
 
-  private static String digest(String text) {
+  private static String digest(String text, List<Mark> marks) {
     try {
-      return HexFormat.of()
-          .formatHex(
-              MessageDigest.getInstance("SHA-256").digest(text.getBytes(StandardCharsets.UTF_8)));
+      byte[] whole =
+          MessageDigest.getInstance("SHA-256")
+              .digest(unmarked(text, marks).getBytes(StandardCharsets.UTF_8));
+      return HexFormat.of().formatHex(whole, 0, DIGEST_BYTES);
     } catch (NoSuchAlgorithmException e) {
       throw new IllegalStateException("every Java has SHA-256", e);
     }

@@ -129,6 +129,47 @@ class PlansInTheKernelTest {
     }
   }
 
+  @Test
+  void nftTouchesNoChainThatIsAsWanted() {
+    CommandRunner processes = new Processes();
+    TrafficRules rules =
+        new TrafficRules(RulePrograms.detect(Optional.of(RuleBackend.NFT), processes), processes);
+    NodePlan.Pod one = pod("veth1", CLOSED, "10.244.0.2", "fd00:10:244::2");
+    NodePlan.Pod two = pod("veth2", CLOSED, "10.244.0.3", "fd00:10:244::3");
+    try (TwoNamespaces net = new TwoNamespaces()) {
+      rules.install(net.pod(), node(one));
+      String pod = handles(net, "mangle-pod-veth1-ipv4");
+      String list = handles(net, "mangle-prert-ipv4");
+
+      rules.install(net.pod(), node(one, two));
+      assertThat(handles(net, "mangle-pod-veth1-ipv4")).isEqualTo(pod);
+      assertThat(handles(net, "mangle-prert-ipv4")).isNotEqualTo(list);
+
+      net.inPod("nft", "flush", "chain", "inet", "tailwater", "mangle-here-ipv6");
+      net.inPod("nft", "add", "chain", "inet", "tailwater", "somebody");
+      net.inPod(
+          "nft", "add", "rule", "inet", "tailwater", "mangle-pod-veth2-ipv4", "jump", "somebody");
+      list = handles(net, "mangle-prert-ipv4");
+      assertThat(rules.verify(net.pod(), node(one, two))).isInstanceOf(Drift.Changed.class);
+      rules.install(net.pod(), node(one, two));
+      assertThat(rules.verify(net.pod(), node(one, two))).isEqualTo(new Drift.None());
+      assertThat(handles(net, "mangle-pod-veth1-ipv4")).isEqualTo(pod);
+      assertThat(handles(net, "mangle-prert-ipv4")).isEqualTo(list);
+
+      rules.install(net.pod(), node(one));
+      assertThat(rules.verify(net.pod(), node(one))).isEqualTo(new Drift.None());
+      assertThat(handles(net, "mangle-pod-veth1-ipv4")).isEqualTo(pod);
+      assertThat(net.inPod("nft", "list", "table", "inet", "tailwater")).doesNotContain("veth2");
+    }
+  }
+
+  /// The rules of a chain with the kernel's own numbers, which a rule keeps as long as it stands.
+  private static String handles(TwoNamespaces net, String chain) {
+    String listed = net.inPod("nft", "-a", "list", "chain", "inet", "tailwater", chain);
+    assertThat(listed).contains("# handle ");
+    return listed;
+  }
+
   /// This kernel has no `queue` for nft: everything else of these plans is taken.
   @Test
   void whatNftTakesOfAKernelPass() {
