@@ -50,6 +50,9 @@ final class NftRules implements RuleStore {
   /// Smaller marks might be something else's number too.
   private static final int LEAST_TELLING = 1 << 16;
 
+  /// In place of a chain that is not there, of which nothing more has to be known.
+  private static final NftChain GONE = new NftChain(Optional.empty(), List.of());
+
   private static final Pattern FAILED_LINE = Pattern.compile("(?m)^[^:\\n]*:(\\d+):\\d+");
   private static final String LIST = "list table inet " + NftScript.TABLE;
 
@@ -156,18 +159,23 @@ final class NftRules implements RuleStore {
     NftScript.said(wanted).forEach((name, said) -> shapes.put(name, digest(said, wanted.marks())));
     Map<String, NftChain> expected = new LinkedHashMap<>();
     Set<String> unlike = new LinkedHashSet<>();
+    Set<String> tried = new LinkedHashSet<>();
     shapes.forEach((name, shape) -> {
       NftChain present = current.chains().get(name);
       if (present != null && digest(present, wanted.marks()).equals(told.get(shape))) {
         expected.put(name, present);
+      } else if (present == null && told.containsKey(shape)) {
+        unlike.add(name);
+        expected.put(name, GONE);
       } else {
         unlike.add(name);
+        tried.add(name);
       }
     });
-    if (!unlike.isEmpty()) {
-      NftScript sample = NftScript.sample(wanted, unlike);
+    if (!tried.isEmpty()) {
+      NftScript sample = NftScript.sample(wanted, tried);
       NftTable listed = told(sample, namespace.path().toString(), current);
-      for (String name : List.copyOf(unlike)) {
+      for (String name : tried) {
         NftChain chain = listed.chains().get(name);
         if (chain == null) {
           throw new RulesException(
