@@ -449,7 +449,7 @@ abstract class KernelPassScenarios {
 
   @Test
   void anAgentThatRelaysEverythingEndsWhatWasReleased() {
-    long bytes = 3_000_000_000L;
+    long bytes = 60_000_000_000L; // it must not end by itself before the agent is there
     peers.serve(bulk, BULK_AT, bytes);
     Running client = peers.dial(world.ratings, BULK);
     client.awaitOutput("progress", SOON);
