@@ -129,8 +129,21 @@ def false_route():
 
 def fragments():
     segment = tcp(src4, dst4, 23459, data=b"A" * 24)
-    tolerant(raw4, ipv4(6, segment[:24], fragment=0x2000), whole=True)
-    tolerant(raw4, ipv4(6, segment[24:], fragment=3), whole=True)
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as answers:
+        answers.settimeout(1)
+        tolerant(raw4, ipv4(6, segment[:24], fragment=0x2000), whole=True)
+        tolerant(raw4, ipv4(6, segment[24:], fragment=3), whole=True)
+        tolerant(await_syn_ack, answers, 23459)
+
+
+def await_syn_ack(answers, port):
+    """Somebody has taken what we sent for the beginning of a connection."""
+    for _ in range(1000):
+        packet = answers.recv(100)
+        header = packet[(packet[0] & 15) * 4:]
+        if packet[12:16] == socket.inet_aton(dst4) and header[2:4] == struct.pack("!H", port) and header[13] & 0x12 == 0x12:
+            print("answered")
+            return
 
 
 def flags():
