@@ -44,9 +44,10 @@ class NodeEnrolmentTest {
 
   @ParameterizedTest
   @ValueSource(strings = {"iptables-nft", "iptables-legacy", "nft"})
-  void aFullNodeIsCapturedTogetherAndOneMoreSoonAfter(String backend) {
+  void aFullNodeIsCapturedTogetherWhileOneGoesAndOneMoreSoonAfter(String backend) {
     String name = "late-" + backend;
     Path later = pods.getFirst().path().resolveSibling("tw-" + world.lab.id() + "-" + name);
+    Place gone = world.lab.addPod("gone-" + backend);
     String listed =
         pods.stream()
             .map(pod ->
@@ -59,8 +60,14 @@ class NodeEnrolmentTest {
                 + "mesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}\n"
                 + "pods:\n"
                 + "  - {namespace: late, name: late, netns: %s}\n".formatted(later)
+                + "  - {namespace: gone, name: gone, netns: %s}\n".formatted(gone.path())
                 + listed);
-    try (RunningAgent agent = RunningAgent.start(world, configuration)) {
+    try (RunningAgent agent = RunningAgent.launch(world, configuration)) {
+      agent.process().awaitOutput("rules are kept by", Duration.ofSeconds(40));
+      Result deleted =
+          world.lab.exec(
+              world.lab.node(), "ip", "netns", "del", gone.path().getFileName().toString());
+      assertThat(deleted.exit()).as(deleted.stderr()).isZero();
       World.await(() -> "all pods\n" + agent.log(), () -> captured(agent).size() == PODS);
       Duration took =
           Duration.between(time(agent.log(), "rules are kept by"), captured(agent).getLast());
@@ -89,7 +96,7 @@ class NodeEnrolmentTest {
     return agent
         .log()
         .lines()
-        .filter(line -> line.contains(": captured in "))
+        .filter(line -> line.contains(": captured in ") && !line.contains("gone/gone"))
         .map(line -> Instant.parse(line.split("\\s", 2)[0]))
         .toList();
   }

@@ -177,6 +177,28 @@ class StopTest {
     }
   }
 
+  @Test
+  void drainWithUninstallUnderLoadLosesNoConnection() {
+    Path configuration = world.configuration(policies, "");
+    String address = World.v4("example.org");
+    try (TcpServer _ = TcpServer.start(world.lab, world.web, Map.of(2525, Behaviour.ECHO));
+        RunningAgent agent = RunningAgent.start(world, configuration);
+        Load load = Load.start(world.ratings, address, 2525, 4, 2, 5)) {
+      World.await(() -> "lines", () -> load.keptLines() > 100 && load.freshLines() > 50);
+      assertThat(RunningAgent.once(world, "drain", "--uninstall").exit()).isZero();
+      World.await(
+          () -> "the rules are gone\n" + everything() + agent.log(),
+          () -> !everything().contains("TAILWATER"));
+      long kept = load.keptLines();
+      long fresh = load.freshLines();
+      World.await(
+          () -> "more lines" + load.keptFailures() + load.freshFailures(),
+          () -> load.keptLines() > kept + 100 && load.freshLines() > fresh + 50);
+      assertThat(load.keptFailures()).isEmpty();
+      assertThat(load.freshFailures()).isEmpty();
+    }
+  }
+
   /// What of rules there is in the pod, by all who keep some.
   private static String everything() {
     return world
