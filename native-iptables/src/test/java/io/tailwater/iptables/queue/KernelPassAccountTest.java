@@ -159,7 +159,7 @@ class KernelPassAccountTest extends KernelPassFixture {
           .filteredOn(rule -> !rule.contains(fast) && !rule.contains("ipv6-icmp"))
           .as("in raw, where connections are not known yet")
           .containsExactlyInAnyOrder(
-              "-A TAILWATER_PRERT -i pod0 -j TAILWATER_FROM_pod0",
+              "-A TAILWATER_PRERT -i pod0 -g TAILWATER_FROM_pod0",
               "-A TAILWATER_FROM_pod0 -s %s -j RETURN".formatted(source(where)));
     }
   }
