@@ -16,6 +16,7 @@ import io.tailwater.agent.control.capture.KernelPasses;
 import io.tailwater.agent.control.capture.ListedPods;
 import io.tailwater.agent.control.capture.PodGuards;
 import io.tailwater.agent.control.capture.PodSource;
+import io.tailwater.agent.control.capture.QueuedConnections;
 import io.tailwater.agent.control.capture.WatchedPods;
 import io.tailwater.agent.control.compile.DnsAnswers;
 import io.tailwater.agent.control.compile.PolicyCompiler;
@@ -630,7 +631,7 @@ public final class Agent implements AutoCloseable {
       AdminServer serving = admin;
       admin = null;
       if (serving != null) {
-        serving.give();
+        QueuedConnections.migrateDuring(serving::give);
       }
       LOG.info("another agent has taken over; {} connections go on here", workers.count());
       Thread.ofVirtual().name("tailwater-drain").start(this::drain);

@@ -21,7 +21,6 @@ import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.CapturePlan;
 import java.io.IOException;
 import java.net.InetAddress;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -30,7 +29,6 @@ import java.util.Set;
 /// Everything of a pod's capture but its rules: its namespace, who it is, its listeners. Step by
 /// step, each done once; what was reached stays. Capture thread only.
 final class Enrolment {
-  private static final Path MIGRATE = Path.of("/proc/sys/net/ipv4/tcp_migrate_req");
 
   /// Where the agent itself listens in a pod.
   private static final Set<Integer> OWN_PORTS =
@@ -92,7 +90,7 @@ final class Enrolment {
     if (pod.listener == null && pod.place != null) {
       NetworkNamespace namespace = pod.namespace;
       if (namespace != null) {
-        namespace.call(Enrolment::migrateQueued);
+        namespace.call(QueuedConnections::migrate);
       }
       pod.listener =
           InterceptListener.open(
@@ -193,18 +191,6 @@ final class Enrolment {
     captured.place = place;
     captured.loopback = place;
     return new ServedPod(pod, place, routes.get());
-  }
-
-  /// Connections that wait in the queue of a listener that closes go to another one on the same
-  /// port (Linux 5.14): that is how an agent hands over without losing one. In the namespace of the
-  /// calling thread.
-  static boolean migrateQueued() {
-    try {
-      Files.writeString(MIGRATE, "1");
-      return true;
-    } catch (IOException _) {
-      return false; // an older kernel, or /proc/sys is read-only: a few may be lost
-    }
   }
 
   private static boolean hasIpv6() {

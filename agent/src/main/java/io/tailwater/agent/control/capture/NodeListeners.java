@@ -47,7 +47,7 @@ final class NodeListeners {
   void open(NodeListening node) {
     List<Worker> all = workers.all();
     if (listener == null) {
-      Enrolment.migrateQueued();
+      QueuedConnections.migrate();
       listener =
           InterceptListener.open(
               node,
