@@ -5,7 +5,6 @@ import io.tailwater.iptables.apply.CommandRunner.Result;
 import io.tailwater.iptables.apply.Preflight.Finding;
 import io.tailwater.iptables.libc.Errno;
 import io.tailwater.iptables.libc.SyscallException;
-import io.tailwater.iptables.libc.Syscalls;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.queue.Conntrack;
 import io.tailwater.iptables.queue.FlowTuple;
@@ -24,8 +23,6 @@ import io.tailwater.iptables.rule.Target;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
 import java.util.function.Consumer;
 
 /// Tries what a [KernelPass] takes, in namespaces that end with the trial. Changes nothing. On a
@@ -49,7 +46,7 @@ final class KernelPassTrial {
   /// A row for each thing.
   List<Finding> findings() {
     List<Finding> findings = new ArrayList<>(rules());
-    try (NetworkNamespace scratch = scratch()) {
+    try (NetworkNamespace scratch = NetworkNamespace.fresh()) {
       findings.addAll(needed(scratch));
       findings.add(tried("ending sockets", scratch, KernelPassTrial::endSocket));
     } catch (SyscallException e) {
@@ -175,31 +172,6 @@ final class KernelPassTrial {
         throw new SyscallException(
             "SOCK_DESTROY", Errno.EOPNOTSUPP, "Idle connections outlive a change of policy");
       }
-    }
-  }
-
-  /// A namespace of nobody, which ends when it is closed.
-  ///
-  /// @throws SyscallException without CAP_SYS_ADMIN
-  private static NetworkNamespace scratch() {
-    CompletableFuture<NetworkNamespace> made = new CompletableFuture<>();
-    Thread.ofPlatform()
-        .name("tailwater-trial")
-        .start(() -> {
-          try {
-            Syscalls.unshare(Syscalls.CLONE_NEWNET);
-            made.complete(NetworkNamespace.current());
-          } catch (RuntimeException e) {
-            made.completeExceptionally(e);
-          }
-        });
-    try {
-      return made.join();
-    } catch (CompletionException e) {
-      if (e.getCause() instanceof SyscallException refused) {
-        throw refused;
-      }
-      throw e;
     }
   }
 }
