@@ -45,7 +45,7 @@ public record Plan(
 
   /// One visit to a point of an axis.
   public static Plan visit() {
-    return new Plan(1, 1200, 1, 32, 0, 0, 5000);
+    return new Plan(1, 1200, 1, 32, 0, 0, REST_MILLIS);
   }
 
   public Plan withRounds(int count) {

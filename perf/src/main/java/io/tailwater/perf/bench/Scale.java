@@ -68,12 +68,12 @@ public final class Scale {
     }
     found.put(Measure.START, (System.nanoTime() - begun) / 1e9);
     LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(plan.restMillis()));
+    double idle = Memory.of(seat.pids()).pssKb();
+    found.put(Measure.IDLE_PSS, idle / 1000);
     seat.ready();
     for (int i = 1; i < point.holders(); i++) {
       seat.ask(further.get(i - 1));
     }
-    double idle = Memory.of(seat.pids()).pssKb();
-    found.put(Measure.IDLE_PSS, idle / 1000);
     hold(point, lab, agent, clients);
     double loaded = Memory.of(seat.pids()).pssKb();
     if (point.held() > 0) {
