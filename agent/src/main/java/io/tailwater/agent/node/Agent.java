@@ -96,9 +96,6 @@ public final class Agent implements AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(Agent.class);
   private static final Duration HOUSEKEEPING = Duration.ofSeconds(15);
 
-  /// How long connections of an agent may go on that another one has taken over from.
-  private static final Duration LONGEST_DRAIN = Duration.ofMinutes(5);
-
   private final AgentConfig config;
   private final Succession succession;
   private final CountDownLatch ended = new CountDownLatch(1);
@@ -347,13 +344,11 @@ public final class Agent implements AutoCloseable {
     }
     OwnControlGroup own = new OwnControlGroup(new Processes());
     OwnControlGroup.Found found = own.find(programs);
-    long now = System.nanoTime();
     return found
         .group()
         .map(group -> {
           LOG.info("rules know the agent by its mark and its control group {}", group);
-          long wait = succession.hasPredecessor() ? LONGEST_DRAIN.plusSeconds(10).toNanos() : 0;
-          return new AgentGroup(own, group, now + wait);
+          return new AgentGroup(own, group, succession.othersServe());
         })
         .orElseGet(() -> {
           LOG.info("rules know the agent by its secret mark alone: {}", found.why());
@@ -519,10 +514,19 @@ public final class Agent implements AutoCloseable {
       } catch (InterruptedException _) {
         return; // only close() interrupts
       }
+      takeOwnGroup();
       ownAddresses.refresh();
       clusters.forgetIdle(System.nanoTime() - config.dns().hostTtl().toNanos());
       accounts.keepOnly(
           capture.status().stream().map(s -> s.pod().ref()).collect(Collectors.toSet()));
+    }
+  }
+
+  /// When the agents before have ended, nobody but this one dials from the pods.
+  private void takeOwnGroup() {
+    if (agentGroup.isShared() && !succession.othersServe() && agentGroup.belongsToOne()) {
+      LOG.info("the agents before have ended: rules ask for the control group of this one again");
+      capture.policyChanged();
     }
   }
 
@@ -653,7 +657,7 @@ public final class Agent implements AutoCloseable {
     }
 
     private void drain() {
-      long deadline = System.nanoTime() + LONGEST_DRAIN.toNanos();
+      long deadline = System.nanoTime() + Succession.LONGEST_DRAIN.toNanos();
       try {
         while ((workers.count() > 0 || dns.map(DnsProxy::open).orElse(0) > 0)
             && System.nanoTime() - deadline < 0) {

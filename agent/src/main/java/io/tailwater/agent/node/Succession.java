@@ -29,8 +29,8 @@ import org.slf4j.LoggerFactory;
 ///     prepare   the old one stops changing rules and state files, and answers `ready`
 ///     take      everything of the new one listens: the old one closes its listeners, `taken`
 ///
-/// and the old one ends when its connections have. A new one that goes away in between leaves the
-/// old one in charge as before.
+/// and the old one ends when its connections have, and is one of [DrainingAgents] until then. A new
+/// one that goes away in between leaves the old one in charge as before.
 ///
 /// [#claim] and [#takeOver] block their caller; what a successor asks is answered on virtual threads.
 final class Succession implements AutoCloseable {
@@ -42,6 +42,12 @@ final class Succession implements AutoCloseable {
   /// How long the other side may take for a step.
   private static final Duration STEP = Duration.ofSeconds(30);
 
+  /// How long connections may go on in an agent that another one has taken over from.
+  static final Duration LONGEST_DRAIN = Duration.ofMinutes(5);
+
+  /// What its end takes after that.
+  private static final Duration LAST_STEPS = Duration.ofSeconds(10);
+
   private static final String PREPARE = "prepare";
   private static final String READY = "ready";
   private static final String TAKE = "take";
@@ -50,6 +56,7 @@ final class Succession implements AutoCloseable {
 
   private final Path lockFile;
   private final Path socketFile;
+  private final DrainingAgents draining;
   private @Nullable FileChannel lock;
   private @Nullable SocketChannel predecessor;
   private @Nullable ServerSocketChannel server;
@@ -58,6 +65,7 @@ final class Succession implements AutoCloseable {
   private boolean closed;
 
   private Succession(Path stateDir) {
+    this.draining = new DrainingAgents(stateDir, LONGEST_DRAIN.plus(LAST_STEPS), System::nanoTime);
     this.lockFile = stateDir.resolve("agent.lock");
     this.socketFile = stateDir.resolve("agent.sock");
   }
@@ -159,6 +167,12 @@ final class Succession implements AutoCloseable {
     return predecessor != null;
   }
 
+  /// Whether connections of another agent may begin in the pods: of the one before, or of those
+  /// that it took over from.
+  boolean othersServe() {
+    return hasPredecessor() || draining.any();
+  }
+
   /// Everything listens: has the predecessor let go, and takes the state folder.
   ///
   /// @throws Agent.StartException when it keeps the folder
@@ -167,6 +181,7 @@ final class Succession implements AutoCloseable {
     if (channel == null) {
       return;
     }
+    draining.expect();
     predecessor = null;
     try {
       say(channel, TAKE);
@@ -267,6 +282,7 @@ final class Succession implements AutoCloseable {
 
   private synchronized void give() {
     given = true;
+    draining.join();
     closeQuietly(server);
     closeQuietly(lock);
   }
@@ -315,6 +331,7 @@ final class Succession implements AutoCloseable {
     }
     leave();
     closed = true;
+    draining.close();
     closeQuietly(lock);
   }
 
@@ -333,7 +350,7 @@ final class Succession implements AutoCloseable {
     server = null;
   }
 
-  private static void closeQuietly(@Nullable AutoCloseable closeable) {
+  static void closeQuietly(@Nullable AutoCloseable closeable) {
     try {
       if (closeable != null) {
         closeable.close();

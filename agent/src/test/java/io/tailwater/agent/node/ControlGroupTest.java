@@ -158,6 +158,18 @@ class ControlGroupTest {
     assertThat(curl.stdout()).as(curl.stderr() + agent.log()).endsWith("200\n");
   }
 
+  /// A pod that has not the secret gets no further where the mark alone counts.
+  private static void guessesAreRefused(RunningAgent agent) throws IOException {
+    String before = arrived();
+    long near = Long.parseLong(mark(agent), 16) ^ 1;
+    for (String guess : List.of("539", "1", "ffffffff", Long.toHexString(near))) {
+      assertThat(marked(guess, World.DECOY, List.of())).doesNotContain("sent");
+    }
+    assertThat(arrived()).isEqualTo(before);
+    agent.awaitAccess("reason=\"mark\"", World.DECOY + ":443");
+    agent.awaitAccess("reason=\"mark\"", World.DECOY + ":999");
+  }
+
   private static String knownBy(RunningAgent agent) {
     return agent.page("15000/pods?format=json").stdout();
   }
@@ -244,8 +256,20 @@ class ControlGroupTest {
               .isEmpty();
           assertThat(load.keptFailures()).isEmpty();
         }
+        assertThat(agents.getFirst().process().isAlive()).as("the first drains still").isTrue();
+        assertThat(knownBy(agents.getLast())).contains("\"knownBy\": \"mark\"");
+        guessesAreRefused(agents.getLast());
       }
-      assertThat(knownBy(agents.getLast())).contains("\"knownBy\": \"mark\"");
+      RunningAgent last = agents.getLast();
+      for (RunningAgent before : agents.subList(0, 3)) {
+        assertThat(before.process().awaitExit(Duration.ofSeconds(30))).isZero();
+      }
+      last.process().awaitOutput("of this one again", Duration.ofSeconds(40));
+      World.await(
+          () -> "known by its group again: " + knownBy(last) + last.log(),
+          () -> knownBy(last).contains("\"mark, control group " + folder + "/own/3\""));
+      assertThat(marked(mark(last), World.DECOY, List.of())).doesNotContain("sent");
+      reachesWhatIsAllowed(last);
     } finally {
       agents.forEach(RunningAgent::close);
       rulesRemoved();

@@ -12,7 +12,7 @@ import org.slf4j.LoggerFactory;
 ///
 /// By its mark alone while two agents serve the same pods, each from a group of its own: the old
 /// one lets go of the group before the new one opens a listener, and the new one takes its own when
-/// the connections of the old one have ended.
+/// the old one has ended.
 public final class AgentGroup {
   /// By its mark alone, for ever.
   public static final AgentGroup NONE = new AgentGroup();
@@ -24,26 +24,25 @@ public final class AgentGroup {
 
   private final Optional<OwnControlGroup> own;
   private volatile Optional<ControlGroup> group;
-  private final long fromNanos;
+  private volatile boolean shared;
   private volatile long lookedNanos = System.nanoTime();
   private volatile boolean suspended;
 
   private AgentGroup() {
     own = Optional.empty();
     group = Optional.empty();
-    fromNanos = System.nanoTime();
   }
 
-  /// @param fromNanos not before this time (`System.nanoTime`)
-  public AgentGroup(OwnControlGroup own, ControlGroup group, long fromNanos) {
+  /// @param shared not before [#belongsToOne]: other agents serve the pods too
+  public AgentGroup(OwnControlGroup own, ControlGroup group, boolean shared) {
     this.own = Optional.of(own);
     this.group = Optional.of(group);
-    this.fromNanos = fromNanos;
+    this.shared = shared;
   }
 
   /// What rules are to ask for now.
   Optional<ControlGroup> now() {
-    if (group.isEmpty() || suspended || System.nanoTime() - fromNanos < 0) {
+    if (group.isEmpty() || suspended || shared) {
       return Optional.empty();
     }
     look();
@@ -69,6 +68,17 @@ public final class AgentGroup {
   /// Rules are to do without from now on, or again with it. Whether that changes anything.
   public boolean suspend(boolean yes) {
     suspended = yes;
-    return group.isPresent() && System.nanoTime() - fromNanos >= 0;
+    return group.isPresent() && !shared;
+  }
+
+  /// Whether there is a group, and rules do without it because of agents before this one.
+  public boolean isShared() {
+    return shared && group.isPresent();
+  }
+
+  /// The agents before have ended. Whether rules are to be looked at for it.
+  public boolean belongsToOne() {
+    shared = false;
+    return group.isPresent() && !suspended;
   }
 }
