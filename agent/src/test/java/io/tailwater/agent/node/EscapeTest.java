@@ -18,6 +18,7 @@ import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -35,14 +36,23 @@ class EscapeTest {
   private static final Duration LIMIT = Duration.ofSeconds(60);
 
   /// The backends in the pods, and on the node where raw packets come by the rules as all others.
+  /// One of each with the rules of the kernel pass, the others without.
   private static final String EVERYWHERE =
       """
-      in-pod, iptables-nft
-      in-pod, iptables-legacy
-      in-pod, nft
-      node, iptables-nft
-      node, iptables-legacy
-      node, nft
+      in-pod, iptables-nft, kernel
+      in-pod, iptables-legacy, splice
+      in-pod, nft, splice
+      node, iptables-nft, kernel
+      node, iptables-legacy, splice
+      node, nft, splice
+      """;
+
+  private static final String THE_OTHER_WAY =
+      """
+      in-pod, iptables-nft, splice
+      in-pod, iptables-legacy, kernel
+      node, iptables-nft, splice
+      node, iptables-legacy, kernel
       """;
 
   private static final String GONE = "gone";
@@ -126,17 +136,20 @@ class EscapeTest {
   }
 
   private static RunningAgent start(String backend, String policy, String udp) {
-    return start("in-pod", backend, policy, udp);
+    return start("in-pod", backend, "auto", policy, udp);
   }
 
-  private static RunningAgent start(String mode, String backend, String policy, String udp) {
+  private static RunningAgent start(
+      String mode, String backend, String relay, String policy, String udp) {
     return RunningAgent.start(
         world,
         world.configuration(
             world.policies(MainJobTest.POLICIES),
             "mesh: {outboundTrafficPolicy: {mode: "
                 + policy
-                + "}}\ncapture: {mode: "
+                + "}}\nrelay: "
+                + relay
+                + "\ncapture: {mode: "
                 + mode
                 + ", backend: "
                 + backend
@@ -188,15 +201,23 @@ class EscapeTest {
     assertThat(curl.stdout()).as(curl.stderr()).endsWith("200\n");
   }
 
+  @Tag("long")
+  @ParameterizedTest
+  @CsvSource(textBlock = THE_OTHER_WAY)
+  void noAttemptArrivesTheOtherWayEither(String mode, String backend, String relay) {
+    noAttemptArrivesAndEachIsRecorded(mode, backend, relay);
+  }
+
   @ParameterizedTest
   @CsvSource(textBlock = EVERYWHERE)
-  void noAttemptArrivesAndEachIsRecorded(String mode, String backend) {
+  void noAttemptArrivesAndEachIsRecorded(String mode, String backend, String relay) {
     boolean inPod = mode.equals("in-pod");
-    RunningAgent agent = start(mode, backend, "REGISTRY_ONLY", "all");
+    RunningAgent agent = start(mode, backend, relay, "REGISTRY_ONLY", "all");
     try {
       reachesWhatIsAllowed(); // and finds the gateway's address, which frames need
       assertThat(agent.page("15000/pods?format=json").stdout())
-          .contains(inPod ? "\"guard\": \"on\"" : "\"state\": \"captured\"");
+          .contains(inPod ? "\"guard\": \"on\"" : "\"state\": \"captured\"")
+          .contains("\"grade\": \"" + (relay.equals("kernel") ? relay : "") + "\"");
       String before = arrived();
       List<String> unseen = new ArrayList<>();
       for (List<String> attempt : ATTEMPTS) {
@@ -254,7 +275,7 @@ class EscapeTest {
   @ParameterizedTest
   @ValueSource(strings = {"in-pod", "node"})
   void agentsOwnPortsAreNotReachedFromThePod(String mode) {
-    RunningAgent agent = start(mode, "auto", "REGISTRY_ONLY", "all");
+    RunningAgent agent = start(mode, "auto", "auto", "REGISTRY_ONLY", "all");
     try {
       String node =
           world

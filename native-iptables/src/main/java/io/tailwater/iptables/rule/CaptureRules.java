@@ -196,7 +196,7 @@ public final class CaptureRules {
     rules.add(loopback());
     rules.add(ownAddress());
     rules.add(reply());
-    pass.ifPresent(_ -> rules.add(PassRules.invalid()));
+    pass.ifPresent(_ -> rules.addAll(PassRules.invalid(plan, family)));
     rules.addAll(escapes.uncaptured());
     rules.addAll(refused.udp());
     if (plan.udp() == UdpPolicy.ALL) {

@@ -18,7 +18,6 @@ final class NodePassRules {
   private static final Match SYN = new Match.Syn();
   private static final Match GATE = new Match.ConnectionMark(KernelPass.GATE);
   private static final Match RST = new Match.NoneOf(Flag.RST).not();
-  private static final Match INVALID = new Match.ConnectionState(State.INVALID);
   private static final String MIDDLE = Chain.PREFIX + "MIDDLE";
 
   private final NodePlan plan;
@@ -77,42 +76,39 @@ final class NodePassRules {
     if (!concerns(pod)) {
       return List.of();
     }
-    return List.of(
-        // -p tcp -m conntrack --ctstate INVALID -j DROP
-        Rule.of(
-            "outside the window of a released connection: the agent would answer with a reset",
-            new Target.Drop(),
-            TCP,
-            INVALID),
-        // -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW -m set
-        // --match-set tailwater-node-pass-v4 dst,dst,src -j CONNMARK --set-xmark 0x4/0x4
-        Rule.of(
-            "it is held until the agent has read what it says first",
-            new Target.SetConnectionMark(KernelPass.GATE),
-            TCP,
-            SYN,
-            new Match.ConnectionState(State.NEW),
-            releasable()),
-        // -p tcp -m connmark --mark 0x4/0x4 -j TAILWATER_GATE_veth1
-        Rule.of("connections that go out as themselves", new Target.Jump(gate), TCP, GATE),
-        // -p tcp -m connmark --mark 0x4/0x4 -j RETURN
-        Rule.of("what the gate lets pass of them passes", new Target.Return(), TCP, GATE),
-        // -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -m connmark --mark 0x200/0x200 -m set
-        // --match-set tailwater-node-pass-v4 dst,dst,src -j MARK --set-xmark 0x800/0x800
-        Rule.of(
-            "the agent has a connection of its own with these addresses and ports: the pod takes"
-                + " another port",
-            new Target.SetPacketMark(NodePlan.REFUSED),
-            TCP,
-            SYN,
-            new Match.ConnectionMark(NodePlan.LOCAL),
-            releasable()),
-        // -p tcp -m mark --mark 0x800/0x800 -j RETURN
-        Rule.of(
-            "so it is answered in filter",
-            new Target.Return(),
-            TCP,
-            new Match.PacketMark(NodePlan.REFUSED)));
+    List<Rule> rules = new ArrayList<>(PassRules.invalid(pod, family));
+    rules.addAll(
+        List.of(
+            // -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW -m set
+            // --match-set tailwater-node-pass-v4 dst,dst,src -j CONNMARK --set-xmark 0x4/0x4
+            Rule.of(
+                "it is held until the agent has read what it says first",
+                new Target.SetConnectionMark(KernelPass.GATE),
+                TCP,
+                SYN,
+                new Match.ConnectionState(State.NEW),
+                releasable()),
+            // -p tcp -m connmark --mark 0x4/0x4 -j TAILWATER_GATE_veth1
+            Rule.of("connections that go out as themselves", new Target.Jump(gate), TCP, GATE),
+            // -p tcp -m connmark --mark 0x4/0x4 -j RETURN
+            Rule.of("what the gate lets pass of them passes", new Target.Return(), TCP, GATE),
+            // -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -m connmark --mark 0x200/0x200 -m set
+            // --match-set tailwater-node-pass-v4 dst,dst,src -j MARK --set-xmark 0x800/0x800
+            Rule.of(
+                "the agent has a connection of its own with these addresses and ports: the pod"
+                    + " takes another port",
+                new Target.SetPacketMark(NodePlan.REFUSED),
+                TCP,
+                SYN,
+                new Match.ConnectionMark(NodePlan.LOCAL),
+                releasable()),
+            // -p tcp -m mark --mark 0x800/0x800 -j RETURN
+            Rule.of(
+                "so it is answered in filter",
+                new Target.Return(),
+                TCP,
+                new Match.PacketMark(NodePlan.REFUSED))));
+    return rules;
   }
 
   /// A pod's chain for connections with GATE; never data of released ones.

@@ -87,14 +87,17 @@ final class PassRules {
         Rule.of("what the gate lets pass of them passes", new Target.Return(), TCP, GATE));
   }
 
-  /// For filter OUTPUT, ahead of what resets all TCP that nobody redirected.
-  static Rule invalid() {
+  /// Where all other TCP that nobody redirected is reset or handed to the agent, ahead of that.
+  static List<Rule> invalid(CapturePlan pod, IpFamily family) {
     // -p tcp -m conntrack --ctstate INVALID -j DROP
-    return Rule.of(
-        "outside the window of a released connection: a reset would end it",
-        new Target.Drop(),
-        TCP,
-        new Match.ConnectionState(State.INVALID));
+    return new EscapeRules(pod, family)
+        .refused(
+            Logged.UNCAPTURED,
+            "flags that make no connection, or outside the window of a released one: a reset would"
+                + " end it",
+            new Target.Drop(),
+            TCP,
+            new Match.ConnectionState(State.INVALID));
   }
 
   /// In filter, only for connections with GATE and never for data of released ones.
