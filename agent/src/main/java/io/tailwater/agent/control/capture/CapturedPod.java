@@ -53,8 +53,14 @@ final class CapturedPod {
   /// There are no rules for IPv6 there that could capture it.
   boolean ipv6Uncapturable;
 
-  /// Nor any that could refuse it.
+  /// Nor any that could refuse it, or that could even be looked at.
   boolean ipv6Unrefusable;
+
+  /// Why not; when it is tried again; and what was told of it last.
+  String ipv6Lacks = "";
+
+  long ipv6TryNanos;
+  String ipv6Told = "";
 
   int failures;
   String backend = "";

@@ -45,6 +45,9 @@ import org.slf4j.LoggerFactory;
 final class RuleKeeper {
   private static final Logger LOG = LoggerFactory.getLogger(RuleKeeper.class);
 
+  /// How many sweeps go by until what IPv6 lacks is asked for again: each time costs programs.
+  private static final int SWEEPS_WITHOUT_IPV6 = 5;
+
   /// Three times within the time of a set, so that one late renewal is none too few.
   private static final long RENEWAL_MILLIS = 1000;
 
@@ -53,6 +56,10 @@ final class RuleKeeper {
 
   private final CaptureConfig config;
   private final TrafficRules rules;
+
+  /// For pods where those of IPv6 can be neither read nor written.
+  private final TrafficRules rulesOfIpv4;
+
   private final CurrentRoutes routes;
   private final NetlinkPoller poller;
   private final CapturePace pace;
@@ -74,6 +81,7 @@ final class RuleKeeper {
       Optional<KernelPasses> passes) {
     this.config = config;
     this.rules = rules;
+    this.rulesOfIpv4 = rules.withoutIpv6();
     this.routes = routes;
     this.poller = poller;
     this.pace = pace;
@@ -140,26 +148,19 @@ final class RuleKeeper {
     if (guard != null) {
       guard.step(pod, now);
     }
+    if (pod.ipv6Uncapturable && now - pod.ipv6TryNanos >= 0) {
+      pod.ipv6Uncapturable = false;
+      pod.ipv6Unrefusable = false;
+    }
     CapturePlan plan = canFailOpen(pod, namespace, plan(pod, served));
     boolean told = pod.changed;
     pod.changed = false;
-    if (plan.equals(pod.installed)) {
-      Drift drift = rules.verify(namespace, plan);
-      if (drift instanceof Drift.None
-          && routesStand(pod, namespace, plan)
-          && (!blocksIpv6(pod, served) || Ipv6Block.stands(namespace))) {
-        if (guard != null && guard.bring(pod, namespace, served, plan, now)) {
-          (told ? notified : swept).increment();
-        }
-        verified(pod, now);
-        return;
+    if (plan.equals(pod.installed) && stands(pod, namespace, plan, served, told)) {
+      if (guard != null && guard.bring(pod, namespace, served, plan, now)) {
+        (told ? notified : swept).increment();
       }
-      LOG.warn(
-          "pod {}: the rules have changed ({}, {}); putting them back",
-          pod.spec.ref(),
-          told ? "notified" : "found by a sweep",
-          drift);
-      (told ? notified : swept).increment();
+      verified(pod, now);
+      return;
     }
     // Of a repair the agent hears itself and looks once more, which is right: somebody may flush
     // again meanwhile. Many new pods would make many such looks; theirs come later, and spread.
@@ -177,6 +178,7 @@ final class RuleKeeper {
       pod.installed = installPass(pod, namespace, plan, served);
       namespace.call(RuleKeeper::forgetReset); // conntrack is there by now
       blockIpv6(pod, namespace, served);
+      tellIpv6(pod);
       living(pod);
       hold(pod, namespace);
       if (plan.inbound().isEmpty()) {
@@ -191,6 +193,37 @@ final class RuleKeeper {
       }
     }
     verified(pod, now);
+  }
+
+  /// Whether all is there as it was left; tells and counts where it is not.
+  private boolean stands(
+      CapturedPod pod,
+      NetworkNamespace namespace,
+      CapturePlan plan,
+      ServedPod served,
+      boolean told) {
+    Drift drift;
+    try {
+      drift = rules(pod, plan).verify(namespace, plan);
+    } catch (RulesException e) {
+      if (pod.ipv6Unrefusable || !isOfIpv6(e)) {
+        throw e;
+      }
+      pod.ipv6Unrefusable = plan.ipv6() == Ipv6.UNTOUCHED;
+      return false; // what works by now is found out by installing it
+    }
+    if (drift instanceof Drift.None
+        && routesStand(pod, namespace, plan)
+        && (!blocksIpv6(pod, served) || Ipv6Block.stands(namespace))) {
+      return true;
+    }
+    LOG.warn(
+        "pod {}: the rules have changed ({}, {}); putting them back",
+        pod.spec.ref(),
+        told ? "notified" : "found by a sweep",
+        drift);
+    (told ? notified : swept).increment();
+    return false;
   }
 
   /// Whether traces of inbound capture were found and removed since the last call: an agent before
@@ -401,34 +434,57 @@ final class RuleKeeper {
   }
 
   /// Where IPv6 cannot be captured, it is refused for pods whose policy is closed, and let alone
-  /// for others; where it cannot be refused either, [#blockIpv6] does. What was found out holds
-  /// until the pod is met anew, also when its policy becomes another.
+  /// for others; where it cannot be refused either, [#blockIpv6] does. What was found out holds for
+  /// some sweeps, also when the pod's policy becomes another.
   private CapturePlan install(
       CapturedPod pod, NetworkNamespace namespace, CapturePlan plan, ServedPod served) {
     try {
-      return report(pod, plan, rules.install(namespace, plan));
+      return report(pod, plan, rules(pod, plan).install(namespace, plan));
     } catch (RulesException e) {
-      if (plan.ipv6() == Ipv6.UNTOUCHED || e.family().filter(IpFamily.V6::equals).isEmpty()) {
+      if (pod.ipv6Unrefusable || !isOfIpv6(e)) {
         throw e;
       }
-      boolean refusing = plan.ipv6() == Ipv6.REFUSE;
+      pod.ipv6Lacks = String.valueOf(e.getMessage());
+      pod.ipv6Unrefusable = pod.ipv6Uncapturable; // or there is nothing to write, and no reading
       pod.ipv6Uncapturable = true;
-      pod.ipv6Unrefusable = refusing;
-      CapturePlan without = plan(pod, served).withFailsOpen(plan.failsOpen());
-      if (refusing) {
-        LOG.error(
-            "pod {}: IPv6 cannot be refused by rules either ({}); every way out over IPv6 is"
-                + " prohibited by a policy rule",
-            pod.spec.ref(),
-            e.getMessage());
-      } else {
-        LOG.warn(
-            "pod {}: IPv6 cannot be captured ({}); {}",
-            pod.spec.ref(),
-            e.getMessage(),
-            without.ipv6());
-      }
-      return install(pod, namespace, without, served);
+      pod.ipv6TryNanos = System.nanoTime() + SWEEPS_WITHOUT_IPV6 * pace.sweepNanos();
+      return install(pod, namespace, plan(pod, served).withFailsOpen(plan.failsOpen()), served);
+    }
+  }
+
+  /// Without IPv6 where not even its rules can be looked at.
+  private TrafficRules rules(CapturedPod pod, CapturePlan plan) {
+    return pod.ipv6Unrefusable && plan.ipv6() == Ipv6.UNTOUCHED ? rulesOfIpv4 : rules;
+  }
+
+  private static boolean isOfIpv6(RulesException e) {
+    return e.family().filter(IpFamily.V6::equals).isPresent();
+  }
+
+  /// Says what becomes of IPv6, when it is something else than was said last.
+  private static void tellIpv6(CapturedPod pod) {
+    if (pod.ipv6.equals(pod.ipv6Told) || (!pod.ipv6Uncapturable && pod.ipv6Told.isEmpty())) {
+      return;
+    }
+    pod.ipv6Told = pod.ipv6;
+    switch (pod.ipv6) {
+      case "blocked" ->
+          LOG.error(
+              "pod {}: IPv6 can be neither captured nor refused by rules ({}); every way out over"
+                  + " IPv6 is prohibited by a policy rule; trying again",
+              pod.spec.ref(),
+              pod.ipv6Lacks);
+      case "refused" ->
+          LOG.warn(
+              "pod {}: IPv6 cannot be captured and is refused ({}); trying again",
+              pod.spec.ref(),
+              pod.ipv6Lacks);
+      case "uncaptured" ->
+          LOG.warn(
+              "pod {}: IPv6 cannot be captured and passes ({}); trying again",
+              pod.spec.ref(),
+              pod.ipv6Lacks);
+      default -> LOG.info("pod {}: IPv6 is {} again", pod.spec.ref(), pod.ipv6);
     }
   }
 

@@ -11,6 +11,7 @@ import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Refusal;
 import io.tailwater.iptables.apply.CommandRunner;
 import io.tailwater.iptables.apply.Processes;
+import io.tailwater.iptables.apply.RuleBackend;
 import io.tailwater.iptables.rule.CapturePlan;
 import io.tailwater.iptables.rule.Drift;
 import io.tailwater.lab.NeedsRoot;
@@ -19,6 +20,8 @@ import io.tailwater.lab.TcpServer;
 import java.net.InetAddress;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -304,6 +307,66 @@ class CaptureLoopTest {
         assertThat(rig.status("ratings").ipv6()).isEqualTo("blocked");
         assertThat(rig.echo(pod, WORLD_6, PORT).ok()).isFalse();
         assertThat(rig.echo(pod, WORLD_4, PORT).orThrow()).isEqualTo("hello\n");
+      }
+    }
+  }
+
+  /// The program is there, but the kernel's part is not: no rule can be read or written.
+  @Test
+  void ip6tablesThatFailsLeavesIpv4CapturedAndClosedPodsShutUntilItWorks() throws Exception {
+    Processes real = new Processes();
+    AtomicBoolean broken = new AtomicBoolean(true);
+    CommandRunner runner =
+        (inside, command, input, environment) ->
+            broken.get()
+                    && !command.contains("--version")
+                    && command.stream().anyMatch(word -> word.startsWith("ip6tables"))
+                ? new CommandRunner.Result(3, "", "ip6tables: can't initialize table")
+                : real.run(inside, command, input, environment);
+    try (CaptureRig rig =
+        new CaptureRig(
+            new EpollTransport(),
+            runner,
+            Optional.of(RuleBackend.IPTABLES_NFT),
+            CaptureRig.QUICK)) {
+      Place pod = rig.lab.addPod("ratings");
+      Place world = rig.lab.addHost("world", WORLD_4, WORLD_6);
+      try (TcpServer _ = TcpServer.start(rig.lab, world, Map.of(PORT, TcpServer.Behaviour.ECHO))) {
+        rig.capture(pod);
+        assertThat(rig.status("ratings").ipv6()).isEqualTo("uncaptured");
+        assertThat(rig.echo(pod, WORLD_6, PORT).orThrow()).isEqualTo("hello\n");
+        assertThat(rig.seen).isEmpty();
+        Thread.sleep(400); // longer than it takes until the rules are looked at
+        assertThat(rig.status("ratings").state()).isEqualTo("captured");
+
+        rig.registryOnly(true);
+        assertThat(rig.status("ratings").ipv6()).isEqualTo("blocked");
+        assertThat(rig.status("ratings").state()).isEqualTo("captured");
+        assertThat(rig.echo(pod, WORLD_4, PORT).orThrow()).isEqualTo("hello\n");
+        assertThat(rig.echo(pod, WORLD_6, PORT).ok()).isFalse();
+        rig.lab.exec(pod, "iptables-nft", "-t", "nat", "-F").orThrow();
+        CaptureRig.await(
+            () -> "IPv4 is put back all the same",
+            () ->
+                rig.rules.withoutIpv6().verify(pod.path(), rig.inForce("ratings"))
+                    instanceof Drift.None);
+
+        broken.set(false);
+        CaptureRig.await(
+            () -> "captured: " + rig.status("ratings"),
+            () -> rig.status("ratings").ipv6().equals("captured"));
+        assertThat(rig.echo(pod, WORLD_6, PORT).orThrow()).isEqualTo("hello\n");
+        assertThat(rig.lab.exec(pod, "ip", "-6", "rule").orThrow()).doesNotContain("prohibit");
+        CaptureRig.await(() -> "both were seen: " + rig.seen, () -> rig.seen.size() == 2);
+
+        broken.set(true); // what stands goes on capturing, but nobody can tell
+        CaptureRig.await(
+            () -> "blocked: " + rig.status("ratings"),
+            () -> rig.status("ratings").ipv6().equals("blocked"));
+        assertThat(rig.status("ratings").state()).isEqualTo("captured");
+        assertThat(rig.echo(pod, WORLD_4, PORT).orThrow()).isEqualTo("hello\n");
+        assertThat(rig.echo(pod, WORLD_6, PORT).ok()).isFalse();
+        broken.set(false);
       }
     }
   }

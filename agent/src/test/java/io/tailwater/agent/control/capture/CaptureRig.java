@@ -61,7 +61,7 @@ import org.jspecify.annotations.Nullable;
 /// The capture loop over real namespaces and rules, with a policy that lets everything pass.
 final class CaptureRig implements AutoCloseable {
   /// Quick, so that a test need not wait half a minute for a repair.
-  private static final CapturePace QUICK =
+  static final CapturePace QUICK =
       new CapturePace(
           TimeUnit.MILLISECONDS.toNanos(100),
           TimeUnit.MILLISECONDS.toNanos(300),
