@@ -6,14 +6,15 @@ import io.tailwater.perf.bench.Bench;
 import io.tailwater.perf.bench.Part;
 import io.tailwater.perf.bench.Plan;
 import io.tailwater.perf.bench.Sample;
+import io.tailwater.perf.code.CodeCommand;
 import io.tailwater.perf.peer.BenchException;
+import io.tailwater.perf.peer.Checkout;
 import io.tailwater.perf.peer.Entrants;
 import io.tailwater.perf.peer.Peers;
 import io.tailwater.perf.policy.PolicyCommand;
 import io.tailwater.perf.report.Machine;
 import io.tailwater.perf.report.Report;
 import java.io.IOException;
-import java.net.URISyntaxException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.EnumSet;
@@ -34,7 +35,7 @@ import picocli.CommandLine.Spec;
     name = "tailwater perf",
     mixinStandardHelpOptions = true,
     sortOptions = false,
-    subcommands = {PolicyCommand.class, ScaleCommand.class},
+    subcommands = {PolicyCommand.class, CodeCommand.class, ScaleCommand.class, LongCommand.class},
     description =
         "Measures direct connections, Tailwater in all its grades, nginx, HAProxy and Envoy in one"
             + " run, each in a pod of its own, in alternating rounds.",
@@ -100,8 +101,8 @@ public final class Perf implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    List<String> image = image();
-    Entrants entrants = new Entrants(root().resolve(".tailwater/peers"), image, with);
+    List<String> image = Checkout.agent();
+    Entrants entrants = new Entrants(Checkout.root().resolve(".tailwater/peers"), image, with);
     List<String> all = entrants.names();
     List<String> names =
         new ArrayList<>(only.isEmpty() ? all : all.stream().filter(only::contains).toList());
@@ -142,7 +143,7 @@ public final class Perf implements Callable<Integer> {
     Set<Part> measured = parts.isEmpty() ? EnumSet.allOf(Part.class) : parts;
     Plan plan = quick ? Plan.quick() : Plan.full();
     plan = rounds.isPresent() ? plan.withRounds(rounds.get()) : plan;
-    Path root = root();
+    Path root = Checkout.root();
     Machine machine = Machine.read(root);
     say(machine.sentence());
     if (machine.load() > machine.cores() / 2.0) {
@@ -181,29 +182,5 @@ public final class Perf implements Callable<Integer> {
   private void say(String line) {
     spec.commandLine().getErr().println(line);
     spec.commandLine().getErr().flush();
-  }
-
-  static List<String> image() {
-    String command =
-        Optional.ofNullable(System.getenv("TAILWATER_COMMAND"))
-            .or(() -> Optional.ofNullable(System.getProperty("tailwater.command")))
-            .orElse("")
-            .strip();
-    return command.isEmpty() ? List.of() : List.of(command.split("\\s+", -1));
-  }
-
-  /// The repository: the property `tailwater.root`, else three folders above our own classes.
-  static Path root() {
-    String property = System.getProperty("tailwater.root");
-    if (property != null) {
-      return Path.of(property).toAbsolutePath();
-    }
-    try {
-      return Path.of(Perf.class.getProtectionDomain().getCodeSource().getLocation().toURI())
-          .resolve("../../..")
-          .normalize();
-    } catch (URISyntaxException e) {
-      throw new IllegalStateException(e);
-    }
   }
 }

@@ -6,6 +6,7 @@ import io.tailwater.perf.bench.Plan;
 import io.tailwater.perf.bench.Scale;
 import io.tailwater.perf.bench.ScalePoint;
 import io.tailwater.perf.peer.BenchException;
+import io.tailwater.perf.peer.Checkout;
 import io.tailwater.perf.peer.Entrants;
 import io.tailwater.perf.report.Machine;
 import io.tailwater.perf.report.ScaleReport;
@@ -63,7 +64,7 @@ final class ScaleCommand implements Callable<Integer> {
     if (rounds < 1 || rounds > 100) {
       return refuse(2, "--rounds: " + rounds + " is outside 1..100");
     }
-    List<String> image = Perf.image();
+    List<String> image = Checkout.agent();
     if (image.isEmpty()) {
       return refuse(2, "the agent's command is not known, set TAILWATER_COMMAND");
     }
@@ -71,7 +72,7 @@ final class ScaleCommand implements Callable<Integer> {
     if (!missing.isEmpty()) {
       return refuse(3, "cannot measure here: " + String.join(", ", missing));
     }
-    Path root = Perf.root();
+    Path root = Checkout.root();
     Machine machine = Machine.read(root);
     say(machine.sentence());
     Set<ScalePoint.Axis> measured = axes.isEmpty() ? EnumSet.allOf(ScalePoint.Axis.class) : axes;

@@ -39,4 +39,11 @@ class PerfTest {
     assertThat(run("--help")).isZero();
     assertThat(errors.toString()).contains("Example: ./tailwater perf").contains("--quick");
   }
+
+  @Test
+  void aLongRunNeedsATimeAndAgentsOfOurs() {
+    assertThat(run("long", "--minutes", "0")).isEqualTo(2);
+    assertThat(run("long", "--grades", "kernel,envoy")).isEqualTo(2);
+    assertThat(errors.toString()).contains("--minutes: 0").contains("[envoy]");
+  }
 }

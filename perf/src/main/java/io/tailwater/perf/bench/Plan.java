@@ -48,6 +48,11 @@ public record Plan(
     return new Plan(1, 1200, 1, 32, 0, 0, REST_MILLIS);
   }
 
+  /// One turn of a long run.
+  public static Plan turn() {
+    return new Plan(1, 8000, 1, 32, 0, 0, REST_MILLIS);
+  }
+
   public Plan withRounds(int count) {
     return new Plan(count, millis, bulkBytes, connections, held, warmMillis, restMillis);
   }

@@ -1,5 +1,8 @@
 package io.tailwater.perf.policy;
 
+import io.tailwater.perf.code.Benchmarks;
+import io.tailwater.perf.code.ImageLauncher;
+import io.tailwater.perf.peer.Checkout;
 import io.tailwater.perf.peer.GeneratedPolicy;
 import io.tailwater.perf.report.Machine;
 import java.io.IOException;
@@ -8,19 +11,13 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Collection;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Stream;
-import org.openjdk.jmh.profile.GCProfiler;
-import org.openjdk.jmh.results.RunResult;
-import org.openjdk.jmh.runner.Runner;
 import org.openjdk.jmh.runner.RunnerException;
-import org.openjdk.jmh.runner.options.OptionsBuilder;
-import org.openjdk.jmh.runner.options.TimeValue;
-import org.openjdk.jmh.runner.options.VerboseMode;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -66,12 +63,12 @@ public final class PolicyCommand implements Callable<Integer> {
     if (loads < 1 || loads > 100) {
       return refuse(2, "--loads: " + loads + " is outside 1..100");
     }
-    String image = System.getProperty("tailwater.command", "");
+    List<String> image = Checkout.agent();
     if (image.isEmpty()) {
       return refuse(2, "the agent's image is not known; start with ./tailwater perf policy");
     }
-    ImageLauncher launcher = ImageLauncher.read(Path.of(image));
-    Path root = Path.of(System.getProperty("tailwater.root", ".")).toAbsolutePath();
+    ImageLauncher launcher = ImageLauncher.read(Path.of(image.getFirst()));
+    Path root = Checkout.root();
     Machine machine = Machine.read(root);
     Path policy = Files.createTempDirectory("tailwater-policy-");
     try {
@@ -81,7 +78,13 @@ public final class PolicyCommand implements Callable<Integer> {
         loaded.add(load(launcher, policy));
       }
       PolicyReport report =
-          new PolicyReport(machine, launcher, size(policy), loaded, decisions(launcher, policy));
+          new PolicyReport(
+              machine,
+              launcher,
+              size(policy),
+              loaded,
+              Benchmarks.run(
+                  launcher, DecisionBenchmark.class, Map.of("folder", policy.toString())));
       Path folder = output.orElse(root.resolve(".tailwater/perf"));
       Files.createDirectories(folder);
       Files.writeString(folder.resolve("policy.md"), report.markdown());
@@ -112,44 +115,6 @@ public final class PolicyCommand implements Callable<Integer> {
       throw new IllegalStateException("the load ended with " + process.exitValue());
     }
     return LoadMain.Loaded.parse(said);
-  }
-
-  @SuppressWarnings("rawtypes") // JMH's map of secondary results is raw
-  private static List<PolicyReport.Measured> decisions(ImageLauncher launcher, Path policy)
-      throws RunnerException {
-    Collection<RunResult> results =
-        new Runner(
-                new OptionsBuilder()
-                    .include(DecisionBenchmark.class.getName())
-                    .param("folder", policy.toString())
-                    .forks(1)
-                    .warmupIterations(3)
-                    .warmupTime(TimeValue.seconds(1))
-                    .measurementIterations(5)
-                    .measurementTime(TimeValue.seconds(1))
-                    .addProfiler(GCProfiler.class)
-                    .jvmArgs(launcher.portableFlags().toArray(String[]::new))
-                    .jvmArgsAppend("--sun-misc-unsafe-memory-access=allow")
-                    .verbosity(VerboseMode.SILENT)
-                    .shouldFailOnError(true)
-                    .build())
-            .run();
-    List<PolicyReport.Measured> out = new ArrayList<>();
-    for (RunResult result : results) {
-      double bytes =
-          result.getSecondaryResults().entrySet().stream()
-              .filter(e -> e.getKey().endsWith("gc.alloc.rate.norm"))
-              .mapToDouble(e -> e.getValue().getScore())
-              .findFirst()
-              .orElse(Double.NaN);
-      out.add(
-          new PolicyReport.Measured(
-              result.getPrimaryResult().getLabel(),
-              result.getPrimaryResult().getScore(),
-              result.getPrimaryResult().getScoreError(),
-              bytes));
-    }
-    return out;
   }
 
   private static String ownClasses() {

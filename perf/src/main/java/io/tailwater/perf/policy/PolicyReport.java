@@ -1,5 +1,7 @@
 package io.tailwater.perf.policy;
 
+import io.tailwater.perf.code.ImageLauncher;
+import io.tailwater.perf.code.Measured;
 import io.tailwater.perf.peer.GeneratedPolicy;
 import io.tailwater.perf.report.Machine;
 import java.util.ArrayList;
@@ -20,15 +22,9 @@ record PolicyReport(
     decisions = List.copyOf(decisions);
   }
 
-  /// One kind of decision.
-  ///
-  /// @param error half the 99.9 % confidence interval, nanoseconds
-  /// @param bytes allocated for each
-  record Measured(String name, double nanos, double error, double bytes) {
-    /// Whether a destination is found by its name, which must not allocate.
-    boolean hit() {
-      return name.equals("exactName") || name.equals("underAWildcard");
-    }
+  /// Whether a destination is found by its name, which must not allocate.
+  private static boolean isHit(Measured decision) {
+    return decision.name().equals("exactName") || decision.name().equals("underAWildcard");
   }
 
   private double median(ToDoubleFunction<LoadMain.Loaded> of) {
@@ -74,13 +70,9 @@ record PolicyReport(
                 "heap kept per entry, bytes",
                 l -> l.heapKilobytes() * 1024 / GeneratedPolicy.ENTRIES,
                 0))
-        .append("\n| decision (JMH, the same flags) | ns | ± | bytes allocated |\n")
-        .append("|---|---:|---:|---:|\n");
-    for (Measured measured : decisions) {
-      out.append(
-          "| %s | %.0f | %.0f | %.0f |\n"
-              .formatted(measured.name(), measured.nanos(), measured.error(), measured.bytes()));
-    }
+        .append("\n")
+        .append(Measured.TABLE_HEAD);
+    decisions.forEach(one -> out.append(one.row()));
     return out.toString();
   }
 
@@ -102,7 +94,7 @@ record PolicyReport(
       if (measured.nanos() > decisionNanos) {
         out.add("%s takes %.0f ns".formatted(measured.name(), measured.nanos()));
       }
-      if (measured.hit() && measured.bytes() > hitBytes) {
+      if (isHit(measured) && measured.bytes() > hitBytes) {
         out.add("%s allocates %.1f bytes".formatted(measured.name(), measured.bytes()));
       }
     }

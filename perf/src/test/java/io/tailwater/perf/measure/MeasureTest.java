@@ -4,8 +4,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import java.io.InputStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 class MeasureTest {
   @Test
@@ -81,5 +86,23 @@ class MeasureTest {
     assertThat(Memory.parse(rollup)).isEqualTo(new Memory(17_480, 23_712));
     assertThatThrownBy(() -> Memory.parse("Rss: 1 kB")).hasMessageContaining("Pss:");
     assertThat(Memory.of(List.of(ProcessHandle.current().pid())).rssKb()).isPositive();
+  }
+
+  @Test
+  void aDescriptorThatIsOpenedIsCounted(@TempDir Path folder) throws Exception {
+    List<Long> self = List.of(ProcessHandle.current().pid());
+    Path file = Files.createFile(folder.resolve("open"));
+    long before = Footprint.of(self).descriptors();
+    List<InputStream> open = new ArrayList<>();
+    for (int i = 0; i < 50; i++) {
+      open.add(Files.newInputStream(file));
+    }
+    long during = Footprint.of(self).descriptors();
+    for (InputStream one : open) {
+      one.close();
+    }
+
+    assertThat(during - before).isBetween(45L, 55L);
+    assertThat(Footprint.of(self).threads()).isGreaterThan(1);
   }
 }

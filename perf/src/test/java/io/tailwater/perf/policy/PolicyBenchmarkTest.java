@@ -7,6 +7,8 @@ import io.tailwater.agent.control.source.FileResources;
 import io.tailwater.agent.control.source.ResourceSet;
 import io.tailwater.agent.control.source.SourceSnapshot;
 import io.tailwater.agent.dataplane.route.Decision;
+import io.tailwater.perf.code.ImageLauncher;
+import io.tailwater.perf.code.Measured;
 import io.tailwater.perf.peer.GeneratedPolicy;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -66,7 +68,7 @@ class PolicyBenchmarkTest {
             new ImageLauncher(Path.of("java"), List.of(), ""),
             1,
             List.of(LoadMain.Loaded.parse("load_ms=1990.0 view_ms=20.0 gc_ms=10 heap_kb=1000")),
-            List.of(new PolicyReport.Measured("exactName", 90, 1, 24)));
+            List.of(new Measured("exactName", 90, 1, 24)));
 
     assertThat(report.broken(2000, 1000, 0.1)).hasSize(2);
     assertThat(report.broken(2010, 1000, 24)).isEmpty();

@@ -1,4 +1,4 @@
-package io.tailwater.perf.policy;
+package io.tailwater.perf.code;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -11,18 +11,18 @@ import java.util.List;
 ///
 /// @param java the image's own Java
 /// @param flags everything before the class path
-record ImageLauncher(Path java, List<String> flags, String classPath) {
-  ImageLauncher {
+public record ImageLauncher(Path java, List<String> flags, String classPath) {
+  public ImageLauncher {
     flags = List.copyOf(flags);
   }
 
   /// @throws IOException when it cannot be read, or is no such launcher
-  static ImageLauncher read(Path launcher) throws IOException {
+  public static ImageLauncher read(Path launcher) throws IOException {
     Path real = launcher.toRealPath();
     return parse(Files.readString(real), real.resolve("../..").normalize());
   }
 
-  static ImageLauncher parse(String script, Path image) throws IOException {
+  public static ImageLauncher parse(String script, Path image) throws IOException {
     int exec = script.indexOf("exec ");
     if (exec < 0) {
       throw new IOException("the image's launcher starts nothing");
@@ -48,7 +48,7 @@ record ImageLauncher(Path java, List<String> flags, String classPath) {
 
   /// A command that runs another class with more on the class path, and so without the AOT cache,
   /// which is bound to the image's own.
-  List<String> command(String classes, Class<?> main, List<String> arguments) {
+  public List<String> command(String classes, Class<?> main, List<String> arguments) {
     List<String> out = new ArrayList<>();
     out.add(java.toString());
     out.addAll(portableFlags());
@@ -58,7 +58,7 @@ record ImageLauncher(Path java, List<String> flags, String classPath) {
   }
 
   /// The flags that another JVM and class path can have too.
-  List<String> portableFlags() {
+  public List<String> portableFlags() {
     return flags.stream()
         .filter(f -> !f.startsWith("-XX:AOTCache") && !f.startsWith("-Xlog"))
         .toList();
