@@ -508,6 +508,7 @@ public final class Agent implements AutoCloseable {
   }
 
   private void keepHouse() {
+    HeapReturn heap = new HeapReturn(Runtime.getRuntime()::totalMemory, System::gc);
     while (!closed) {
       try {
         TimeUnit.NANOSECONDS.sleep(HOUSEKEEPING.toNanos());
@@ -519,6 +520,7 @@ public final class Agent implements AutoCloseable {
       clusters.forgetIdle(System.nanoTime() - config.dns().hostTtl().toNanos());
       accounts.keepOnly(
           capture.status().stream().map(s -> s.pod().ref()).collect(Collectors.toSet()));
+      heap.look();
     }
   }
 

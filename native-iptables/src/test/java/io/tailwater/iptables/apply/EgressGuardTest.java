@@ -54,7 +54,8 @@ class EgressGuardTest {
   /// `how` sends a frame, e.g. `tcp`; the answer is `sent` or `refused`.
   private String send(String how) {
     // ip looks for the peer's namespace among all, and complains when another test's has just gone.
-    String mac = atServer("ip -o link show eth0 2>/dev/null | sed 's,.*ether \\([^ ]*\\).*,\\1,'").strip();
+    String mac =
+        atServer("ip -o link show eth0 2>/dev/null | sed 's,.*ether \\([^ ]*\\).*,\\1,'").strip();
     return net.inPod(
             "python3",
             "src/test/python/frames.py",
