@@ -22,7 +22,9 @@ import io.tailwater.iptables.queue.FlowTuple;
 import java.time.Clock;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashSet;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -68,7 +70,11 @@ public final class ReleasedConnections {
   private final Clock clock;
   private final boolean revokes;
   private final Set<GatedPod> pods = new LinkedHashSet<>();
-  private List<ReleasedConnection> unwritten = new ArrayList<>();
+
+  /// What lives that does not stand in the file yet. Who ends leaves at once: a second's
+  /// connections, kept until the next look, would all outlive the young generation.
+  private Set<ReleasedConnection> unwritten = none();
+
   private final AtomicInteger count = new AtomicInteger();
   private long lastId;
 
@@ -88,6 +94,10 @@ public final class ReleasedConnections {
     this.nanos = nanos;
     this.clock = clock;
     this.revokes = revokes;
+  }
+
+  private static Set<ReleasedConnection> none() {
+    return Collections.newSetFromMap(new IdentityHashMap<>());
   }
 
   // ---- begin
@@ -231,6 +241,8 @@ public final class ReleasedConnections {
     one.cluster.connectionLeft();
     if (one.written) {
       file.remove(one.pod.pod().pod().ref(), one.tuple);
+    } else {
+      unwritten.remove(one);
     }
     observer.ended(one.record, outcome);
   }
@@ -251,8 +263,8 @@ public final class ReleasedConnections {
 
   /// Writes down what was not yet. Called about every second.
   public void keep() {
-    List<ReleasedConnection> late = unwritten;
-    unwritten = new ArrayList<>(); // not cleared: after a burst it would stay as large
+    Set<ReleasedConnection> late = unwritten;
+    unwritten = none(); // not cleared: after a burst it would stay as large
     for (ReleasedConnection one : late) {
       if (one.pod.released.get(one.tuple) == one) { // most have ended by now
         file.add(one);
