@@ -7,6 +7,7 @@ import io.tailwater.iptables.netlink.PacketLog;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.CapturePlan;
 import io.tailwater.iptables.rule.Drift;
+import io.tailwater.iptables.rule.Ipv6;
 import io.tailwater.iptables.rule.KernelPass;
 import io.tailwater.iptables.rule.Strictness;
 import java.io.IOException;
@@ -40,8 +41,12 @@ final class AgentPlans {
       return List.of(plain);
     }
     List<CapturePlan> plans = new ArrayList<>();
+    boolean closed = isClosed(known.getFirst(), config, say);
+    CapturePlan policed =
+        RulesCommand.under(plain, config.capture().udp(), closed)
+            .withIpv6(ipv6(plain.ipv6(), known.getFirst()));
     for (KnownAgent one : known) {
-      CapturePlan plan = strict(plain.withAgent(one.mark()), one.strictness(), config);
+      CapturePlan plan = strict(policed.withAgent(one.mark()), one.strictness(), config, closed);
       if (config.capture().inbound()) {
         plan = plan.withInbound(CapturePlan.Inbound.STANDARD);
       }
@@ -57,6 +62,27 @@ final class AgentPlans {
       }
     }
     return plans;
+  }
+
+  /// What resources such as a Sidecar make of one pod only its agent knows.
+  private static boolean isClosed(KnownAgent agent, AgentConfig config, Consumer<String> say) {
+    boolean configured = RulesCommand.isClosed(config);
+    boolean closed = agent.closed().orElse(configured);
+    if (closed != configured) {
+      say.accept(
+          "by the agent's policy this pod is %s, other than by --config alone (a Sidecar,"
+                  .formatted(closed ? "closed" : "open")
+              + " egress.namespaces): planned with that");
+    }
+    return closed;
+  }
+
+  private static Ipv6 ipv6(Ipv6 asked, KnownAgent agent) {
+    return switch (agent.ipv6()) {
+      case "refused" -> Ipv6.REFUSE;
+      case "uncaptured", "blocked" -> Ipv6.UNTOUCHED;
+      default -> asked;
+    };
   }
 
   private static List<KnownAgent> known(
@@ -78,8 +104,7 @@ final class AgentPlans {
   }
 
   /// The plan with all that keeps a pod from getting round it, as the agent's.
-  static CapturePlan strict(CapturePlan plan, Strictness known, AgentConfig agent) {
-    boolean closed = RulesCommand.isClosed(agent);
+  static CapturePlan strict(CapturePlan plan, Strictness known, AgentConfig agent, boolean closed) {
     return plan.withStrictness(
         known
             .withClosed(closed)

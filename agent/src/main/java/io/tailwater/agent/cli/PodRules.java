@@ -3,6 +3,7 @@ package io.tailwater.agent.cli;
 import io.tailwater.iptables.apply.EgressGuard;
 import io.tailwater.iptables.apply.InstallReport;
 import io.tailwater.iptables.apply.Ipv6Block;
+import io.tailwater.iptables.apply.OwnControlGroup;
 import io.tailwater.iptables.apply.PolicyRoutes;
 import io.tailwater.iptables.apply.Processes;
 import io.tailwater.iptables.apply.RulesException;
@@ -10,8 +11,10 @@ import io.tailwater.iptables.apply.TrafficRules;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.CapturePlan;
 import io.tailwater.iptables.rule.Drift;
+import io.tailwater.iptables.rule.Ipv6;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /// The rules of one pod by hand, with what the agent puts beside them: the guard at the pod's
 /// interfaces. Where there can be no guard the rules stand without, as with the agent, and that is
@@ -37,11 +40,31 @@ final class PodRules {
     return EgressGuard.show(plan);
   }
 
+  /// Why the agent's control group, which a plan asks for, cannot be named here; empty where there
+  /// is no such need.
+  Optional<String> groupOutOfSight(CapturePlan plan) {
+    return plan.strictness()
+        .cgroup()
+        .flatMap(group -> OwnControlGroup.outOfSight(rules.programs().backend(), group));
+  }
+
+  /// Where the agent has found that there can be no rules for IPv6, they are not looked at.
+  private TrafficRules rules(CapturePlan plan) {
+    return plan.ipv6() == Ipv6.UNTOUCHED ? rules.withoutIpv6() : rules;
+  }
+
+  private static boolean blocksIpv6(CapturePlan plan) {
+    return plan.ipv6() == Ipv6.UNTOUCHED && plan.strictness().closed();
+  }
+
   Outcome apply(NetworkNamespace namespace, CapturePlan plan) {
     if (plan.inbound().isPresent()) {
       PolicyRoutes.INBOUND.install(namespace); // before the rules that need them
     }
-    InstallReport report = rules.install(namespace, plan);
+    InstallReport report = rules(plan).install(namespace, plan);
+    if (blocksIpv6(plan)) {
+      Ipv6Block.install(namespace);
+    }
     try {
       guard.install(namespace, plan);
       return new Outcome(report, "on");
@@ -53,9 +76,9 @@ final class PodRules {
   /// Against the plan that comes nearest.
   Difference verify(NetworkNamespace namespace, List<CapturePlan> plans) {
     CapturePlan plan = plans.getFirst();
-    Drift drift = rules.verify(namespace, plan);
+    Drift drift = rules(plan).verify(namespace, plan);
     for (CapturePlan other : plans.subList(1, plans.size())) {
-      Drift found = rules.verify(namespace, other);
+      Drift found = rules(other).verify(namespace, other);
       if (distance(found) < distance(drift)) {
         plan = other;
         drift = found;
@@ -63,6 +86,9 @@ final class PodRules {
     }
     if (plan.inbound().isPresent()) {
       drift = with(drift, PolicyRoutes.INBOUND.verify(namespace));
+    }
+    if (blocksIpv6(plan) && !Ipv6Block.stands(namespace)) {
+      drift = with(drift, List.of("IPv6 rule 1: prohibit is missing"));
     }
     try {
       return new Difference(with(drift, guard.differences(namespace, plan)), "");

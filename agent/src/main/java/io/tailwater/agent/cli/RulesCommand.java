@@ -173,6 +173,11 @@ final class RulesCommand implements Callable<Integer> {
         return report(rules.remove(namespace));
       }
       List<CapturePlan> plans = AgentPlans.of(namespace, wanted, agent, this::say);
+      Optional<String> unseen = rules.groupOutOfSight(plans.getFirst());
+      if (unseen.isPresent()) {
+        say(unseen.get());
+        return 3;
+      }
       if (action == Action.apply) {
         return report(rules.apply(namespace, plans.getFirst()));
       }
@@ -239,7 +244,7 @@ final class RulesCommand implements Callable<Integer> {
 
   /// What differs from a pod's own namespace: nobody's marks come so far, and refusals are told.
   private static CapturePlan onNode(CapturePlan plan, AgentConfig agent) {
-    return AgentPlans.strict(plan, Strictness.NONE, agent);
+    return AgentPlans.strict(plan, Strictness.NONE, agent, isClosed(agent));
   }
 
   static boolean failsOpen(CapturePlan plan, AgentConfig agent) {
@@ -287,16 +292,11 @@ final class RulesCommand implements Callable<Integer> {
   /// As the agent would plan it for a pod whose namespace no resource singles out.
   private CapturePlan plan(Optional<AgentConfig> agent) {
     boolean closed = agent.map(RulesCommand::isClosed).orElse(false);
-    UdpPolicy udp =
-        switch (agent.map(a -> a.capture().udp()).orElse(CaptureConfig.Udp.AUTO)) {
-          case ALL -> UdpPolicy.ALL;
-          case OFF -> UdpPolicy.OFF;
-          case AUTO -> closed ? UdpPolicy.QUIC : UdpPolicy.OFF;
-        };
     CapturePlan plan =
-        CapturePlan.egress()
-            .withUdp(udp)
-            .withEarlier(closed ? EarlierConnections.CUT : EarlierConnections.SPARED);
+        under(
+            CapturePlan.egress(),
+            agent.map(a -> a.capture().udp()).orElse(CaptureConfig.Udp.AUTO),
+            closed);
     if (!noDns && agent.map(a -> a.capture().dns()).orElse(true)) {
       plan = plan.withDns(CapturePlan.DNS_PORT);
     }
@@ -304,6 +304,18 @@ final class RulesCommand implements Callable<Integer> {
       plan = plan.withIpv6(Ipv6.REFUSE);
     }
     return inbound ? plan.withInbound(CapturePlan.Inbound.STANDARD) : plan;
+  }
+
+  /// What policy makes of a plan.
+  static CapturePlan under(CapturePlan plan, CaptureConfig.Udp asked, boolean closed) {
+    UdpPolicy udp =
+        switch (asked) {
+          case ALL -> UdpPolicy.ALL;
+          case OFF -> UdpPolicy.OFF;
+          case AUTO -> closed ? UdpPolicy.QUIC : UdpPolicy.OFF;
+        };
+    return plan.withUdp(udp)
+        .withEarlier(closed ? EarlierConnections.CUT : EarlierConnections.SPARED);
   }
 
   private int show(String routes, NamespaceRules wanted, RuleBackend backend, String guard) {

@@ -123,12 +123,6 @@ class ControlGroupTest {
     return List.of("sh", "-c", JOIN, folder + "/" + group);
   }
 
-  private static void rulesRemoved() {
-    for (Place pod : List.of(world.ratings, world.reviews)) {
-      RunningAgent.once(world, "rules", "remove", "--netns", pod.path().toString());
-    }
-  }
-
   private static String arrived() {
     return at(
         world.lab.place("decoy"), "nft list chain inet seen every | grep -o 'packets [0-9]*'");
@@ -199,6 +193,19 @@ class ControlGroupTest {
               "--config",
               agent.configuration().toString());
       assertThat(verified.exit()).as(verified.toString()).isZero();
+      if (backend.equals("nft")) {
+        Result blind =
+            RunningAgent.once(
+                world,
+                "rules",
+                "verify",
+                "--netns",
+                world.ratings.path().toString(),
+                "--config",
+                agent.configuration().toString());
+        assertThat(blind.exit()).as(blind.toString()).isEqualTo(3);
+        assertThat(blind.stderr()).contains("control group " + folder + "/own/agent", "cgroup2");
+      }
       String mark = mark(agent);
       String before = arrived();
       for (String address : List.of(World.DECOY, World.DECOY_6)) {
@@ -216,7 +223,7 @@ class ControlGroupTest {
       assertThat(arrived()).isNotEqualTo(before);
       reachesWhatIsAllowed(agent);
     } finally {
-      rulesRemoved();
+      world.removeRules();
     }
   }
 
@@ -231,7 +238,7 @@ class ControlGroupTest {
       assertThat(arrived()).isEqualTo(before);
       agent.awaitAccess("reason=\"mark\"", World.DECOY + ":443");
     } finally {
-      rulesRemoved();
+      world.removeRules();
     }
   }
 
@@ -272,7 +279,7 @@ class ControlGroupTest {
       reachesWhatIsAllowed(last);
     } finally {
       agents.forEach(RunningAgent::close);
-      rulesRemoved();
+      world.removeRules();
     }
   }
 
@@ -295,7 +302,7 @@ class ControlGroupTest {
             "mount -t cgroup2 none /sys/fs/cgroup; rmdir /sys/fs/cgroup/" + folder + "/again");
       }
     } finally {
-      rulesRemoved();
+      world.removeRules();
     }
   }
 
@@ -316,7 +323,7 @@ class ControlGroupTest {
         }
       }
     } finally {
-      rulesRemoved();
+      world.removeRules();
     }
   }
 }

@@ -7,9 +7,7 @@ import io.tailwater.lab.Place;
 import io.tailwater.lab.Result;
 import io.tailwater.lab.TcpServer;
 import io.tailwater.lab.TcpServer.Behaviour;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -29,27 +27,13 @@ class NodeWithoutIp6tablesTest {
 
   private static World world;
   private static Place stranger;
-  private static Path programs;
-  private static Path broken;
+  private static FailingIp6tables ip6tables;
 
   @BeforeAll
   static void build() throws Exception {
     world = World.build();
     stranger = world.lab.addPod("stranger");
-    programs = world.lab.folder("programs");
-    broken = programs.resolve("broken");
-    for (String kind : List.of("nft", "legacy")) {
-      for (String what : List.of("save", "restore")) {
-        String name = "ip6tables-" + kind + "-" + what;
-        String real = world.lab.exec(world.lab.node(), "which", name).orThrow().strip();
-        Path program =
-            World.write(
-                programs.resolve(name),
-                "#!/bin/sh\nif [ -e %s ]; then echo 'out of order' >&2; exit 3; fi\nexec %s \"$@\"\n"
-                    .formatted(broken, real));
-        Files.setPosixFilePermissions(program, PosixFilePermissions.fromString("rwxr-xr-x"));
-      }
-    }
+    ip6tables = new FailingIp6tables(world);
   }
 
   @AfterAll
@@ -57,26 +41,6 @@ class NodeWithoutIp6tablesTest {
     if (world != null) {
       world.close();
     }
-  }
-
-  private static void breakIt() {
-    World.write(broken, "");
-  }
-
-  private static void mendIt() throws Exception {
-    Files.deleteIfExists(broken);
-  }
-
-  private static List<String> withThese() {
-    return List.of("env", "PATH=" + programs + ":" + System.getenv("PATH"));
-  }
-
-  private static RunningAgent start(Path configuration) {
-    return RunningAgent.launch(world, configuration, withThese()).awaitReady();
-  }
-
-  private static Result command(String... arguments) {
-    return RunningAgent.once(world, world.lab.node(), withThese(), arguments);
   }
 
   private static Path configuration(String backend) {
@@ -173,10 +137,10 @@ class NodeWithoutIp6tablesTest {
   private static void closedPodsAreShut(String backend) throws Exception {
     Path configuration = configuration(backend);
     String before = node("ip -6 rule");
-    breakIt();
+    ip6tables.fails();
     try (TcpServer _ =
             TcpServer.start(world.lab, world.lab.node(), Map.of(ON_THE_NODE, Behaviour.BANNER));
-        RunningAgent agent = start(configuration)) {
+        RunningAgent agent = ip6tables.start(configuration)) {
       assertThat(agent.log()).contains("capture on the node, IPv6", "blocked by policy rules");
       awaitIpv6(agent, "blocked", "uncaptured");
       arrives(agent, world.ratings, World.DECOY);
@@ -195,13 +159,13 @@ class NodeWithoutIp6tablesTest {
           () -> "who is no stranger is spared\n" + prohibitions(),
           () -> reaches(late, World.v6("example.org")));
 
-      mendIt();
+      ip6tables.works();
       awaitIpv6(agent, "captured", "captured");
       assertThat(node("ip -6 rule")).doesNotContain("prohibit", "goto").contains("0x200/0x200");
       arrives(agent, world.ratings, World.DECOY_6);
       assertThat(reaches(stranger, World.v6("example.org"))).isFalse();
 
-      breakIt();
+      ip6tables.fails();
       node(
           "nft add table inet poke; nft delete table inet poke"); // so that the rules are looked at
       awaitIpv6(agent, "blocked", "uncaptured");
@@ -212,13 +176,13 @@ class NodeWithoutIp6tablesTest {
       assertThat(reaches(world.ratings, World.v6("example.org"))).isFalse();
       assertThat(reaches(stranger, World.v6("example.org"))).isFalse();
     } finally {
-      mendIt();
+      ip6tables.works();
     }
-    try (RunningAgent next = start(configuration)) {
+    try (RunningAgent next = ip6tables.start(configuration)) {
       awaitIpv6(next, "captured", "captured");
       arrives(next, world.ratings, World.DECOY_6);
       assertThat(prohibitions()).isEqualTo("[]");
-      assertThat(command("drain", "--uninstall").exit()).isZero();
+      assertThat(ip6tables.command("drain", "--uninstall").exit()).isZero();
     }
     World.await(
         () -> "nothing is left\n" + node("ip -6 rule"), () -> node("ip -6 rule").equals(before));
@@ -227,21 +191,21 @@ class NodeWithoutIp6tablesTest {
   @Test
   void rulesByHandBlockToo() throws Exception {
     String config = configuration("iptables-nft").toString();
-    breakIt();
+    ip6tables.fails();
     try {
-      Result applied = command("rules", "apply", "--config", config);
+      Result applied = ip6tables.command("rules", "apply", "--config", config);
       assertThat(applied.exit()).as(applied.toString()).isZero();
       assertThat(applied.stderr()).contains("closed pods have it blocked");
-      assertThat(command("rules", "verify", "--config", config).exit()).isZero();
+      assertThat(ip6tables.command("rules", "verify", "--config", config).exit()).isZero();
       assertThat(reaches(world.ratings, World.v6("example.org"))).isFalse();
 
       node("ip -6 rule del pref 0 iif " + interfaceOf(world.ratings) + " prohibit");
-      Result verified = command("rules", "verify", "--config", config);
+      Result verified = ip6tables.command("rules", "verify", "--config", config);
       assertThat(verified.exit()).isEqualTo(1);
       assertThat(verified.stdout()).contains("prohibit is missing");
     } finally {
-      mendIt();
-      Result removed = command("rules", "remove", "--mode", "node");
+      ip6tables.works();
+      Result removed = ip6tables.command("rules", "remove", "--mode", "node");
       assertThat(removed.exit()).as(removed.toString()).isZero();
     }
     assertThat(prohibitions()).isEqualTo("[]");

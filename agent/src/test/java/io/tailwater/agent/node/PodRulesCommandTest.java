@@ -3,7 +3,6 @@ package io.tailwater.agent.node;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.tailwater.lab.NeedsRoot;
-import io.tailwater.lab.Place;
 import io.tailwater.lab.Result;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -42,9 +41,7 @@ class PodRulesCommandTest {
 
   @AfterEach
   void removeRules() {
-    for (Place pod : List.of(world.ratings, world.reviews)) {
-      RunningAgent.once(world, "rules", "remove", "--netns", pod.path().toString());
-    }
+    world.removeRules();
   }
 
   private static Result rules(Path config, String action, String... more) {
@@ -120,6 +117,60 @@ class PodRulesCommandTest {
     assertThat(unknown.exit()).isEqualTo(1);
     assertThat(unknown.stderr()).contains("without --config");
     tellsNoMark(unknown, config);
+  }
+
+  /// A Sidecar makes this one pod closed, and its ip6tables fails.
+  @Test
+  void whatTheAgentHasMadeOfOnePodIsWhatIsWanted() throws Exception {
+    String sidecar =
+        """
+        ---
+        apiVersion: networking.istio.io/v1
+        kind: Sidecar
+        metadata: {name: ratings, namespace: default}
+        spec:
+          workloadSelector: {labels: {app: ratings}}
+          outboundTrafficPolicy: {mode: REGISTRY_ONLY}
+        """;
+    Path config =
+        world.configuration(
+            world.policies(MainJobTest.POLICIES + sidecar), "capture: {backend: iptables-nft}\n");
+    FailingIp6tables ip6tables = new FailingIp6tables(world);
+    String[] verify = {
+      "rules", "verify", "--netns", world.ratings.path().toString(), "--config", config.toString()
+    };
+    try (RunningAgent agent = ip6tables.start(config)) {
+      Result closed = ip6tables.command(verify);
+      assertThat(closed.exit()).as(closed + agent.log()).isZero();
+      assertThat(closed.stderr()).contains("this pod is closed, other than by --config alone");
+      assertThat(rules(config, "verify").exit()).isZero();
+      verify[3] = world.reviews.path().toString();
+      Result open = ip6tables.command(verify);
+      assertThat(open.exit()).as(open.toString()).isZero();
+      assertThat(open.stderr()).isEmpty();
+      verify[3] = world.ratings.path().toString();
+      agent.process().signal("KILL"); // it would put back what is taken away
+      agent.process().awaitExit(Duration.ofSeconds(10));
+    }
+    ip6tables.fails();
+    world.removeRules();
+    try (RunningAgent agent = ip6tables.start(config)) {
+      String pods = agent.page("15000/pods?format=json").stdout();
+      assertThat(pods).contains("\"blocked\"", "\"uncaptured\"").doesNotContain("failing");
+      assertThat(agent.log()).contains("every way out over IPv6 is prohibited", "out of order");
+      Result blocked = ip6tables.command(verify);
+      assertThat(blocked.exit()).as(blocked + agent.log()).isZero();
+      agent.process().signal("KILL");
+      agent.process().awaitExit(Duration.ofSeconds(10));
+    }
+    world.lab.exec(world.ratings, "ip", "-6", "rule", "del", "pref", "1").orThrow();
+    Result unblocked = ip6tables.command(verify);
+    assertThat(unblocked.exit()).isEqualTo(1);
+    assertThat(unblocked.stdout()).contains("IPv6 rule 1: prohibit is missing");
+    verify[1] = "apply";
+    assertThat(ip6tables.command(verify).exit()).isZero();
+    verify[1] = "verify";
+    assertThat(ip6tables.command(verify).exit()).isZero();
   }
 
   @Test

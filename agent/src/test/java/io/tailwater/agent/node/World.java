@@ -1,5 +1,7 @@
 package io.tailwater.agent.node;
 
+import io.tailwater.iptables.apply.EgressGuard;
+import io.tailwater.iptables.apply.Ipv6Block;
 import io.tailwater.iptables.apply.Processes;
 import io.tailwater.iptables.apply.RulePrograms;
 import io.tailwater.iptables.apply.TrafficRules;
@@ -232,14 +234,17 @@ final class World implements AutoCloseable {
         "exec 3<>/dev/tcp/" + address + "/" + port + " && head -n 1 <&3");
   }
 
-  /// Takes every rule out of the pods, as `rules remove` does.
+  /// Takes every rule out of the pods with what stands beside them, as `rules remove` does.
   void removeRules() {
     Processes processes = new Processes();
+    EgressGuard guard = new EgressGuard(processes);
     TrafficRules rules =
         new TrafficRules(RulePrograms.detect(Optional.empty(), processes), processes);
     for (Place pod : List.of(ratings, reviews)) {
       try (NetworkNamespace namespace = NetworkNamespace.open(pod.path())) {
         rules.remove(namespace);
+        Ipv6Block.remove(namespace);
+        guard.remove(namespace);
       }
     }
   }

@@ -68,6 +68,39 @@ public final class OwnControlGroup {
     }
   }
 
+  /// Why rules with an agent's group can be neither written nor compared by this process: nft looks
+  /// it up in the file system each time, iptables has it from the kernel. Empty where they can.
+  public static Optional<String> outOfSight(RuleBackend backend, ControlGroup group) {
+    return backend == RuleBackend.NFT ? outOfSight(Path.of(NFT_MOUNT), group) : Optional.empty();
+  }
+
+  static Optional<String> outOfSight(Path mount, ControlGroup group) {
+    String rules = "the rules ask for the agent's control group " + group;
+    if (!Files.exists(mount.resolve("cgroup.controllers"))) {
+      return Optional.of(
+          rules
+              + ", and nft looks for it at "
+              + mount
+              + ", where there are no control groups (cgroup2) here. Run this where the agent runs,"
+              + " or 'mount -t cgroup2 none "
+              + mount
+              + "' in a mount namespace of its own ('unshare --mount')");
+    }
+    try {
+      if (Files.getAttribute(mount.resolve(group.path()), "unix:ino").equals(group.id())) {
+        return Optional.empty();
+      }
+    } catch (IOException _) {
+      // It is not there.
+    }
+    return Optional.of(
+        rules
+            + ", which is not at "
+            + mount
+            + ": the agent has ended and its group is gone, or this is another namespace of control"
+            + " groups. Start the agent, or run this where it runs");
+  }
+
   private ControlGroup own(RuleBackend backend) throws Unfit, IOException {
     String path = path();
     if (path.equals("/")) {

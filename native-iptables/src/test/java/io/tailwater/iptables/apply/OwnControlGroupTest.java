@@ -63,6 +63,23 @@ class OwnControlGroupTest {
   }
 
   @Test
+  void groupOfAnotherProcessIsOutOfSightWhereItCannotBeLookedUp() throws IOException {
+    Path mount = folder.resolve("cgroup");
+    ControlGroup there = new ControlGroup(PATH, (Long) Files.getAttribute(group, "unix:ino"));
+
+    assertThat(OwnControlGroup.outOfSight(mount, there).orElseThrow())
+        .contains("no control groups");
+    write(mount.resolve("cgroup.controllers"), "");
+    assertThat(OwnControlGroup.outOfSight(mount, there)).isEmpty();
+    assertThat(
+            OwnControlGroup.outOfSight(mount, new ControlGroup(PATH, there.id() + 1)).orElseThrow())
+        .contains("its group is gone");
+    assertThat(OwnControlGroup.outOfSight(mount, new ControlGroup("a/b", 7)).orElseThrow())
+        .contains("its group is gone");
+    assertThat(OwnControlGroup.outOfSight(RuleBackend.IPTABLES_NFT, there)).isEmpty();
+  }
+
+  @Test
   void rootGroupHoldsEverybody() throws IOException {
     write(proc.resolve("self/cgroup"), "0::/\n");
 

@@ -14,12 +14,15 @@ import java.util.List;
 import java.util.Optional;
 import java.util.regex.Pattern;
 
-/// How the rules of a pod know the agent that has captured it, as that agent has written it down:
-/// for whoever looks at the rules from outside. Immutable.
+/// How the rules of a pod know the agent that has captured it, and what they are like, as that
+/// agent has written it down: for whoever looks at the rules from outside. Immutable.
 ///
 /// @param mark the agent's secret mark; never to be printed
 /// @param strictness the other marks, and the control group
-public record KnownAgent(Mark mark, Strictness strictness) {
+/// @param closed whether policy lets the pod reach only what it knows; empty where that is not said
+/// @param ipv6 what became of IPv6, as `pods` tells it, such as `blocked`; empty where that is not
+///   said
+public record KnownAgent(Mark mark, Strictness strictness, Optional<Boolean> closed, String ipv6) {
   private static final Pattern HEX = Pattern.compile("0x([0-9a-fA-F]{1,8})(?![0-9a-fA-F])");
 
   /// The upper half of those marks of rules that are everybody's to know.
@@ -35,27 +38,50 @@ public record KnownAgent(Mark mark, Strictness strictness) {
     if (marks.isEmpty()) {
       return List.of();
     }
-    Strictness with = Strictness.NONE.withCgroup(group(PodMarks.groupFile(file)));
+    List<String> rules = lines(PodMarks.rulesFile(file));
+    Strictness with = Strictness.NONE.withCgroup(group(rules));
+    Optional<Boolean> closed = value(rules, "policy ").map("closed"::equals);
+    String ipv6 = value(rules, "ipv6 ").orElse("");
     List<KnownAgent> known = new ArrayList<>();
-    known.add(new KnownAgent(marks.getFirst(), with.withFormer(marks.subList(1, marks.size()))));
+    known.add(
+        new KnownAgent(
+            marks.getFirst(), with.withFormer(marks.subList(1, marks.size())), closed, ipv6));
     if (marks.size() > 1) {
       Strictness joining = with.withJoining(marks.getFirst());
-      known.add(new KnownAgent(marks.get(1), joining.withFormer(marks.subList(2, marks.size()))));
+      known.add(
+          new KnownAgent(
+              marks.get(1), joining.withFormer(marks.subList(2, marks.size())), closed, ipv6));
     }
     return known;
   }
 
-  private static Optional<ControlGroup> group(Path file) throws IOException {
+  private static List<String> lines(Path file) throws IOException {
     try {
-      String line = Files.readString(file, StandardCharsets.UTF_8).strip();
-      int space = line.indexOf(' ');
-      return Optional.of(
-          new ControlGroup(
-              line.substring(space + 1), Long.parseLong(line.substring(0, Math.max(0, space)))));
+      return Files.readAllLines(file, StandardCharsets.UTF_8);
     } catch (NoSuchFileException _) {
+      return List.of();
+    }
+  }
+
+  private static Optional<String> value(List<String> lines, String key) {
+    return lines.stream()
+        .filter(line -> line.startsWith(key))
+        .map(line -> line.substring(key.length()))
+        .findFirst();
+  }
+
+  private static Optional<ControlGroup> group(List<String> lines) throws IOException {
+    Optional<String> group = value(lines, "group ");
+    if (group.isEmpty()) {
       return Optional.empty();
+    }
+    String text = group.get();
+    int space = Math.max(0, text.indexOf(' '));
+    try {
+      return Optional.of(
+          new ControlGroup(text.substring(space + 1), Long.parseLong(text.substring(0, space))));
     } catch (IllegalArgumentException e) {
-      throw new IOException(file + ": " + e.getMessage(), e);
+      throw new IOException("no control group: " + text, e);
     }
   }
 

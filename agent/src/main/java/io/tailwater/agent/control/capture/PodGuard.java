@@ -195,7 +195,7 @@ final class PodGuard implements AutoCloseable {
     if (marks.bothPass(now)) {
       all.forgetReady(served);
     }
-    marks.knownBy(plan.strictness().cgroup());
+    marks.inForce(plan.strictness(), pod.ipv6);
     boolean changed = false;
     try {
       EgressGuard.Standing before = standing;

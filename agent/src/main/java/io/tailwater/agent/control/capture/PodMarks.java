@@ -2,7 +2,6 @@ package io.tailwater.agent.control.capture;
 
 import io.tailwater.agent.dataplane.transport.AgentMark;
 import io.tailwater.iptables.netns.NetnsId;
-import io.tailwater.iptables.rule.ControlGroup;
 import io.tailwater.iptables.rule.Mark;
 import io.tailwater.iptables.rule.Strictness;
 import java.io.IOException;
@@ -70,7 +69,7 @@ final class PodMarks {
   private boolean sockets;
   private long joinedNanos;
 
-  /// The control group that is written down, as the file has it; null before anything was.
+  /// What is written down of the rules, as the file has it; null before anything was.
   private @Nullable String told;
 
   private PodMarks(Path file, List<Integer> known) {
@@ -95,9 +94,14 @@ final class PodMarks {
         .resolve(Long.toUnsignedString(namespace.device(), 16) + "-" + namespace.inode());
   }
 
-  /// The file beside [#file] that names the agent's control group: `4711 system.slice/tailwater`.
-  static Path groupFile(Path file) {
-    return file.resolveSibling(".group-" + file.getFileName());
+  /// The file that says what the rules in force are like, of a file of marks; nothing in it is
+  /// secret:
+  ///
+  ///     policy closed
+  ///     ipv6 captured
+  ///     group 4711 system.slice/tailwater
+  static Path rulesFile(Path file) {
+    return file.getParent().resolveSibling("rules").resolve(file.getFileName());
   }
 
   /// What sockets are born with.
@@ -162,21 +166,29 @@ final class PodMarks {
         : Optional.of(Math.max(0, joinedNanos + JOINING_NANOS - now));
   }
 
-  /// The rules that are in force ask for this group besides the mark. Written down for `rules
-  /// verify`, which is not in the agent's group and could not find it out.
-  void knownBy(Optional<ControlGroup> group) {
-    String line = group.map(one -> one.id() + " " + one.path() + "\n").orElse("");
-    if (line.equals(told)) {
+  /// These rules are in force. Written down for `rules verify`, which could not find out what
+  /// policy says of this pod, nor the agent's control group.
+  ///
+  /// @param ipv6 what became of it, as `pods` tells it
+  void inForce(Strictness rules, String ipv6) {
+    String text =
+        "policy "
+            + (rules.closed() ? "closed" : "open")
+            + "\nipv6 "
+            + ipv6
+            + "\n"
+            + rules
+                .cgroup()
+                .map(group -> "group " + group.id() + " " + group.path() + "\n")
+                .orElse("");
+    if (text.equals(told)) {
       return;
     }
-    Path there = groupFile(file);
+    Path there = rulesFile(file);
     try {
-      if (line.isEmpty()) {
-        Files.deleteIfExists(there);
-      } else {
-        Files.writeString(there, line);
-      }
-      told = line;
+      Files.createDirectories(there.getParent());
+      Files.writeString(there, text);
+      told = text;
     } catch (IOException e) {
       LOG.debug("stateDir: {} cannot be written: {}", there, e.toString());
     }
@@ -186,7 +198,7 @@ final class PodMarks {
   void forget() {
     try {
       Files.deleteIfExists(file);
-      Files.deleteIfExists(groupFile(file));
+      Files.deleteIfExists(rulesFile(file));
     } catch (IOException e) {
       LOG.warn("stateDir: {} cannot be deleted: {}", file, e.toString());
     }
