@@ -101,6 +101,17 @@ class NodeWithoutIp6tablesTest {
     assertThat(curl.stdout()).as(curl.stderr() + agent.log()).contains("host=" + SITE);
   }
 
+  private static void isReleased(RunningAgent agent, String address) {
+    String[] line = {"grade=\"kernel\"", "connection complete"};
+    long before = agent.accessLines(line).count();
+    World.await(
+        () -> address + "\n" + agent.page("15000/pods").stdout() + agent.log() + agent.accessLog(),
+        () -> {
+          arrives(agent, world.ratings, address);
+          return agent.accessLines(line).count() > before;
+        });
+  }
+
   private static void awaitIpv6(RunningAgent agent, String ratings, String reviews) {
     World.await(
         () -> ratings + ": " + agent.page("15000/pods?format=json").stdout() + agent.log(),
@@ -186,6 +197,29 @@ class NodeWithoutIp6tablesTest {
     }
     World.await(
         () -> "nothing is left\n" + node("ip -6 rule"), () -> node("ip -6 rule").equals(before));
+  }
+
+  /// It is IPv6 that cannot be had, with or without the pass: IPv4 keeps it, and IPv6 gets it back.
+  @Test
+  void kernelPassOutlastsAnIp6tablesThatFails() throws Exception {
+    Path configuration = configuration("iptables-nft");
+    World.write(configuration, World.read(configuration) + "relay: kernel\n");
+    ip6tables.fails();
+    try (RunningAgent agent = ip6tables.start(configuration)) {
+      awaitIpv6(agent, "blocked", "uncaptured");
+      isReleased(agent, World.v4(SITE));
+      assertThat(reaches(world.ratings, World.v6("example.org"))).isFalse();
+      ip6tables.works();
+      awaitIpv6(agent, "captured", "captured");
+      isReleased(agent, World.v6(SITE));
+      ip6tables.fails();
+      node("nft add table inet poke; nft delete table inet poke");
+      awaitIpv6(agent, "blocked", "uncaptured");
+      isReleased(agent, World.v4(SITE));
+    } finally {
+      ip6tables.works();
+    }
+    assertThat(ip6tables.command("rules", "remove", "--mode", "node").exit()).isZero();
   }
 
   @Test

@@ -1,6 +1,8 @@
 package io.tailwater.iptables.apply;
 
+import io.tailwater.iptables.libc.SyscallException;
 import io.tailwater.iptables.netns.NetworkNamespace;
+import io.tailwater.iptables.rule.CapturePlan;
 import io.tailwater.iptables.rule.Drift;
 import io.tailwater.iptables.rule.IpFamily;
 import io.tailwater.iptables.rule.NamespaceRules;
@@ -66,6 +68,19 @@ public final class NodeTrafficRules {
     InstallReport report = rules.install(node, NamespaceRules.of(plan));
     NodeIpv6Block.remove(node); // there may have been reason for it
     return report;
+  }
+
+  /// Whether there can be rules of IPv6 at all, as plain as capture can do with: tried where nobody
+  /// is.
+  public boolean takesIpv6() {
+    NodePlan.Pod nobody = new NodePlan.Pod(List.of("veth0"), List.of(), CapturePlan.egress());
+    NodePlan plain = new NodePlan(List.of(nobody), List.of(), Optional.empty());
+    try (NetworkNamespace passing = NetworkNamespace.fresh()) {
+      rules.install(passing, NamespaceRules.of(plain));
+      return true;
+    } catch (RulesException | SyscallException e) {
+      return false;
+    }
   }
 
   private InstallReport installWithoutIpv6(NetworkNamespace node, NodePlan plan) {

@@ -342,15 +342,19 @@ final class OnNode implements PodCapture {
     (told ? notified : swept).increment();
   }
 
-  /// Where the rules cannot have the kernel pass, everything is relayed; where there can be no
-  /// rules for IPv6 without it either, that is blocked.
+  /// Where the rules cannot have the kernel pass, everything is relayed. Where there can be none
+  /// for IPv6, without it either, that is blocked, and IPv4 keeps the pass.
   private void installPass(NodePlan plan, boolean closedOnly) {
     boolean passing = taken.keySet().stream().anyMatch(pod -> pod.pass != null || pod.passWaits);
     try {
-      install(plan, passing && !ipv6.isBlocked());
+      install(plan, passing);
     } catch (RulesException e) {
       if (!passing) {
         throw e;
+      }
+      if (e.family().filter(IpFamily.V6::equals).isPresent() && !nodeRules.takesIpv6()) {
+        install(plan, false);
+        return;
       }
       taken.keySet().forEach(pod -> keeper.withoutPass(pod, e));
       install(plan(closedOnly), false);
