@@ -40,19 +40,12 @@ public final class SocketDiag implements AutoCloseable {
 
   private static final int MESSAGE_ID = 4;
 
-  /// Sequence of a question whose answer is waited for, and those of the others.
-  private static final int ASKED = 1;
-
-  private static final int FIRST_QUESTION = 2;
-
   private static final int TIMEOUT_MILLIS = 2000;
   private static final int EVENT_BUFFER = 1 << 20;
 
   private final NetlinkSocket socket;
   private final MessageWriter request = new MessageWriter(256);
   private final NetlinkMemory answer = new NetlinkMemory(8192);
-  private final NetlinkMessages messages = new NetlinkMessages(answer);
-  private int lastQuestion = FIRST_QUESTION;
 
   private SocketDiag(NetlinkSocket socket) {
     this.socket = socket;
@@ -105,29 +98,6 @@ public final class SocketDiag implements AutoCloseable {
     return found.bytes;
   }
 
-  /// How many payload bytes the pod's socket of a connection has sent, each counted once;
-  /// [SocketBytes#UNKNOWN] when there is no such socket or the kernel does not tell. Asked for
-  /// every connection: two system calls.
-  ///
-  /// @param flow with the pod's end as its source
-  public long sent(FlowTuple flow) {
-    lastQuestion = lastQuestion == Integer.MAX_VALUE ? FIRST_QUESTION : lastQuestion + 1;
-    question(BY_FAMILY, flow, 1 << (INFO - 1), MessageWriter.REQUEST, lastQuestion);
-    if (socket.send(request) < 0) {
-      return SocketBytes.UNKNOWN;
-    }
-    // The kernel has answered before it returns.
-    for (long length = socket.receive(answer); length > 0; length = socket.receive(answer)) {
-      messages.received((int) length);
-      while (messages.next()) {
-        if (messages.sequence() == lastQuestion) {
-          return read(messages).map(SocketBytes::sent).orElse(SocketBytes.UNKNOWN);
-        }
-      }
-    }
-    return SocketBytes.UNKNOWN;
-  }
-
   private static final class Found implements Consumer<NetlinkMessages> {
     private Optional<SocketBytes> bytes = Optional.empty();
 
@@ -138,19 +108,14 @@ public final class SocketDiag implements AutoCloseable {
   }
 
   private void ask(int type, FlowTuple flow, int extensions, Consumer<NetlinkMessages> answers) {
-    question(type, flow, extensions, MessageWriter.REQUEST | MessageWriter.ACK, ASKED);
-    socket.ask(request, ASKED, TIMEOUT_MILLIS, answer, answers);
-  }
-
-  private void question(int type, FlowTuple flow, int extensions, int flags, int sequence) {
     ByteBuffer body = ByteBuffer.allocate(REQUEST);
     body.put(0, (byte) flow.family()).put(1, (byte) Syscalls.IPPROTO_TCP);
     body.put(2, (byte) extensions).putInt(4, -1);
     body.putInt(ID, flow.ports());
     flow.putAddresses(body, ID + 4, ID + 20);
     body.putInt(ID + 40, -1).putInt(ID + 44, -1);
-    request.clear().begin(type, flags, sequence);
-    request.raw(body.array()).end();
+    request.clear().begin(type, MessageWriter.REQUEST | MessageWriter.ACK, 1);
+    socket.ask(request.raw(body.array()).end(), 1, TIMEOUT_MILLIS, answer, answers);
   }
 
   /// Has a poller tell of every TCP socket of the namespace that ends, also of those that have
@@ -202,17 +167,10 @@ public final class SocketDiag implements AutoCloseable {
                 flow(message),
                 message.ownHeader8(1),
                 attribute.u64(SocketBytes.ACKNOWLEDGED),
-                attribute.u64(SocketBytes.RECEIVED),
-                sent(attribute)));
+                attribute.u64(SocketBytes.RECEIVED)));
       }
     }
     return Optional.empty();
-  }
-
-  private static long sent(Attributes info) {
-    return info.length() < SocketBytes.LONGER_INFO
-        ? SocketBytes.UNKNOWN
-        : info.u64(SocketBytes.SENT) - info.u64(SocketBytes.SENT_AGAIN);
   }
 
   private static FlowTuple flow(NetlinkMessages message) {

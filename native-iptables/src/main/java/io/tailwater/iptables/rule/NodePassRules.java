@@ -138,8 +138,7 @@ final class NodePassRules {
         Rule.of(
             "what the agent reads reaches the server, or something else could in its place",
             new Target.HopLimit(family, KernelPass.HOP_LIMIT)));
-    rules.add(gate.beginning());
-    rules.add(gate.said());
+    rules.addAll(gate.queued());
     return rules;
   }
 

@@ -174,11 +174,6 @@ final class PodPass
   }
 
   @Override
-  public long sent(FlowTuple tuple) {
-    return sockets.sent(tuple);
-  }
-
-  @Override
   public Map<FlowTuple, Bytes> released() {
     Map<FlowTuple, Bytes> out = new HashMap<>();
     for (ConntrackEntry entry : place.released()) {

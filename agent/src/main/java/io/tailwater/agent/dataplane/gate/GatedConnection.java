@@ -14,9 +14,6 @@ final class GatedConnection {
   final FlowTuple tuple;
   final long openedNanos;
 
-  /// Since when a verdict is waited for.
-  long waitsSince;
-
   /// Sequence number of the first byte.
   int first;
 
@@ -53,16 +50,6 @@ final class GatedConnection {
 
       /// Bytes that the client believes to have arrived, and which only we have.
       int acknowledged;
-
-      /// How far the client has sent, as far as was seen.
-      int seen;
-
-      /// The hello is there, but not all that the client has sent before or behind it.
-      boolean unsure;
-
-      /// What was held while unsure was dropped: what comes from now on is sent again, the oldest
-      /// first.
-      boolean again;
 
       Reading(HelloAssembly hello) {
         this.hello = hello;
@@ -122,13 +109,12 @@ final class GatedConnection {
 
       private void sendCopied(Verdicts verdicts, FlowTuple tuple, Reading from) {
         boolean last = inPlace && !from.held.isEmpty() && !parts.isEmpty();
+        if (!last || parts.size() > 1) {
+          verdicts.release(tuple);
+        }
         parts.subList(0, last ? parts.size() - 1 : parts.size()).forEach(verdicts::send);
         if (last) {
           verdicts.release(tuple, from.held.removeFirst().id(), parts.getLast());
-        } else if (from.held.isEmpty()) {
-          verdicts.release(tuple);
-        } else {
-          verdicts.release(tuple, from.held.removeFirst().id()); // the same bytes again
         }
         from.dropHeld(verdicts);
       }
@@ -149,16 +135,6 @@ final class GatedConnection {
     this.first = first;
     this.mss = mss;
     this.openedNanos = openedNanos;
-    this.waitsSince = openedNanos;
-  }
-
-  /// What has been read of it, as long as there is no verdict.
-  Phase.@Nullable Reading read() {
-    return switch (phase) {
-      case Phase.Reading reading -> reading;
-      case Phase.Deciding deciding -> deciding.read;
-      case Phase.Opening _, Phase.Released _, Phase.Refused _ -> null;
-    };
   }
 
   boolean over() {

@@ -130,11 +130,6 @@ final class HelloAssembly {
     return contiguous;
   }
 
-  /// How many there may be; what lies behind is not kept.
-  int most() {
-    return most;
-  }
-
   byte[] bytes() {
     return bytes;
   }

@@ -91,9 +91,6 @@ final class GateRig {
   boolean open = true;
   boolean present = true;
 
-  /// What the pod's socket says to have sent; less than 0: what was seen.
-  long sent = -1;
-
   /// Nothing is written down.
   boolean quiet;
 
@@ -252,14 +249,6 @@ final class GateRig {
     return packet(ISN, Packets.SYN, new byte[0]);
   }
 
-  /// A SYN that has gone on, as the kernel logs it in a pod's namespace.
-  void begun(int seq) {
-    gate.begun(
-        pod,
-        Packets.segment(
-            Packets.POD, Packets.SERVER, seq, 0, Packets.SYN, Packets.SYN_OPTIONS, new byte[0]));
-  }
-
   /// Payload at a place of the stream.
   int data(int at, byte[] payload) {
     return packet(FIRST + at, Packets.ACK | Packets.PSH, payload);
@@ -280,11 +269,6 @@ final class GateRig {
   void pass(Duration time) {
     now += time.toNanos();
     gate.tick();
-  }
-
-  private long seen(FlowTuple tuple) {
-    GatedConnection one = java.util.Objects.requireNonNull(pod.connections.get(tuple));
-    return java.util.Objects.requireNonNull(one.read()).seen;
   }
 
   // ---- what came out
@@ -381,11 +365,6 @@ final class GateRig {
     @Override
     public Optional<Bytes> bytes(FlowTuple tuple) {
       return Optional.ofNullable(inKernel.get(tuple));
-    }
-
-    @Override
-    public long sent(FlowTuple tuple) {
-      return sent < 0 ? seen(tuple) : sent;
     }
 
     @Override
