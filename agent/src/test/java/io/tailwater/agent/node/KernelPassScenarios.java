@@ -275,6 +275,9 @@ abstract class KernelPassScenarios {
         .as("of %d released", released)
         .isLessThanOrEqualTo(count / 1000);
     assertThat(released).isGreaterThan(count * 9 / 10);
+    assertThat(agent.page("15020/metrics").stdout())
+        .as("how connections end is no way out")
+        .doesNotContain("reason=\"uncaptured\"");
   }
 
   /// An address changes from one name to another while a connection to it lives.

@@ -89,15 +89,19 @@ final class PassRules {
 
   /// Where all other TCP that nobody redirected is reset or handed to the agent, ahead of that.
   static List<Rule> invalid(CapturePlan pod, IpFamily family) {
+    String why =
+        "flags that make no connection, or outside the window of a released one: a reset would end"
+            + " it";
+    Match invalid = new Match.ConnectionState(State.INVALID);
+    List<Rule> rules = new ArrayList<>();
+    // -p tcp -m tcp --tcp-flags RST NONE -m conntrack --ctstate INVALID ... -j NFLOG ...: not of
+    // resets, which come late of honest connections that have ended
+    new EscapeRules(pod, family)
+        .log(Logged.UNCAPTURED, why, TCP, NO_RST, invalid)
+        .ifPresent(rules::add);
     // -p tcp -m conntrack --ctstate INVALID -j DROP
-    return new EscapeRules(pod, family)
-        .refused(
-            Logged.UNCAPTURED,
-            "flags that make no connection, or outside the window of a released one: a reset would"
-                + " end it",
-            new Target.Drop(),
-            TCP,
-            new Match.ConnectionState(State.INVALID));
+    rules.add(Rule.of(why, new Target.Drop(), TCP, invalid));
+    return rules;
   }
 
   /// In filter, only for connections with GATE and never for data of released ones.
