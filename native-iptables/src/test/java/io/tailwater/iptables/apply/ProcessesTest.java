@@ -67,6 +67,29 @@ class ProcessesTest {
         .noneMatch(command -> command.endsWith("/sleep"));
   }
 
+  /// More than any pipe would take: whoever starts it is held up by its time alone.
+  @Test
+  void programThatNeverReadsItsInputIsKilledLikeAnyOther() {
+    assertThatThrownBy(() ->
+            new Processes(Duration.ofMillis(200))
+                .run(List.of("sleep", "3601"), "x".repeat(4 << 20)))
+        .isInstanceOf(CommandException.class)
+        .hasMessageContaining("sleep 3601 did not end");
+  }
+
+  /// It ends, and what it has started goes on and holds all that it was given.
+  @Test
+  void whatAProgramLeavesBehindHoldsNobodyUp() {
+    long begun = System.nanoTime();
+    Result result =
+        new Processes().run(List.of("sh", "-c", "sleep 30 & echo $!"), "x".repeat(4 << 20));
+
+    assertThat(result.exit()).isZero();
+    assertThat(Duration.ofNanos(System.nanoTime() - begun)).isLessThan(Duration.ofSeconds(15));
+    ProcessHandle.of(Long.parseLong(result.output().strip()))
+        .ifPresent(ProcessHandle::destroyForcibly);
+  }
+
   @NeedsRoot
   @Test
   void noProcessIsStartedByAThreadThatIsInsideANamespace() {

@@ -26,11 +26,15 @@ class DialledHomesTest {
   private final DialledHomes dialled = new DialledHomes(rig.resolver(), rig.routes, () -> rig.now);
 
   private void relayed(Preface said, String address, int port, Decision decision) {
+    relayed(rig, said, address, port, decision);
+  }
+
+  private void relayed(GateRig pod, Preface said, String address, int port, Decision decision) {
     OriginalDst dst = new OriginalDst(InetAddress.ofLiteral(address), port);
     ConnectionRecord record =
         new ConnectionRecord(
             1,
-            rig.served.pod(),
+            pod.served.pod(),
             Direction.OUTBOUND,
             new ClientAddress(Packets.POD.getAddress(), Packets.POD.getPort()),
             dst,
@@ -38,7 +42,7 @@ class DialledHomesTest {
             rig.now);
     record.preface(said);
     record.decision(decision);
-    dialled.relayed(rig.addresses, record);
+    dialled.relayed(pod.addresses, record);
   }
 
   private void relayed(String address) {
@@ -195,5 +199,24 @@ class DialledHomesTest {
     }
 
     assertThat(rig.inSet).containsExactly("remove " + AT + ":443");
+  }
+
+  /// A pod that dials a thousand addresses with an allowed name fills what is kept for itself.
+  @Test
+  void aFloodOfOnePodTakesNothingFromAnother() {
+    GateRig neighbour = GateRig.usual();
+    Preface hello = new Preface.Tls(EN, false);
+    rig.found("en.example.com", AT, "198.51.100.11");
+    relayed(neighbour, hello, AT, 443, GateRig.forward(EN));
+    for (int i = 0; i < 2 * ReleasableAddresses.MOST; i++) {
+      relayed("203." + i / 60000 + "." + i / 250 % 250 + "." + i % 250);
+    }
+
+    assertThat(neighbour.inSet).containsExactly("add " + AT + ":443 30");
+    assertThat(neighbour.addresses.isHome(EN, InetAddress.ofLiteral(AT), rig.now)).isTrue();
+    relayed(neighbour, hello, "198.51.100.11", 443, GateRig.forward(EN));
+    assertThat(neighbour.inSet).hasSize(2);
+    relayed(AT); // and what the flooder dials rightly is learnt all the same
+    assertThat(rig.inSet).containsExactly("add " + AT + ":443 30");
   }
 }

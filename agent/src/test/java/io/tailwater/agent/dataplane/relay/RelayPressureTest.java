@@ -6,9 +6,12 @@ import io.tailwater.agent.dataplane.relay.Bytes.Digest;
 import io.tailwater.agent.dataplane.relay.Bytes.Pace;
 import io.tailwater.agent.dataplane.relay.RelayRig.Way;
 import java.nio.channels.SocketChannel;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
@@ -93,6 +96,32 @@ class RelayPressureTest {
       } else {
         Bytes.assertReset(sender);
       }
+    }
+  }
+
+  /// Slow readers of one pod hold every large pipe of the loop: the others' transfers go on with
+  /// small ones.
+  @Test
+  void aStreamArrivesWholeWhileOthersHoldAllLargePipes() throws Exception {
+    int length = 8 << 20;
+    List<PipePool.Pipe> held = new ArrayList<>();
+    try (RelayRig rig = new RelayRig(Way.SPLICE_EPOLL)) {
+      rig.onLoop(() -> {
+        for (int i = 0; i < PipePool.MOST_LARGE; i++) {
+          held.add(rig.pipes.take(true));
+        }
+      });
+      assertThat(held).allMatch(PipePool.Pipe::large);
+      RelayRig.Pair pair = rig.connect().start();
+      var up = Bytes.writeAndFin(pair.client, 1, length, Pace.BRISK);
+      var down = Bytes.writeAndFin(pair.server, 2, length, Pace.BRISK);
+      var atServer = Bytes.read(pair.server, 3, Pace.BRISK);
+      var atClient = Bytes.read(pair.client, 4, Pace.BRISK);
+
+      assertThat(get(atServer)).isEqualTo(get(up));
+      assertThat(get(atClient)).isEqualTo(get(down));
+      assertThat(pair.end()).isEqualTo(new RelayEnd.Finished());
+      rig.onLoop(() -> held.forEach(rig.pipes::discard));
     }
   }
 
