@@ -14,6 +14,7 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.channels.SocketChannel;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -201,10 +202,13 @@ class SuccessionTest {
   @Test
   void killedAgentLeavesNothingInTheWayOfTheNext() {
     Path configuration = world.configuration(policies, CLOSED);
+    Path socket = configuration.resolveSibling("state/agent.sock");
     try (RunningAgent agent = RunningAgent.start(world, configuration)) {
+      // It says that it is ready, and answers successors a moment later.
+      World.await(() -> "its socket\n" + agent.log(), () -> Files.exists(socket));
       agent.process().signal("KILL");
       agent.process().awaitExit(Duration.ofSeconds(10));
-      assertThat(configuration.resolveSibling("state/agent.sock")).exists();
+      assertThat(socket).exists();
     }
     try (RunningAgent next = RunningAgent.start(world, configuration)) {
       assertThat(next.log()).doesNotContain("taking over");
