@@ -303,14 +303,18 @@ public final class DnsProxy {
 
     private void tell(Answer what, HostName name, List<InetAddress> addresses, long ttl) {
       metrics.answered(what);
-      told(name, addresses, ttl);
+      told(name, addresses, ttl, what == Answer.REAL);
       send(LocalAnswer.addresses(query, addresses, ttl, reply.room(query)));
     }
 
-    private void told(HostName name, List<InetAddress> addresses, long ttl) {
-      if (!addresses.isEmpty()) {
-        long bounded = Math.min(ttl, LONGEST_TOLD);
-        client.told().add(name, addresses, bounded, System.nanoTime());
+    /// @param found whether somebody is at home there: allocated addresses are nobody's
+    private void told(HostName name, List<InetAddress> addresses, long ttl, boolean found) {
+      if (addresses.isEmpty()) {
+        return;
+      }
+      long bounded = Math.min(ttl, LONGEST_TOLD);
+      client.told().add(name, addresses, bounded, System.nanoTime());
+      if (found) {
         listener.told(client.pod(), name, addresses, Duration.ofSeconds(bounded));
       }
     }
@@ -477,7 +481,7 @@ public final class DnsProxy {
           ttl[0] = Math.min(ttl[0], answer.ttl(rr));
         }
       });
-      told(name, addresses, ttl[0]);
+      told(name, addresses, ttl[0], true);
     }
 
     private static InetAddress address(byte[] bytes, WireMessage.Rr rr) {

@@ -13,6 +13,7 @@ public interface ToldListener {
   /// Nobody.
   ToldListener NONE = (_, _, _, _) -> {};
 
-  /// The pod is about to learn that the name has these addresses, for so long.
+  /// The pod is about to learn that the name has these addresses, for so long: a look-up found
+  /// them, nobody configured or allocated them.
   void told(Pod pod, HostName name, List<InetAddress> addresses, Duration ttl);
 }
