@@ -1,6 +1,7 @@
 package io.tailwater.agent.config;
 
 import io.tailwater.agent.control.capture.CaptureConfig;
+import io.tailwater.agent.control.capture.PassPermit;
 import io.tailwater.agent.control.capture.PodEntry;
 import io.tailwater.agent.control.capture.PodFolder;
 import io.tailwater.agent.control.capture.PodSpec;
@@ -10,6 +11,7 @@ import io.tailwater.agent.dataplane.account.AccessLogConfig;
 import io.tailwater.agent.dataplane.dns.DnsProxyConfig;
 import io.tailwater.agent.dataplane.flow.FlowLimits;
 import io.tailwater.agent.dataplane.resolve.ResolveConfig;
+import io.tailwater.iptables.apply.RuleBackend;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -74,6 +76,18 @@ public record AgentConfig(
         .filter(PodFolder.class::isInstance)
         .map(PodFolder.class::cast)
         .toList();
+  }
+
+  /// Whether connections may take the kernel pass.
+  ///
+  /// @param backend who keeps the rules; empty where that is not known yet
+  public PassPermit kernelPass(Optional<RuleBackend> backend) {
+    return switch (relay) {
+      case KERNEL -> PassPermit.ASKED;
+      case AUTO -> PassPermit.automatic(capture, backend);
+      case SPLICE -> PassPermit.forbidden("relay: splice");
+      case COPY -> PassPermit.forbidden("relay: copy");
+    };
   }
 
   /// Every key with its value as it would be written, in the order of the reference, for

@@ -402,7 +402,8 @@ final class ConfigKeys {
               + " go out of the pod as itself, once its ClientHello is judged, wherever the agent"
               + " has looked the dialled address up (without `capture.dns` only after a first"
               + " connection there was relayed); `pods` tells where it cannot be had. `splice`"
-              + " needs epoll. `auto` is `splice` for now.",
+              + " needs epoll. `auto` is `kernel` for pods with rules of their own by iptables and"
+              + " with `capture.dns`, as they are by default, else `splice`.",
           AgentConfig::relay);
   static final ConfigKey<Integer> LIMIT_CONNECTIONS =
       key(

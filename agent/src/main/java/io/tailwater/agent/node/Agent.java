@@ -14,6 +14,7 @@ import io.tailwater.agent.control.capture.CaptureConfig;
 import io.tailwater.agent.control.capture.CaptureLoop;
 import io.tailwater.agent.control.capture.KernelPasses;
 import io.tailwater.agent.control.capture.ListedPods;
+import io.tailwater.agent.control.capture.PassPermit;
 import io.tailwater.agent.control.capture.PodGuards;
 import io.tailwater.agent.control.capture.PodSource;
 import io.tailwater.agent.control.capture.QueuedConnections;
@@ -121,6 +122,7 @@ public final class Agent implements AutoCloseable {
   private final NetlinkPoller netlink;
   private final Optional<DnsProxy> dns;
   private final AgentGroup agentGroup;
+  private final PassPermit permit;
   private final Optional<KernelPasses> passes;
   private final CaptureLoop capture;
   private final List<PodSource> pods;
@@ -166,6 +168,7 @@ public final class Agent implements AutoCloseable {
             accounts,
             highestGrade(config, transport));
     RulePrograms programs = programs(config);
+    this.permit = config.kernelPass(Optional.of(programs.backend()));
     this.passes = passes(stages, filter, programs.backend());
     this.workers = workers(stages);
     this.netlink = new NetlinkPoller("tailwater-netlink");
@@ -192,7 +195,8 @@ public final class Agent implements AutoCloseable {
             netlink,
             dns,
             guards,
-            passes);
+            passes,
+            relayed(stages.highest()));
     netlink.start();
     accounts
         .metrics()
@@ -217,7 +221,7 @@ public final class Agent implements AutoCloseable {
             resolver.stats(),
             this::pending,
             new Draining(),
-            new ExplainPage(capture, routes, resolver, filter));
+            new ExplainPage(capture, permit, routes, resolver, filter));
     if (!succession.hasPredecessor()) {
       this.admin = listen(pages, false);
     }
@@ -246,7 +250,7 @@ public final class Agent implements AutoCloseable {
 
   /// Takes the pods; returns when every listed one has been tried once.
   public void begin() {
-    sayWhatIsNotCaptured(config);
+    sayWhatIsNotCaptured();
     policy.start();
     passes.ifPresent(KernelPasses::start);
     capture.start();
@@ -270,7 +274,7 @@ public final class Agent implements AutoCloseable {
     ended.await();
   }
 
-  private static void sayWhatIsNotCaptured(AgentConfig config) {
+  private void sayWhatIsNotCaptured() {
     if (config.podEntries().isEmpty()) {
       LOG.warn("no pods are listed: nothing is captured; list them under pods:");
     }
@@ -278,6 +282,9 @@ public final class Agent implements AutoCloseable {
       LOG.warn(
           "no sources of policy: every destination is unknown ({})",
           config.mesh().outboundTrafficPolicy());
+    }
+    if (config.relay() == AgentConfig.Relay.AUTO) {
+      permit.relayed().ifPresent(why -> LOG.info("relay: auto is no kernel pass here: {}", why));
     }
     LOG.info(
         "DNS: {}; inbound: {}",
@@ -384,7 +391,7 @@ public final class Agent implements AutoCloseable {
   }
 
   private Optional<KernelPasses> passes(Stages stages, AddressFilter filter, RuleBackend backend) {
-    if (config.relay() != AgentConfig.Relay.KERNEL) {
+    if (permit.relayed().isPresent() || config.podEntries().isEmpty()) {
       return Optional.empty();
     }
     KernelPasses all =
@@ -394,11 +401,19 @@ public final class Agent implements AutoCloseable {
             resolver,
             filter,
             backend,
+            permit.asked(),
             config.capture().onPolicyChange(),
             config.stateDir());
     all.register(accounts.metrics());
     all.share(succession.hasPredecessor());
     return Optional.of(all);
+  }
+
+  /// What pods show where `auto` does not let them have the kernel pass.
+  private String relayed(Grade grade) {
+    return config.relay() == AgentConfig.Relay.AUTO
+        ? permit.relayed().map(why -> grade.text() + ": " + why).orElse("")
+        : "";
   }
 
   private static AdminServer listen(AdminInputs inputs, boolean beside) {

@@ -4,11 +4,13 @@ import io.tailwater.agent.admin.AdminInputs;
 import io.tailwater.agent.admin.Request;
 import io.tailwater.agent.admin.Response;
 import io.tailwater.agent.control.capture.CapturedPods;
+import io.tailwater.agent.control.capture.PassPermit;
 import io.tailwater.agent.control.compile.Explain;
 import io.tailwater.agent.dataplane.resolve.AddressFilter;
 import io.tailwater.agent.dataplane.resolve.Addresses;
 import io.tailwater.agent.dataplane.resolve.Resolver;
 import io.tailwater.agent.dataplane.route.CurrentRoutes;
+import io.tailwater.agent.traffic.Grade;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.Pod;
 import io.tailwater.agent.traffic.PodRef;
@@ -23,12 +25,19 @@ import java.util.stream.Collectors;
 /// server's virtual threads; waits for the resolver where `resolve=true` asks for it.
 final class ExplainPage implements AdminInputs.Explain {
   private final CapturedPods pods;
+  private final PassPermit permit;
   private final CurrentRoutes routes;
   private final Resolver resolver;
   private final AddressFilter filter;
 
-  ExplainPage(CapturedPods pods, CurrentRoutes routes, Resolver resolver, AddressFilter filter) {
+  ExplainPage(
+      CapturedPods pods,
+      PassPermit permit,
+      CurrentRoutes routes,
+      Resolver resolver,
+      AddressFilter filter) {
     this.pods = pods;
+    this.permit = permit;
     this.routes = routes;
     this.resolver = resolver;
     this.filter = filter;
@@ -41,16 +50,16 @@ final class ExplainPage implements AdminInputs.Explain {
     if (from.isEmpty() || to.isEmpty()) {
       return Response.text(400, "wanted: from=NAMESPACE/POD and to=HOST_OR_IP:PORT\n");
     }
-    Optional<Pod> known =
+    Optional<CapturedPods.Status> known =
         pods.status().stream()
-            .map(CapturedPods.Status::pod)
-            .filter(pod -> pod.ref().toString().equals(from.get()))
+            .filter(status -> status.pod().ref().toString().equals(from.get()))
             .findFirst();
     if (known.isEmpty()) {
       return Response.text(400, "the pod " + from.get() + " is not known; " + knownPods() + "\n");
     }
     try {
-      Pod pod = withLabels(known.get(), request.parameters().getOrDefault("label", List.of()));
+      Pod pod =
+          withLabels(known.get().pod(), request.parameters().getOrDefault("label", List.of()));
       Explain.Question question =
           new Explain.Question(
               pod,
@@ -59,13 +68,25 @@ final class ExplainPage implements AdminInputs.Explain {
               request.parameter("host"));
       boolean wait = request.parameter("resolve").filter("true"::equals).isPresent();
       Explain.Answer answer =
-          Explain.run(routes.get(), question, name -> look(pod.ref(), name, wait), filter);
+          Explain.run(routes.get(), question, name -> look(pod.ref(), name, wait), filter)
+              .relayed(permit.relayed().or(() -> relayed(known.get())));
       return request.parameter("format").filter("json"::equals).isPresent()
           ? Response.json(Explain.json(answer))
           : Response.text(Explain.text(answer));
     } catch (IllegalArgumentException e) {
       return Response.text(400, e.getMessage() + "\n");
     }
+  }
+
+  /// Why none of the pod's connections takes the kernel pass, though they were to.
+  private static Optional<String> relayed(CapturedPods.Status status) {
+    String grade = status.grade();
+    return grade.equals(Grade.KERNEL.text())
+        ? Optional.empty()
+        : Optional.of(
+            grade.isEmpty()
+                ? "the pod is not captured yet"
+                : grade.substring(grade.indexOf(' ') + 1));
   }
 
   private String knownPods() {

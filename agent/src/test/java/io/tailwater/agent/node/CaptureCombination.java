@@ -79,10 +79,11 @@ record CaptureCombination(RuleBackend backend, String mode, IpFamily family, Str
     return """
     mesh: {outboundTrafficPolicy: {mode: REGISTRY_ONLY}}
     capture: {backend: %s, mode: %s}
+    relay: %s
     transport: %s
     dns: {servers: [DNS], lookupFamily: %s}
     """
-        .formatted(backend, mode, transport, isIpv6() ? "v6" : "v4");
+        .formatted(backend, mode, grade(), transport, isIpv6() ? "v6" : "v4");
   }
 
   /// Why this machine cannot do it.

@@ -47,6 +47,9 @@ abstract class KernelPassEscapeScenarios {
   private static final String ECHO_AT = "198.51.100.79";
   private static final String BULK = "bulk.wikipedia.org";
   private static final String BULK_AT = "198.51.100.77";
+  private static final String HALF_DEAD = "half-dead.wikipedia.org";
+  private static final String DEAD_AT = "198.51.103.201";
+  private static final String LIVE_AT = "198.51.103.202";
   private static final Duration SOON = Duration.ofSeconds(20);
   private static final Duration LONG = Duration.ofMinutes(1);
 
@@ -70,20 +73,22 @@ abstract class KernelPassEscapeScenarios {
     site =
         world.lab.addHost(
             "site",
-            IntStream.rangeClosed(1, NAMES)
-                .boxed()
-                .flatMap(i -> Stream.of(v4(i), v6(i)))
+            Stream.concat(
+                    Stream.of(DEAD_AT, LIVE_AT),
+                    IntStream.rangeClosed(1, NAMES).boxed().flatMap(i -> Stream.of(v4(i), v6(i))))
                 .toArray(String[]::new));
     server = peers.serve(site, "::", 1000);
     for (String family : List.of("iptables", "ip6tables")) {
       at(site, family + " -w -A INPUT -m string --algo bm --string " + FORBIDDEN);
     }
+    at(site, "iptables -w -A INPUT -p tcp -d " + DEAD_AT + " -j DROP");
     peers.serve(world.lab.addHost("echo", ECHO_AT), ECHO_AT, 0);
     Map<String, List<String>> records = new TreeMap<>(World.SITES);
     IntStream.rangeClosed(1, NAMES).forEach(i -> records.put(name(i), List.of(v4(i), v6(i))));
     records.put(SERVICE, List.of(SERVICE_AT));
     records.put(ECHO, List.of(ECHO_AT));
     records.put(BULK, List.of(BULK_AT));
+    records.put(HALF_DEAD, List.of(DEAD_AT, LIVE_AT));
     Place names = world.lab.addHost("dns-2", "198.51.100.54");
     DnsServer.start(world.lab, names, Duration.ofSeconds(60), records);
     world.lab.nameserver(world.ratings, "203.0.113.99");
@@ -290,6 +295,25 @@ abstract class KernelPassEscapeScenarios {
         .contains("reason=\"hello_timeout\"");
     server.awaitOutput("lost", SOON);
     assertThat(gotAt(v4(i))).isZero();
+  }
+
+  // -- an address where nobody answers
+
+  @Test
+  void whoDialsADeadAddressAgainIsRelayedToOneThatLives() {
+    at(world.ratings, "getent ahostsv4 " + HALF_DEAD);
+    Result first = world.curlVia(world.ratings, HALF_DEAD, DEAD_AT, "--connect-timeout", "1.5");
+    assertThat(first.exit()).as(first.stderr()).isEqualTo(28);
+
+    World.await(
+        () -> "the hello\n" + agent.accessLog(),
+        () -> {
+          world.curlVia(world.ratings, HALF_DEAD, DEAD_AT, "--connect-timeout", "5");
+          return gotAt(LIVE_AT) > 0;
+        });
+    assertThat(agent.awaitAccess("sni=\"" + HALF_DEAD + "\""))
+        .contains("original_dst=" + DEAD_AT)
+        .contains("grade=\"splice\"");
   }
 
   // -- names that others tell

@@ -44,6 +44,10 @@ class KernelPassPlacesTest {
   }
 
   private void start(String outbound, String capture) {
+    start("kernel", outbound, capture);
+  }
+
+  private void start(String relay, String outbound, String capture) {
     agent =
         RunningAgent.start(
             world,
@@ -51,7 +55,9 @@ class KernelPassPlacesTest {
                 policies,
                 "mesh: {outboundTrafficPolicy: {mode: "
                     + outbound
-                    + "}}\nrelay: kernel\ncapture: {"
+                    + "}}\nrelay: "
+                    + relay
+                    + "\ncapture: {"
                     + capture
                     + "}\n"));
   }
@@ -76,6 +82,32 @@ class KernelPassPlacesTest {
         .contains("grade=\"kernel\"");
     Result other = world.curlVia(world.ratings, "example.org", World.v4(EN));
     assertThat(other.exit()).isEqualTo(35);
+  }
+
+  @Test
+  void whatAutoIsInPodsAndWhatOnTheNodeIsSaidWhereverOneLooks() {
+    start("auto", "REGISTRY_ONLY", "mode: in-pod");
+    reached();
+    assertThat(agent.awaitAccess("sni=\"" + EN + "\"", "connection complete"))
+        .contains("grade=\"kernel\"");
+    assertThat(explained()).containsPattern("grade +kernel: the client's own bytes");
+    agent.close();
+    RunningAgent.once(world, "rules", "remove", "--netns", world.ratings.path().toString());
+    RunningAgent.once(world, "rules", "remove", "--netns", world.reviews.path().toString());
+
+    start("auto", "REGISTRY_ONLY", "mode: node");
+    reached();
+    assertThat(agent.awaitAccess("sni=\"" + EN + "\"", "connection complete"))
+        .contains("grade=\"splice\"");
+    assertThat(explained()).containsPattern("grade +splice: .*; not kernel: it needs sysctls");
+    assertThat(agent.page("15000/pods").stdout()).contains("splice: it needs sysctls");
+    assertThat(agent.log().lines().filter(line -> line.contains("it needs sysctls"))).hasSize(1);
+  }
+
+  private String explained() {
+    return agent
+        .page("15000/explain?from=default/ratings-v1&to=" + EN + ":443&resolve=true")
+        .stdout();
   }
 
   @ParameterizedTest

@@ -464,7 +464,7 @@ abstract class KernelPassScenarios {
             world,
             World.write(
                 configuration.resolveSibling("relay.yaml"),
-                World.read(configuration).replace("relay: kernel", "relay: auto")));
+                World.read(configuration).replace("relay: kernel", "relay: splice")));
 
     // Its rules know of no released connections, and what goes round the relay is refused.
     client.awaitOutput("failed ConnectionResetError", SOON);

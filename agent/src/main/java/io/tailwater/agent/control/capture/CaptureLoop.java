@@ -38,6 +38,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   private static final Logger LOG = LoggerFactory.getLogger(CaptureLoop.class);
 
   private final CapturePace pace;
+  private final String relayed;
   private final Enrolment enrolment;
   private final PodCapture capture;
   private final ProbeKeeper probes;
@@ -53,6 +54,8 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
 
   /// @param dns answers the pods' DNS; there where it is captured
   /// @param passes how connections go out as themselves; there where they may
+  /// @param relayed the grade of all pods otherwise, and why not a better one; empty where none is
+  ///   asked
   public CaptureLoop(
       CaptureConfig config,
       TrafficRules rules,
@@ -62,8 +65,20 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       NetlinkPoller poller,
       Optional<DnsProxy> dns,
       PodGuards guards,
-      Optional<KernelPasses> passes) {
-    this(config, rules, transport, workers, routes, poller, dns, guards, passes, CapturePace.USUAL);
+      Optional<KernelPasses> passes,
+      String relayed) {
+    this(
+        config,
+        rules,
+        transport,
+        workers,
+        routes,
+        poller,
+        dns,
+        guards,
+        passes,
+        relayed,
+        CapturePace.USUAL);
   }
 
   CaptureLoop(
@@ -76,8 +91,10 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       Optional<DnsProxy> dns,
       PodGuards guards,
       Optional<KernelPasses> passes,
+      String relayed,
       CapturePace pace) {
     this.pace = pace;
+    this.relayed = relayed;
     this.enrolment = new Enrolment(transport, workers, routes, dns, guards, config.inbound());
     RuleKeeper keeper = new RuleKeeper(config, rules, routes, poller, pace, passes);
     this.capture =
@@ -205,7 +222,7 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
       // taken over under its new description.
       release(known, !known.spec.netns().equals(spec.netns()), true);
     }
-    pods.put(spec.ref(), new CapturedPod(spec));
+    pods.put(spec.ref(), new CapturedPod(spec, relayed));
   }
 
   private void unwanted(PodRef ref) {

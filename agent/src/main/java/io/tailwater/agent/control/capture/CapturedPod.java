@@ -26,6 +26,7 @@ final class CapturedPod {
   }
 
   final PodSpec spec;
+  private final String relayed;
   State state = State.PENDING;
   String problem = "";
   Instant since = Instant.now();
@@ -101,8 +102,10 @@ final class CapturedPod {
   /// What went wrong in the round that is under way.
   @Nullable Exception failure;
 
-  CapturedPod(PodSpec spec) {
+  /// @param relayed the best grade of all pods, and why not a better one; empty where none is asked
+  CapturedPod(PodSpec spec, String relayed) {
     this.spec = spec;
+    this.relayed = relayed;
   }
 
   void become(State next, String why) {
@@ -127,7 +130,7 @@ final class CapturedPod {
     if (pass != null) {
       return "kernel";
     }
-    return passProblem.isEmpty() ? "" : "splice: " + passProblem;
+    return passProblem.isEmpty() ? relayed : "splice: " + passProblem;
   }
 
   private String knownBy() {

@@ -30,9 +30,11 @@ import java.nio.ByteBuffer;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Duration;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
@@ -53,12 +55,15 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
   private static final long TICK_MILLIS = 250;
   private static final long KEEP = TimeUnit.SECONDS.toNanos(1);
 
+  private static final int MOST_TOLD = 10;
+
   /// How long a queue that another agent reads is left alone.
   private static final long TRY_AGAIN = TimeUnit.MILLISECONDS.toNanos(100);
 
   private final Stages stages;
   private final AddressFilter filter;
   private final RuleBackend backend;
+  private final boolean asked;
   private final NetlinkPoller poller = new NetlinkPoller("tailwater-gate");
   private final GateCounts counts = new GateCounts();
   private final LongAdder failures = new LongAdder();
@@ -68,6 +73,9 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
   private final DialledHomes dialled;
   private final Map<PodRef, PodPass> passes = new ConcurrentHashMap<>();
 
+  /// Why pods were found to be relayed. Capture thread.
+  private final Set<String> told = new HashSet<>();
+
   /// Where all pods are in node mode. Capture thread.
   private @Nullable PassPlace onNode;
 
@@ -76,17 +84,20 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
   /// @param candidates finds addresses as it does for the relay
   /// @param resolver where they are looked up
   /// @param filter which of them may be dialled
+  /// @param asked whether the pass is asked for by name
   public KernelPasses(
       Stages stages,
       Candidates candidates,
       Resolver resolver,
       AddressFilter filter,
       RuleBackend backend,
+      boolean asked,
       CaptureConfig.OnPolicyChange onPolicyChange,
       Path stateDir) {
     this.stages = stages;
     this.filter = filter;
     this.backend = backend;
+    this.asked = asked;
     this.dialled = new DialledHomes(resolver, stages.routes(), System::nanoTime);
     this.file = ReleasedFile.in(stateDir, System::nanoTime);
     Clock clock = Clock.systemUTC();
@@ -161,7 +172,7 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
     return !pod.unpassable && System.nanoTime() - pod.passTryNanos >= 0;
   }
 
-  private static void tried(CapturedPod pod, Runnable open) {
+  private void tried(CapturedPod pod, Runnable open) {
     try {
       open.run();
       pod.passProblem = "";
@@ -172,16 +183,29 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
   }
 
   /// What another agent has is waited for: it is about to let go of it.
-  private static void waitOrGiveUp(CapturedPod pod, SyscallException e) {
+  private void waitOrGiveUp(CapturedPod pod, SyscallException e) {
     boolean taken = e.errno() == Errno.EBUSY;
     String why = taken ? "another program reads the queue" : String.valueOf(e.getMessage());
     pod.passTryNanos = System.nanoTime() + TRY_AGAIN;
     pod.unpassable = !taken;
     pod.passWaits = taken;
     if (!taken && !why.equals(pod.passProblem)) {
-      LOG.warn("pod {}: no connection takes the kernel pass: {}", pod.spec.ref(), why);
+      tell(pod, why);
     }
     pod.passProblem = why;
+  }
+
+  /// A pod's connections are relayed, all of them. Who asked for better learns it of every pod; who
+  /// did not, once.
+  void tell(CapturedPod pod, String why) {
+    if (asked) {
+      LOG.warn("pod {}: no connection takes the kernel pass: {}", pod.spec.ref(), why);
+    } else if (told.size() < MOST_TOLD && told.add(why)) {
+      LOG.info(
+          "relay: auto: connections of {}, and of others like it, are relayed: {}",
+          pod.spec.ref(),
+          why);
+    }
   }
 
   private void begin(CapturedPod pod, PassPlace place, NetworkNamespace namespace) {

@@ -422,8 +422,10 @@ final class RuleKeeper {
         rules.programs().backend() == RuleBackend.NFT
             ? "no_nft_queue: the kernel has no queue expression (CONFIG_NFT_QUEUE)"
             : "its rules cannot be had: " + why.getMessage();
-    LOG.warn("pod {}: no connection takes the kernel pass: {}", pod.spec.ref(), pod.passProblem);
-    passes.ifPresent(all -> all.close(pod));
+    passes.ifPresent(all -> {
+      all.tell(pod, pod.passProblem);
+      all.close(pod);
+    });
   }
 
   /// The rules have it also while another agent reads the queue, because these may be its rules.

@@ -71,8 +71,14 @@ public final class Explain {
   public record Question(Pod pod, Destination to, Optional<String> sni, Optional<String> host) {}
 
   /// The answer with what it was given for.
-  public record Answer(
-      Question question, OriginalDst dst, Preface preface, Prediction prediction) {}
+  public record Answer(Question question, OriginalDst dst, Preface preface, Prediction prediction) {
+    /// The same for a client none of whose connections takes the kernel pass.
+    ///
+    /// @param why empty where they may
+    public Answer relayed(Optional<String> why) {
+      return new Answer(question, dst, preface, prediction.relayed(why));
+    }
+  }
 
   private static Optional<InetAddress> told(RouteTable table, Pod pod, HostName name) {
     return table.view(pod).known(name).orElse(null) instanceof KnownName.Given(var addresses)
@@ -208,8 +214,7 @@ public final class Explain {
           "grade",
           p.notKernel()
               .map(why -> "splice; not kernel: " + why)
-              .orElse(
-                  "kernel" + WHERE_ASKED + " where one of its addresses is dialled, else splice"));
+              .orElse("kernel where one of its addresses is dialled, else splice"));
     }
     if (!p.considered().isEmpty()) {
       out.append("  considered\n");
@@ -291,13 +296,10 @@ public final class Explain {
   /// Istio's default, which goes without saying.
   private static final Duration CONNECT_TIMEOUT = Duration.ofSeconds(10);
 
-  private static final String WHERE_ASKED = " (with relay: kernel)";
-
   /// The best grade that the connection allows, and why not a better one.
   private static String show(Grade grade, Optional<String> notKernel) {
     return switch (grade) {
-      case KERNEL ->
-          "kernel" + WHERE_ASKED + ": the client's own bytes, to the address that it dialled";
+      case KERNEL -> "kernel: the client's own bytes, to the address that it dialled";
       case SPLICE ->
           "splice: the client's own bytes; not kernel: "
               + notKernel.orElse("they go to another address than it dialled");

@@ -153,6 +153,35 @@ public record Prediction(
     };
   }
 
+  /// The same where no connection takes the kernel pass, whatever policy lets go.
+  ///
+  /// @param why empty where they may
+  Prediction relayed(Optional<String> why) {
+    if (why.isEmpty() || action != Action.FORWARD || grade.filter(Grade.COPY::equals).isPresent()) {
+      return this;
+    }
+    return new Prediction(
+        action,
+        cluster,
+        weighted,
+        upstreamHosts,
+        upstreamAddresses,
+        tls,
+        limits,
+        tunnel,
+        waypoint,
+        error,
+        wouldBlock,
+        resource,
+        service,
+        grade.map(_ -> Grade.SPLICE),
+        notKernel.or(() -> why),
+        suggestion,
+        considered,
+        applied,
+        detail);
+  }
+
   /// The reason as policy tests name it: a missing name counts as unknown traffic there.
   public Optional<String> errorCode() {
     return error.map(e -> e == Refusal.NO_SNI ? Refusal.CONNECTION_CLOSED.code() : e.code());

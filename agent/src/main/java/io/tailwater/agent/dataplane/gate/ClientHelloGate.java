@@ -140,6 +140,8 @@ public final class ClientHelloGate {
       if (opening < MOST_OPENING) {
         track(new GatedConnection(pod, tuple, first, segment.mss(), now()));
       }
+    } else { // nobody answers there; who relays can dial another address of the name
+      pod.addresses().exclude(tuple.destinationAddress(), tuple.destinationPort(), now());
     }
     if (segment.length() == 0) {
       pod.verdicts().accept(id);
@@ -384,7 +386,7 @@ public final class ClientHelloGate {
 
   private void leaveToRelay(GatedConnection connection) {
     FlowTuple tuple = connection.tuple;
-    connection.pod.addresses().mismatch(tuple.destinationAddress(), tuple.destinationPort(), now());
+    connection.pod.addresses().exclude(tuple.destinationAddress(), tuple.destinationPort(), now());
   }
 
   /// Refuses before anything could be judged, or after all, with the packet that is at hand.

@@ -27,12 +27,13 @@ import java.util.concurrent.TimeUnit;
 /// An address is out, whatever else speaks for it, while one of its names goes elsewhere from there
 /// (to a waypoint, with TLS of our own, to another port, by request), while two of its names are of
 /// different clusters, for [#EXCLUDED] after a connection there had said a name that is not at home
-/// there and was lost, or for [#AWAY] after one had that was relayed and lost nothing.
+/// there and was lost, or had got no answer, or for [#AWAY] after one had that was relayed and lost
+/// nothing.
 ///
 /// Any thread; a short lock, under which the kernel's set is told too, so that it never says more
 /// than what stands here.
 public final class ReleasableAddresses {
-  /// After a mismatch.
+  /// After a mismatch, or a SYN that was sent again.
   static final long EXCLUDED = TimeUnit.SECONDS.toNanos(60);
 
   /// After a relayed connection there had: it would have been one.
@@ -120,8 +121,9 @@ public final class ReleasableAddresses {
     return until != null && until - now > 0;
   }
 
-  /// A connection there named somebody else: for a while all of them are relayed.
-  public synchronized void mismatch(InetAddress address, int port, long now) {
+  /// A connection there named somebody else, or nobody answered it: for a while all of them are
+  /// relayed.
+  public synchronized void exclude(InetAddress address, int port, long now) {
     Place place = placeOf(address);
     place.excluded.merge(port, now + EXCLUDED, Math::max);
     place.ports.remove(port);

@@ -151,6 +151,7 @@ final class CaptureRig implements AutoCloseable {
                 AgentGroup.NONE,
                 new PodGuards.Numbers()),
             Optional.empty(),
+            "",
             pace);
     netlink.start();
     loop.start();

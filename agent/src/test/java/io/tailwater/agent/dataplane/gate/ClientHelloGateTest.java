@@ -652,10 +652,12 @@ class ClientHelloGateTest {
   // -- the same ends again
 
   @Test
-  void aSynThatIsSentAgainIsTheSameConnection() {
+  void aSynThatIsSentAgainIsTheSameConnectionAndTheNextOnesThereAreRelayed() {
     rig.found(NAME, HOME);
     rig.syn();
+    assertThat(rig.inSet).noneMatch(change -> change.startsWith("remove"));
     rig.syn();
+    assertThat(rig.inSet).endsWith("remove " + HOME + ":443");
     rig.data(0, HELLO);
 
     assertThat(rig.verdicts).containsExactly("accept #1", "accept #2", "release #3");

@@ -222,7 +222,7 @@ class ReleasableAddressesTest {
   @Test
   void afterAMismatchAnAddressIsOutForAMinute() {
     tell(EN, 300, HOME);
-    rig.addresses.mismatch(ADDRESS, 443, rig.now);
+    rig.addresses.exclude(ADDRESS, 443, rig.now);
     assertThat(rig.inSet).endsWith("remove 203.0.113.9:443");
 
     pass(59);
@@ -257,7 +257,7 @@ class ReleasableAddressesTest {
     rig.addresses.close();
     tell(EN, 300, HOME);
     rig.addresses.policyChanged(GateRig.table(), rig.now);
-    rig.addresses.mismatch(ADDRESS, 443, rig.now);
+    rig.addresses.exclude(ADDRESS, 443, rig.now);
 
     assertThat(rig.inSet).isEmpty();
   }
