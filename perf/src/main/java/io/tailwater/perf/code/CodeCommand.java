@@ -24,7 +24,8 @@ import picocli.CommandLine.Spec;
         "Measures with JMH what the agent's own code costs for each connection. Needs no root.",
     footer = {"", "Example: ./tailwater perf code -o perf/results"})
 public final class CodeCommand implements Callable<Integer> {
-  private static final List<Class<?>> HOT = List.of(SniffBenchmark.class, ResolveBenchmark.class);
+  private static final List<Class<?>> HOT =
+      List.of(SniffBenchmark.class, ResolveBenchmark.class, GateBenchmark.class);
 
   @Spec private CommandSpec spec = CommandSpec.create();
 

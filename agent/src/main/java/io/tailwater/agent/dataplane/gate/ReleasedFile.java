@@ -95,7 +95,7 @@ public final class ReleasedFile {
   }
 
   /// Keeps nothing.
-  static ReleasedFile none(LongSupplier nanos) {
+  public static ReleasedFile none(LongSupplier nanos) {
     return new ReleasedFile(null, nanos);
   }
 
