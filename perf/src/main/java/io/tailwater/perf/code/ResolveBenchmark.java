@@ -30,7 +30,7 @@ import org.openjdk.jmh.annotations.TearDown;
 @OutputTimeUnit(TimeUnit.NANOSECONDS)
 public class ResolveBenchmark {
   /// A power of two.
-  private static final int NAMES = 1024;
+  private static final int NAMES = 512;
 
   private static final PodRef POD = new PodRef("default", "client");
 
@@ -58,7 +58,7 @@ public class ResolveBenchmark {
     Objects.requireNonNull(cache).close();
   }
 
-  /// One of a thousand names.
+  /// One of 512 names.
   @Benchmark
   public Addresses presentName() {
     Addresses found = Objects.requireNonNull(cache).ifPresent(POD, names[at++ & (NAMES - 1)]);
