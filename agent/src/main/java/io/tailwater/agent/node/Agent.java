@@ -582,7 +582,7 @@ public final class Agent implements AutoCloseable {
       serving.close();
     }
     workers.endAll();
-    capture.finishEnded();
+    capture.finish();
     policy.close();
     workers.all().forEach(Worker::close);
     loops.shutdownGracefully(0, 2, TimeUnit.SECONDS).syncUninterruptibly();
@@ -700,8 +700,9 @@ public final class Agent implements AutoCloseable {
       begun = true;
       LOG.info("draining{}", uninstall ? ", and removing every rule" : "");
       var _ = readiness.hold("drained");
-      Thread.ofVirtual()
+      Thread.ofPlatform() // it may have to go into a namespace
           .name("tailwater-drain")
+          .daemon(true)
           .start(() -> {
             pods.forEach(PodSource::close);
             capture.leave(

@@ -94,6 +94,27 @@ class NodeModeTest {
   }
 
   @Test
+  void drainWithUninstallUnderLoadLosesNoConnection() {
+    String address = World.v4("example.org");
+    try (TcpServer _ = TcpServer.start(world.lab, world.web, Map.of(2525, Behaviour.ECHO));
+        RunningAgent agent =
+            RunningAgent.start(world, world.configuration(policies, "capture: {mode: node}\n"));
+        Load load = Load.start(world.ratings, address, 2525, 4, 2, 5)) {
+      World.await(() -> "lines", () -> load.keptLines() > 100 && load.freshLines() > 50);
+      assertThat(RunningAgent.once(world, "drain", "--uninstall").exit()).isZero();
+      World.await(
+          () -> "the rules are gone\n" + agent.log(), () -> !nodeRules().contains("TAILWATER"));
+      long kept = load.keptLines();
+      long fresh = load.freshLines();
+      World.await(
+          () -> "more lines" + load.keptFailures() + load.freshFailures(),
+          () -> load.keptLines() > kept + 100 && load.freshLines() > fresh + 50);
+      assertThat(load.keptFailures()).isEmpty();
+      assertThat(load.freshFailures()).isEmpty();
+    }
+  }
+
+  @Test
   void nothingThatThePodDoesInItsNamespaceLetsItOut() {
     try (RunningAgent agent = RunningAgent.start(world, world.configuration(policies, CLOSED))) {
       String address = World.v4("example.org");
@@ -315,21 +336,38 @@ class NodeModeTest {
         World.v6("example.org"));
   }
 
+  /// Whether rules go table by table, chain by chain or all at once, and the routes with them.
   @Test
   void rulesAndRoutesThatSomebodyTakesAwayAreBackAndNothingPassesMeanwhile() {
-    try (RunningAgent agent = RunningAgent.start(world, world.configuration(policies, CLOSED))) {
+    try (TcpServer _ = TcpServer.start(world.lab, world.web, Map.of(2525, Behaviour.BANNER));
+        RunningAgent agent = RunningAgent.start(world, world.configuration(policies, CLOSED));
+        Running insisting = insisting(world.ratings, 2525)) {
       Place node = world.lab.node();
+      List<String> rules = ours();
       String before = routes();
+      World.await(insisting::output, () -> insisting.output().contains("tried"));
       world.lab.exec(node, "sh", "-c", "ip rule del pref 32; ip route flush table 133").orThrow();
       isRefused(world.ratings, "example.org", World.v4("example.org"));
-      world.lab.exec(node, "iptables-nft", "-t", "mangle", "-F", "TAILWATER_PRERT").orThrow();
-      World.await(
-          () -> "put back\n" + agent.log() + nodeRules(),
-          () ->
-              nodeRules().contains("-A TAILWATER_PRERT -i veth1 -j TAILWATER_POD_veth1")
-                  && routes().equals(before));
-      arrives(agent, world.ratings, World.DECOY);
+      for (String flush :
+          List.of(
+              "iptables-nft -t mangle -F TAILWATER_PRERT",
+              "iptables-nft -t mangle -F; ip6tables-nft -t mangle -F",
+              "ip rule del pref 32; ip -6 rule del pref 32; iptables-nft -F; ip6tables-nft -F",
+              "nft flush ruleset")) {
+        world.lab.exec(node, "sh", "-c", flush).orThrow();
+        arrives(agent, world.ratings, World.DECOY); // now or as soon as the rules are back
+        World.await(
+            () -> flush + ": put back\n" + agent.log() + nodeRules(),
+            () -> ours().equals(rules) && routes().equals(before));
+      }
+      assertThat(insisting.output()).as("at no moment").doesNotContain("ESCAPED");
+      agent.awaitAccess("uncaptured", world.ratings.v4());
     }
+  }
+
+  /// Every rule of ours, of both families.
+  private static List<String> ours() {
+    return nodeRules().lines().filter(line -> line.matches("-A .*TAILWATER.*")).sorted().toList();
   }
 
   @Test

@@ -79,6 +79,7 @@ class RepairTest {
     "in-pod, iptables-nft, 4, iptables-nft -t nat -F TAILWATER_OUTPUT, refused",
     "in-pod, nft, 6, nft delete table inet tailwater, pass",
     "in-pod, iptables-legacy, 4, iptables-legacy -t nat -F, refused",
+    "node, iptables-nft, 4, iptables-nft -t mangle -F, pass",
   })
   void flushedRulesComeBackAndNoLiveConnectionIsLost(
       String mode, String backend, int family, String flush, String meanwhile) throws Exception {
@@ -93,6 +94,9 @@ class RepairTest {
     "in-pod, nft, 4, nft flush ruleset, pass",
     "in-pod, nft, 4, nft flush chain inet tailwater nat-output-ipv4, refused",
     "in-pod, iptables-legacy, 6, ip6tables-legacy -t nat -F, refused",
+    "node, iptables-nft, 6, nft flush ruleset, pass",
+    "node, nft, 4, nft flush ruleset, pass",
+    "node, iptables-legacy, 4, iptables-legacy -t mangle -F, pass",
   })
   void soTheyDoOnEveryBackendInBothModesAndFamilies(
       String mode, String backend, int family, String flush, String meanwhile) throws Exception {

@@ -135,14 +135,29 @@ public final class NodeTrafficRules {
   /// @throws RulesException where something is left
   public InstallReport remove(NetworkNamespace node) {
     try {
+      return removeRules(node);
+    } finally {
+      removeRoutes(node);
+    }
+  }
+
+  /// Takes rules and block away. By the routes, which stay, what a [NodeHold] marks still comes to
+  /// the agent.
+  ///
+  /// @throws RulesException where something is left
+  public InstallReport removeRules(NetworkNamespace node) {
+    try {
       return rules.remove(node);
     } finally {
-      try {
-        PolicyRoutes.NODE.remove(node);
-      } finally {
-        NodeIpv6Block.remove(node);
-      }
+      NodeIpv6Block.remove(node);
     }
+  }
+
+  /// Takes the routes away.
+  ///
+  /// @throws RulesException where something is left
+  public void removeRoutes(NetworkNamespace node) {
+    PolicyRoutes.NODE.remove(node);
   }
 
   private static boolean isOfIpv6(RulesException e) {

@@ -12,11 +12,7 @@ import java.util.stream.Stream;
 /// nat sees the first packet of a connection only, so that is where a connection is judged; nat may
 /// not drop, so it marks the connection DENIED, and filter refuses all that carries this.
 final class EscapeRules {
-  /// Lines in the log per rule: more than a thousand a minute, so that a guesser shows.
-  private static final Match LIMIT = new Match.RateLimit(50, 100);
-
-  /// Enough for all headers.
-  private static final int LOGGED_BYTES = 256;
+  private static final Match LIMIT = new Match.RateLimit(Logged.PER_SECOND, Logged.AT_ONCE);
 
   private static final Match TCP = new Match.Protocol(IpProtocol.TCP);
   private static final Match LOOPBACK = new Match.OutInterface("lo");
@@ -264,7 +260,7 @@ final class EscapeRules {
         .map(group ->
             new Rule(
                 Stream.concat(Stream.of(matches), Stream.of(LIMIT)).toList(),
-                new Target.Log(reason.prefix(), group, LOGGED_BYTES),
+                new Target.Log(reason.prefix(), group, Logged.BYTES),
                 "told: " + why));
   }
 }

@@ -22,6 +22,14 @@ public enum Logged {
   /// DNS of a pod that asks far more than is answered.
   DNS_FLOOD("dns_flood");
 
+  /// Lines per rule: more than a thousand a minute, so that a guesser shows.
+  public static final int PER_SECOND = 50;
+
+  public static final int AT_ONCE = 100;
+
+  /// Of a packet: enough for all headers.
+  public static final int BYTES = 256;
+
   private static final String PREFIX = "tailwater:";
 
   private final String word;

@@ -382,16 +382,26 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
   private record Held(ServedPod pod, TranslationHold hold) {}
 
   /// Lets go of what keeps the connections going of pods that were let go of, for those that have
-  /// none any more. True when nothing is left. Any thread.
+  /// none any more. True when nothing is left. Any platform thread, outside of any namespace.
   public boolean finishEnded() {
+    return finish(false);
+  }
+
+  /// Lets go of all of it: connections have ended, or do so now. After [#leave]; otherwise as
+  /// [#finishEnded].
+  public void finish() {
+    finish(true);
+  }
+
+  private boolean finish(boolean now) {
     held.removeIf(one -> {
-      boolean ended = one.pod().connections().get() == 0;
+      boolean ended = now || one.pod().connections().get() == 0;
       if (ended) {
         one.hold().close();
       }
       return ended;
     });
-    return held.isEmpty();
+    return (!closed || capture.finish(now)) && held.isEmpty();
   }
 
   /// What happens to the pods when the agent leaves.

@@ -100,6 +100,11 @@ final class InPod implements PodCapture {
   }
 
   @Override
+  public boolean finish(boolean now) {
+    return true; // what holds a pod's connections is let go of with each pod
+  }
+
+  @Override
   public boolean letPass(CapturedPod pod) {
     return keeper.letPass(pod);
   }

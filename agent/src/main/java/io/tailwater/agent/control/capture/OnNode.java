@@ -92,6 +92,13 @@ final class OnNode implements PodCapture {
   private @Nullable Routing routing;
   private @Nullable NodePlan installed;
   private @Nullable DriftWatch watch;
+
+  private final NodeHolds holds = new NodeHolds(node);
+
+  /// No rule needs the routes any more, but connections do.
+  private boolean routesStay;
+
+  private boolean uninstalled;
   private NetlinkPoller.@Nullable Watch log;
   private int unloggedTries;
   private boolean unwatchable;
@@ -366,18 +373,27 @@ final class OnNode implements PodCapture {
     List<Link> links = routing().links();
     senders = senders(taken, links);
     lingering.save(captured(), links); // first: what is not written down may be lost
-    if (plan.pods().isEmpty() && plan.strangers().isEmpty()) {
-      nodeRules.remove(node);
+    boolean none = plan.pods().isEmpty() && plan.strangers().isEmpty();
+    routesStay = none && holds.needRoutes();
+    if (none) {
+      holds.unguard();
+      if (routesStay) {
+        nodeRules.removeRules(node);
+      } else {
+        nodeRules.remove(node);
+      }
     } else {
       if (watch != null) {
         watch.pause();
       }
       try {
+        holds.guard(plan); // first: rules of iptables come table by table
         opening.make(); // before the rules that ask them
         installed(
             whole
                 ? new Installed(nodeRules.installBoth(node, plan), Optional.empty())
                 : nodeRules.install(node, plan));
+        holds.hold();
       } finally {
         if (watch != null) {
           watch.resume();
@@ -578,6 +594,8 @@ final class OnNode implements PodCapture {
       listeners.forget(served);
       if (endConnections) {
         workers.endAll(served);
+      } else {
+        holds.goesOn(served);
       }
       workers.all().forEach(worker -> worker.forget(served));
       pod.served = null;
@@ -633,9 +651,7 @@ final class OnNode implements PodCapture {
       }
       opening.open();
       ipv6.letPass(left);
-      if (uninstall) {
-        opening.undo();
-      }
+      uninstalled = uninstall;
     } catch (RulesException e) {
       LOG.error("the rules of the node could not be removed: {}", e.getMessage());
     } finally {
@@ -643,14 +659,36 @@ final class OnNode implements PodCapture {
     }
   }
 
+  @Override
+  public synchronized boolean finish(boolean now) {
+    if (!now && routesStay && holds.needRoutes()) {
+      return false;
+    }
+    if (routesStay) {
+      routesStay = false;
+      try {
+        nodeRules.removeRoutes(node);
+      } catch (RulesException e) {
+        LOG.error("the routes of the node could not be removed: {}", e.getMessage());
+      }
+    }
+    if (uninstalled) {
+      uninstalled = false;
+      opening.undo();
+      holds.close();
+    }
+    node.close();
+    return true;
+  }
+
   private void close() {
+    holds.unguard();
     listeners.close();
     opening.expire();
     if (routing != null) {
       routing.close();
       routing = null;
     }
-    node.close();
   }
 
   @Override

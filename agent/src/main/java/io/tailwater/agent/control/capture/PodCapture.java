@@ -44,6 +44,12 @@ sealed interface PodCapture permits InPod, OnNode {
   /// The agent leaves; every pod has been released or handed over.
   void leave(CaptureLoop.Leave how);
 
+  /// After [#leave]: lets go of what keeps connections going that outlast it, once they have ended.
+  /// True when nothing is left. Any platform thread, outside of any namespace.
+  ///
+  /// @param now also where some have not
+  boolean finish(boolean now);
+
   /// Whether what the pod sends passes while no agent runs.
   boolean opensOnLeave(@Nullable ServedPod served);
 
