@@ -383,8 +383,10 @@ final class OnNode implements PodCapture {
         nodeRules.remove(node);
       }
     } else {
-      if (watch != null) {
-        watch.pause();
+      // Of a repair the agent hears itself and looks once more: somebody may flush again meanwhile.
+      DriftWatch own = plan.equals(installed) ? null : watch;
+      if (own != null) {
+        own.pause();
       }
       try {
         holds.guard(plan); // first: rules of iptables come table by table
@@ -395,8 +397,8 @@ final class OnNode implements PodCapture {
                 : nodeRules.install(node, plan));
         holds.hold();
       } finally {
-        if (watch != null) {
-          watch.resume();
+        if (own != null) {
+          own.resume();
         }
       }
     }
