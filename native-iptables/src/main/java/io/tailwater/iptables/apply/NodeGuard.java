@@ -42,6 +42,7 @@ public final class NodeGuard implements AutoCloseable {
   private final NetworkNamespace node;
   private @Nullable OwnedTable table;
   private @Nullable NodePlan plan;
+  private boolean withoutIpv6;
 
   /// Guards nothing yet.
   public NodeGuard(NetworkNamespace node) {
@@ -50,10 +51,11 @@ public final class NodeGuard implements AutoCloseable {
 
   /// Guards what a plan says. Before the rules of that plan.
   ///
+  /// @param ipv6Blocked IPv6 is left to [NodeIpv6Block], which answers and counts
   /// @throws SyscallException where the kernel cannot (Linux 5.12, with kernel pass 5.16); what was
   ///   guarded before is still
-  public void guard(NodePlan wanted) {
-    if (wanted.equals(plan)) {
+  public void guard(NodePlan wanted, boolean ipv6Blocked) {
+    if (wanted.equals(plan) && ipv6Blocked == withoutIpv6) {
       return;
     }
     if (interfaces(wanted, NodeGuard::isClosed).isEmpty() && wanted.strangers().isEmpty()) {
@@ -62,10 +64,11 @@ public final class NodeGuard implements AutoCloseable {
     }
     OwnedTable into = table == null ? OwnedTable.in(node) : table;
     TableBatch batch = into.batch(ROOM + ROOM_OF_INTERFACE * interfaces(wanted, _ -> true).size());
-    new Content(wanted, batch).write();
+    new Content(wanted, ipv6Blocked, batch).write();
     into.commit(batch);
     table = into;
     plan = wanted;
+    withoutIpv6 = ipv6Blocked;
   }
 
   private static boolean isClosed(CapturePlan pod) {
@@ -91,7 +94,7 @@ public final class NodeGuard implements AutoCloseable {
   }
 
   /// Writes the table.
-  private record Content(NodePlan plan, TableBatch batch) {
+  private record Content(NodePlan plan, boolean ipv6Blocked, TableBatch batch) {
     void write() {
       Sets sets =
           new Sets(
@@ -104,6 +107,9 @@ public final class NodeGuard implements AutoCloseable {
       batch.chain(BEGUN, "filter", TableBatch.PREROUTING, BEHIND_MANGLE);
       batch.chain(FORWARDED, "filter", TableBatch.FORWARD, BEHIND_FILTER);
       batch.chain(DELIVERED, "filter", TableBatch.INPUT, BEHIND_FILTER);
+      if (ipv6Blocked) {
+        begun().ipv6().accept();
+      }
       for (String pattern : plan.strangers()) {
         begun().from(pattern).from(false, sets.pods()).drop();
       }

@@ -18,7 +18,9 @@ final class RuleExpressions {
 
   private static final int META_MARK = 3;
   private static final int META_INTERFACE = 6;
+  private static final int META_FAMILY = 15;
   private static final int META_PROTOCOL = 16;
+  private static final byte IPV6 = 10;
 
   private static final int CT_STATE = 0;
   private static final int CT_DIRECTION = 1;
@@ -64,6 +66,12 @@ final class RuleExpressions {
         pattern.endsWith("+")
             ? pattern.substring(0, pattern.length() - 1).getBytes(StandardCharsets.UTF_8)
             : TableBatch.padded(pattern));
+  }
+
+  /// `meta nfproto ipv6`.
+  RuleExpressions ipv6() {
+    loadMeta(META_FAMILY);
+    return is(IPV6);
   }
 
   /// `meta l4proto PROTOCOL`.

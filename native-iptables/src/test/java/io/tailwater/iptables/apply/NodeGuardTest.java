@@ -137,24 +137,24 @@ class NodeGuardTest {
   @ParameterizedTest
   @ValueSource(strings = {TwoNamespaces.SERVER_V4, TwoNamespaces.SERVER_V6})
   void closedPodBeginsNothingThatItsRulesWouldNotLetPass(String server) {
-    guard.guard(plan(closed(UdpPolicy.QUIC)));
+    guard.guard(plan(closed(UdpPolicy.QUIC)), false);
     onNode("nft", "flush", "ruleset"); // which does not concern it
     assertThat(fromPod("tcp", server, 8443)).isEqualTo("TimeoutError\n");
     assertThat(fromPod("udp", server, 53)).isEqualTo("TimeoutError\n");
     assertThat(fromPod("udp", server, 443)).isEqualTo("TimeoutError\n");
     assertThat(fromPod("udp", server, 9999)).isEqualTo("answered\n");
 
-    guard.guard(plan(closed(UdpPolicy.ALL)));
+    guard.guard(plan(closed(UdpPolicy.ALL)), false);
     assertThat(fromPod("udp", server, 9999)).isEqualTo("TimeoutError\n");
 
-    guard.guard(plan(CapturePlan.egress()));
+    guard.guard(plan(CapturePlan.egress()), false);
     assertThat(onNode("nft", "list", "ruleset")).isBlank();
     assertThat(fromPod("tcp", server, 8443)).contains("answered");
   }
 
   @Test
   void whatItAnswersAndWhatTheRulesBringToTheAgentPasses() {
-    guard.guard(plan(closed(UdpPolicy.ALL)));
+    guard.guard(plan(closed(UdpPolicy.ALL)), false);
     for (String address : List.of(TwoNamespaces.POD_V4, TwoNamespaces.POD_V6)) {
       assertThat(
               List.of(
@@ -180,7 +180,8 @@ class NodeGuardTest {
         plan(
             closed(UdpPolicy.QUIC).toBuilder()
                 .kernelPass(Optional.of(KernelPass.STANDARD))
-                .build()));
+                .build()),
+        false);
     for (String address : List.of(TwoNamespaces.SERVER_V4, TwoNamespaces.SERVER_V6)) {
       inMangle("ct mark set 0x6");
       assertThat(fromPod("tcp", address, 8443)).isEqualTo("connected\nanswered\n");
@@ -193,21 +194,21 @@ class NodeGuardTest {
 
   @Test
   void strangersReachNothingAndPodsOfTheSameNameDo() {
-    guard.guard(plan(List.of("eth7"), CapturePlan.egress(), "eth+"));
+    guard.guard(plan(List.of("eth7"), CapturePlan.egress(), "eth+"), false);
     assertThat(fromPod("udp", TwoNamespaces.SERVER_V4, 9999)).isEqualTo("TimeoutError\n");
-    guard.guard(plan(List.of("eth7"), CapturePlan.egress(), "eth", "et0+", "eth00"));
+    guard.guard(plan(List.of("eth7"), CapturePlan.egress(), "eth", "et0+", "eth00"), false);
     assertThat(fromPod("udp", TwoNamespaces.SERVER_V4, 9999)).isEqualTo("answered\n");
-    guard.guard(plan(CapturePlan.egress(), "eth+"));
+    guard.guard(plan(CapturePlan.egress(), "eth+"), false);
     assertThat(fromPod("udp", TwoNamespaces.SERVER_V4, 9999)).isEqualTo("answered\n");
   }
 
   @Test
   void thousandsOfInterfacesAreNotTooMany() {
     List<String> many = IntStream.range(0, 2500).mapToObj(i -> "cali" + i).toList();
-    guard.guard(plan(many, closed(UdpPolicy.QUIC), "cali+"));
+    guard.guard(plan(many, closed(UdpPolicy.QUIC), "cali+"), false);
     assertThat(onNode("nft", "list", "ruleset")).contains("\"cali0\"").contains("\"cali2499\"");
     assertThat(fromPod("tcp", TwoNamespaces.SERVER_V4, 8443)).contains("answered");
-    guard.guard(plan(closed(UdpPolicy.QUIC)));
+    guard.guard(plan(closed(UdpPolicy.QUIC)), false);
     assertThat(onNode("nft", "list", "ruleset")).doesNotContain("cali");
   }
 }

@@ -34,9 +34,11 @@ final class NodeHolds implements AutoCloseable {
   }
 
   /// Keeps closed what is closed in a plan. Before its rules.
-  void guard(NodePlan plan) {
+  ///
+  /// @param ipv6Blocked IPv6 is kept closed without the guard
+  void guard(NodePlan plan, boolean ipv6Blocked) {
     try {
-      guard.guard(plan);
+      guard.guard(plan, ipv6Blocked);
       unguarded = false;
     } catch (SyscallException e) {
       guard.close(); // rather none than one that stands in the way of what is allowed by now

@@ -389,12 +389,13 @@ final class OnNode implements PodCapture {
         own.pause();
       }
       try {
-        holds.guard(plan); // first: rules of iptables come table by table
+        holds.guard(plan, ipv6.isBlocked()); // first: rules of iptables come table by table
         opening.make(); // before the rules that ask them
         installed(
             whole
                 ? new Installed(nodeRules.installBoth(node, plan), Optional.empty())
                 : nodeRules.install(node, plan));
+        holds.guard(plan, ipv6.isBlocked());
         holds.hold();
       } finally {
         if (own != null) {
