@@ -36,7 +36,7 @@ public final class NodeGuard implements AutoCloseable {
 
   private static final int DNS = 53;
   private static final int QUIC = 443;
-  private static final int ROOM = 8192;
+  private static final int ROOM = 32 << 10;
   private static final int ROOM_OF_INTERFACE = 160;
 
   private final NetworkNamespace node;
