@@ -471,6 +471,9 @@ public final class CaptureLoop implements CapturedPods, AutoCloseable {
 
   private void departure(Leave how) {
     tasks.add(() -> {
+      if (closed) {
+        return; // asked twice: to drain, and at once to end. What is uninstalled stays away
+      }
       if (how == Leave.UNINSTALL || (how == Leave.AS_CONFIGURED && inbound && allOpen())) {
         probes.remove();
       }
