@@ -130,6 +130,9 @@ def decoy(s):
             raw(s, good, flags=PSH)
         case "-syn":
             raw(s, b"", offset=-2, flags=SYN)
+        case "-syn-ahead":
+            raw(s, b"", offset=999, flags=SYN)
+            raw(s, good, offset=1000)
         case "-syn-data":
             raw(s, good, offset=-1, flags=SYN)
         case "-rst":

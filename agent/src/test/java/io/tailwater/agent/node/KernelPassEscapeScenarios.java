@@ -198,6 +198,8 @@ abstract class KernelPassEscapeScenarios {
         "decoy-flagless",
         "decoy-unacknowledging",
         "decoy-syn",
+        "decoy-syn-ahead",
+        "decoy-syn-ahead-6",
         "decoy-syn-data",
         "decoy-rst",
         "decoy-fin",

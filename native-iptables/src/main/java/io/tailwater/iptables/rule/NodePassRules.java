@@ -17,6 +17,12 @@ final class NodePassRules {
   private static final Match TCP = new Match.Protocol(IpProtocol.TCP);
   private static final Match SYN = new Match.Syn();
   private static final Match GATE = new Match.ConnectionMark(KernelPass.GATE);
+
+  /// Let open to be read, and not released.
+  private static final Match UNJUDGED =
+      new Match.ConnectionMark(
+          new Mark(KernelPass.GATE.value(), KernelPass.GATE.mask() | KernelPass.RELEASED.mask()));
+
   private static final Match RST = new Match.NoneOf(Flag.RST).not();
   private static final String MIDDLE = Chain.PREFIX + "MIDDLE";
 
@@ -131,6 +137,17 @@ final class NodePassRules {
             new Target.Return(),
             TCP,
             PassRules.REVOKED));
+    // -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -m connmark --mark 0x4/0x6
+    // -m conntrack --ctstate ESTABLISHED -j DROP
+    rules.add(
+        Rule.of(
+            "a server that has answered goes on with the first beginning, so nor does the agent"
+                + " take another while it has not judged what is said",
+            new Target.Drop(),
+            TCP,
+            SYN,
+            UNJUDGED,
+            new Match.ConnectionState(State.ESTABLISHED)));
     PassRules gate = new PassRules(pass, family, EarlierConnections.SPARED);
     rules.addAll(PassRules.renewed());
     // -j TTL --ttl-set 64

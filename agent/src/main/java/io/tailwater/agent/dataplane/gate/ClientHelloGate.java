@@ -131,6 +131,11 @@ public final class ClientHelloGate {
   /// after the handshake, so that nothing of it leaves before it is judged.
   private void syn(GatedPod pod, FlowTuple tuple, @Nullable GatedConnection before, int id) {
     int first = segment.seq() + 1;
+    if (before != null && !before.over() && before.first != first && !pod.genuine()) {
+      // which of the two the server takes nobody knows
+      refuse(before, id, Refusal.MALFORMED_HELLO, "two beginnings have the same ends");
+      return;
+    }
     if (before == null || !(before.phase instanceof Phase.Opening) || before.first != first) {
       if (before != null) {
         abandon(before);
@@ -157,10 +162,23 @@ public final class ClientHelloGate {
     }
     for (GatedConnection one : pod.connections.values()) {
       if (one.phase instanceof Phase.Opening) {
-        abandon(one);
+        giveUp(one);
         return;
       }
     }
+  }
+
+  /// Makes room. Where raw sockets are not told from others its ends must not begin anew somewhere
+  /// else in the stream while the server has the first beginning: it is denied.
+  private void giveUp(GatedConnection connection) {
+    if (connection.pod.genuine()) {
+      abandon(connection);
+      return;
+    }
+    counts.overloaded.increment();
+    ConnectionRecord record = record(connection, new Preface.Silent());
+    stages.observer().accepted(record);
+    refuse(connection, record, Refusal.LIMIT, "too many connections that say nothing");
   }
 
   private void data(

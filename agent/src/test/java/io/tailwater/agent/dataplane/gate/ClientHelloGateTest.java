@@ -773,6 +773,45 @@ class ClientHelloGateTest {
   }
 
   @Test
+  void onTheNodeTheOldestOfTooManySilentConnectionsIsRefusedAndNotForgotten() {
+    GateRig node =
+        new GateRig(FlowLimits.DEFAULTS, GateRig.table(), ReleasedFile.none(() -> 0), false);
+    for (int i = 0; i <= ClientHelloGate.MOST_OPENING_OF_POD; i++) {
+      InetSocketAddress from = Packets.at("192.0.2." + i % 250, 1024 + i / 250);
+      node.packet(from(from, ISN, SYN, Packets.SYN_OPTIONS, new byte[0]), true, false);
+    }
+
+    assertThat(node.verdicts).filteredOn(verdict -> verdict.startsWith("refuse")).hasSize(1);
+    node.assertRefused(Refusal.LIMIT);
+  }
+
+  @Test
+  void onTheNodeASecondBeginningElsewhereInTheStreamRefusesTheConnection() {
+    GateRig node =
+        new GateRig(FlowLimits.DEFAULTS, GateRig.table(), ReleasedFile.none(() -> 0), false);
+    node.found(NAME, HOME);
+    node.syn();
+    node.packet(ISN + 1000, SYN, new byte[0]);
+    node.packet(FIRST + 1000, Packets.ACK | Packets.PSH, HELLO);
+
+    assertThat(node.verdicts).noneMatch(verdict -> verdict.startsWith("release"));
+    node.assertRefused(Refusal.MALFORMED_HELLO);
+  }
+
+  @Test
+  void onTheNodeTheSameBeginningAgainIsTheSameConnection() {
+    GateRig node =
+        new GateRig(FlowLimits.DEFAULTS, GateRig.table(), ReleasedFile.none(() -> 0), false);
+    node.found(NAME, HOME);
+    node.syn();
+    node.syn();
+    node.data(0, HELLO);
+    node.runTasks();
+
+    assertThat(node.verdicts).containsExactly("accept #1", "accept #2", "release #3");
+  }
+
+  @Test
   void letGoOfThePodEverythingHeldIsDropped() {
     rig.found(NAME, HOME);
     rig.present = false;
