@@ -55,7 +55,7 @@ final class AgentPlans {
       if (opens) {
         plans.add(plan.withFailsOpen(true));
       }
-      if (config.kernelPass(Optional.empty()).relayed().isEmpty()) {
+      if (config.kernelPass().relayed().isEmpty()) {
         CapturePlan passing = plan.withKernelPass(KernelPass.STANDARD.withBypass(opens));
         plans.add(passing);
         plans.add(passing.withFailsOpen(opens));

@@ -176,8 +176,7 @@ final class ExplainCommand implements Callable<Integer> {
     Explain.Question question =
         new Explain.Question(pod, destination, Optional.ofNullable(sni), Optional.ofNullable(host));
     Explain.Answer answer =
-        answer(compiled.table(), question, agent.dns())
-            .relayed(agent.kernelPass(Optional.empty()).relayed());
+        answer(compiled.table(), question, agent.dns()).relayed(agent.kernelPass().relayed());
     PrintWriter out = spec.commandLine().getOut();
     switch (output.format()) {
       case text -> out.print(Explain.text(answer, Optional.of(NOTE)));

@@ -11,7 +11,6 @@ import io.tailwater.agent.dataplane.account.AccessLogConfig;
 import io.tailwater.agent.dataplane.dns.DnsProxyConfig;
 import io.tailwater.agent.dataplane.flow.FlowLimits;
 import io.tailwater.agent.dataplane.resolve.ResolveConfig;
-import io.tailwater.iptables.apply.RuleBackend;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -78,13 +77,11 @@ public record AgentConfig(
         .toList();
   }
 
-  /// Whether connections may take the kernel pass.
-  ///
-  /// @param backend who keeps the rules; empty where that is not known yet
-  public PassPermit kernelPass(Optional<RuleBackend> backend) {
+  /// Whether connections may take the kernel pass, as far as the configuration tells.
+  public PassPermit kernelPass() {
     return switch (relay) {
       case KERNEL -> PassPermit.ASKED;
-      case AUTO -> PassPermit.automatic(capture, backend);
+      case AUTO -> PassPermit.automatic(capture);
       case SPLICE -> PassPermit.forbidden("relay: splice");
       case COPY -> PassPermit.forbidden("relay: copy");
     };

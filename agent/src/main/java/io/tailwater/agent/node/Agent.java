@@ -168,7 +168,7 @@ public final class Agent implements AutoCloseable {
             accounts,
             highestGrade(config, transport));
     RulePrograms programs = programs(config);
-    this.permit = config.kernelPass(Optional.of(programs.backend()));
+    this.permit = config.kernelPass().keptBy(programs.backend());
     this.passes = passes(stages, filter, programs.backend());
     this.workers = workers(stages);
     this.netlink = new NetlinkPoller("tailwater-netlink");

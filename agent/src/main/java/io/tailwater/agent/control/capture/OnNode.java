@@ -91,6 +91,10 @@ final class OnNode implements PodCapture {
   private final LongAdder swept = new LongAdder();
   private @Nullable Routing routing;
   private @Nullable NodePlan installed;
+
+  /// The last installation found less than there should have been.
+  private boolean putBack;
+
   private @Nullable DriftWatch watch;
 
   private final NodeHolds holds = new NodeHolds(node);
@@ -309,10 +313,13 @@ final class OnNode implements PodCapture {
     lastLookNanos = System.nanoTime();
     boolean verify = told || now - nextVerifyNanos >= 0;
     if (!plan.equals(installed) || verify) {
-      if (plan.equals(installed)) {
-        tellDrift(plan, told);
-      }
+      boolean standing = plan.equals(installed);
+      boolean drifted = standing && tellDrift(plan, told);
       installPass(plan, deaf != null);
+      if (standing && !drifted && putBack) {
+        LOG.warn("the rules of the node have changed while they were looked at; they are back");
+        (told ? notified : swept).increment();
+      }
       opening.renew();
       nextVerifyNanos = now + sweepNanos();
     } else if (ipv6.isStale()) {
@@ -336,10 +343,11 @@ final class OnNode implements PodCapture {
         .build();
   }
 
-  private void tellDrift(NodePlan plan, boolean told) {
+  /// Whether something was told.
+  private boolean tellDrift(NodePlan plan, boolean told) {
     Standing found = nodeRules.verify(node, plan);
     if (found.isWhole() || found.ipv6Lacks().isPresent() != ipv6.isBlocked()) {
-      return; // whether IPv6 can be captured is told by what comes
+      return false; // whether IPv6 can be captured is told by what comes
     }
     LOG.warn(
         "the rules of the node have changed ({}, {}{}); putting them back",
@@ -347,6 +355,7 @@ final class OnNode implements PodCapture {
         found.drift(),
         found.beside().isEmpty() ? "" : ", " + found.beside());
     (told ? notified : swept).increment();
+    return true;
   }
 
   /// Where the rules cannot have the kernel pass, everything is relayed. Where there can be none
@@ -408,6 +417,11 @@ final class OnNode implements PodCapture {
 
   private void installed(Installed now) {
     backend = now.report().backend().toString();
+    putBack =
+        now.report().families().values().stream()
+                .map(InstallReport.Outcome::state)
+                .anyMatch(InstallReport.State.REPAIRED::equals)
+            || now.report().outcome(IpFamily.V4).state() == InstallReport.State.INSTALLED;
     InstallReport.Outcome six = now.report().outcome(IpFamily.V6);
     ipv6Absent = six == null || six.state() == InstallReport.State.SKIPPED;
     if (ipv6.installed(now)) {

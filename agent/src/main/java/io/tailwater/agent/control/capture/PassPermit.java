@@ -20,9 +20,7 @@ public record PassPermit(boolean asked, Optional<String> relayed) {
 
   /// Where it costs nobody anything: with the rules in pods of their own, by programs that it was
   /// seen to run with, and where the agent tells the pods what addresses they may dial.
-  ///
-  /// @param backend who keeps the rules; empty where that is not known yet
-  public static PassPermit automatic(CaptureConfig capture, Optional<RuleBackend> backend) {
+  public static PassPermit automatic(CaptureConfig capture) {
     if (capture.mode() == CaptureConfig.Mode.NODE) {
       return forbidden(
           "it needs sysctls of connection tracking that hold for the whole node;"
@@ -33,9 +31,14 @@ public record PassPermit(boolean asked, Optional<String> relayed) {
           "capture.dns is off, so that nobody knows which addresses pods will dial;"
               + " relay: kernel learns them from relayed connections");
     }
-    if (backend.or(() -> capture.backend().forced()).filter(RuleBackend.NFT::equals).isPresent()) {
-      return forbidden("the rules are kept by nft; with relay: kernel it is tried all the same");
-    }
-    return new PassPermit(false, Optional.empty());
+    PassPermit permit = new PassPermit(false, Optional.empty());
+    return capture.backend().forced().map(permit::keptBy).orElse(permit);
+  }
+
+  /// The same, now that it is known who keeps the rules.
+  public PassPermit keptBy(RuleBackend backend) {
+    return !asked && relayed.isEmpty() && backend == RuleBackend.NFT
+        ? forbidden("the rules are kept by nft; with relay: kernel it is tried all the same")
+        : this;
   }
 }

@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.tailwater.iptables.apply.RuleBackend;
 import java.util.List;
-import java.util.Optional;
 import org.junit.jupiter.api.Test;
 
 class PassPermitTest {
@@ -24,7 +23,7 @@ class PassPermitTest {
   @Test
   void autoPermitsItInPodsByEitherIptables() {
     for (RuleBackend backend : List.of(RuleBackend.IPTABLES_NFT, RuleBackend.IPTABLES_LEGACY)) {
-      PassPermit permit = PassPermit.automatic(CaptureConfig.DEFAULTS, Optional.of(backend));
+      PassPermit permit = PassPermit.automatic(CaptureConfig.DEFAULTS).keptBy(backend);
 
       assertThat(permit.relayed()).isEmpty();
       assertThat(permit.asked()).isFalse();
@@ -35,7 +34,7 @@ class PassPermitTest {
   void autoDoesNotPermitItOnTheNode() {
     CaptureConfig node = capture(CaptureConfig.Mode.NODE, CaptureConfig.Backend.AUTO, true);
 
-    assertThat(PassPermit.automatic(node, Optional.of(RuleBackend.IPTABLES_NFT)).relayed())
+    assertThat(PassPermit.automatic(node).keptBy(RuleBackend.IPTABLES_NFT).relayed())
         .hasValueSatisfying(why -> assertThat(why).contains("sysctls", "relay: kernel"));
   }
 
@@ -43,17 +42,22 @@ class PassPermitTest {
   void autoDoesNotPermitItWithoutCapturedDns() {
     CaptureConfig deaf = capture(CaptureConfig.Mode.IN_POD, CaptureConfig.Backend.AUTO, false);
 
-    assertThat(PassPermit.automatic(deaf, Optional.of(RuleBackend.IPTABLES_NFT)).relayed())
+    assertThat(PassPermit.automatic(deaf).keptBy(RuleBackend.IPTABLES_NFT).relayed())
         .hasValueSatisfying(why -> assertThat(why).contains("capture.dns"));
+  }
+
+  @Test
+  void whatIsAskedForByNameIsTriedWithNftToo() {
+    assertThat(PassPermit.ASKED.keptBy(RuleBackend.NFT).relayed()).isEmpty();
   }
 
   @Test
   void autoDoesNotPermitItByNftWhetherFoundOrForced() {
     CaptureConfig forced = capture(CaptureConfig.Mode.IN_POD, CaptureConfig.Backend.NFT, true);
 
-    assertThat(PassPermit.automatic(forced, Optional.empty()).relayed()).isPresent();
-    assertThat(PassPermit.automatic(CaptureConfig.DEFAULTS, Optional.of(RuleBackend.NFT)).relayed())
+    assertThat(PassPermit.automatic(forced).relayed()).isPresent();
+    assertThat(PassPermit.automatic(CaptureConfig.DEFAULTS).keptBy(RuleBackend.NFT).relayed())
         .isPresent();
-    assertThat(PassPermit.automatic(CaptureConfig.DEFAULTS, Optional.empty()).relayed()).isEmpty();
+    assertThat(PassPermit.automatic(CaptureConfig.DEFAULTS).relayed()).isEmpty();
   }
 }
