@@ -145,8 +145,10 @@ public final class ClientHelloGate {
       if (opening < MOST_OPENING) {
         track(new GatedConnection(pod, tuple, first, segment.mss(), now()));
       }
-    } else { // nobody answers there; who relays can dial another address of the name
-      pod.addresses().exclude(tuple.destinationAddress(), tuple.destinationPort(), now());
+    } else {
+      pod.addresses()
+          .unanswered(
+              tuple.destinationAddress(), tuple.destinationPort(), before.openedNanos, now());
     }
     if (segment.length() == 0) {
       pod.verdicts().accept(id);
@@ -391,6 +393,7 @@ public final class ClientHelloGate {
       counts.rewritten.increment();
     }
     counts.released.increment();
+    connection.pod.addresses().answered(record.dst().address(), record.dst().port(), now());
     enter(connection, new Phase.Released());
   }
 

@@ -79,6 +79,9 @@ public final class ReleasableAddresses {
     /// Until when a port is not to be.
     private final Map<Integer, Long> excluded = new HashMap<>();
 
+    /// When a port has last been seen to answer.
+    private final Map<Integer, Long> answered = new HashMap<>();
+
     private boolean crowded;
   }
 
@@ -119,6 +122,26 @@ public final class ReleasableAddresses {
     Place place = places.get(address);
     Long until = place == null ? null : place.names.get(name);
     return until != null && until - now > 0;
+  }
+
+  /// A connection there was answered.
+  synchronized void answered(InetAddress address, int port, long now) {
+    Place place = places.get(address);
+    if (place != null) {
+      place.answered.put(port, now);
+    }
+  }
+
+  /// A SYN was sent again. Where others were answered meanwhile it was lost on the way or in a busy
+  /// server's queue; otherwise nobody may be there, and who relays can dial another address.
+  ///
+  /// @param since when it was sent first
+  synchronized void unanswered(InetAddress address, int port, long since, long now) {
+    Place place = places.get(address);
+    Long at = place == null ? null : place.answered.get(port);
+    if (at == null || at - since < 0) {
+      exclude(address, port, now);
+    }
   }
 
   /// A connection there named somebody else, or nobody answered it: for a while all of them are
@@ -197,6 +220,7 @@ public final class ReleasableAddresses {
     place.names.values().removeIf(until -> until + GRACE - now <= 0);
     place.excluded.values().removeIf(until -> until - now <= 0);
     place.ports.values().removeIf(until -> until - now <= 0);
+    place.answered.keySet().retainAll(place.ports.keySet());
     return place.names.isEmpty() && place.excluded.isEmpty() && place.ports.isEmpty();
   }
 

@@ -21,6 +21,7 @@ import io.tailwater.agent.traffic.Grade;
 import io.tailwater.agent.traffic.HostName;
 import io.tailwater.agent.traffic.Refusal;
 import java.io.ByteArrayOutputStream;
+import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -662,6 +663,23 @@ class ClientHelloGateTest {
 
     assertThat(rig.verdicts).containsExactly("accept #1", "accept #2", "release #3");
     rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aSynThatIsSentAgainWhileOthersAreAnsweredLeavesTheAddressInTheSet() {
+    rig.found(NAME, HOME);
+    rig.addresses.told(
+        rig.routes.get(), HostName.of(NAME), List.of(InetAddress.ofLiteral(HOME)), 300, rig.now);
+    rig.syn();
+    InetSocketAddress other = Packets.at("192.0.2.7", 40_001);
+    rig.packet(from(other, ISN, SYN, Packets.SYN_OPTIONS, new byte[0]), true, false);
+    rig.packet(from(other, FIRST, ACK, Packets.OPTIONS, HELLO), true, false);
+    rig.runTasks();
+
+    rig.syn();
+
+    assertThat(rig.verdicts).contains("release #3");
+    assertThat(rig.inSet).noneMatch(change -> change.startsWith("remove"));
   }
 
   @Test

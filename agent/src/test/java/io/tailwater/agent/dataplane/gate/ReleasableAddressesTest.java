@@ -103,6 +103,31 @@ class ReleasableAddressesTest {
   }
 
   @Test
+  void anAddressThatAnswersOthersStaysThoughASynWasSentAgain() {
+    tell(EN, 300, HOME);
+    long begun = rig.now;
+    pass(1);
+    rig.addresses.answered(ADDRESS, 443, rig.now);
+
+    rig.addresses.unanswered(ADDRESS, 443, begun, rig.now);
+
+    assertThat(inSet()).containsExactly("203.0.113.9:443");
+  }
+
+  @Test
+  void anAddressThatAnsweredNobodySinceIsLeftToTheRelay() {
+    tell(EN, 300, HOME);
+    rig.addresses.answered(ADDRESS, 443, rig.now);
+    pass(10);
+    long begun = rig.now;
+    pass(1);
+
+    rig.addresses.unanswered(ADDRESS, 443, begun, rig.now);
+
+    assertThat(inSet()).isEmpty();
+  }
+
+  @Test
   void aNameThatNothingAllowsBringsNothing() {
     tell(HostName.of("www.example.net"), 30, HOME);
 
