@@ -154,8 +154,7 @@ final class KernelPassTrial {
   }
 
   private static void bind(NetworkNamespace scratch) {
-    PacketQueue.open(scratch, KernelPass.STANDARD.queue(), KernelPass.HELD, PacketQueue.Place.POD)
-        .close();
+    PacketQueue.open(scratch, KernelPass.STANDARD, KernelPass.HELD, PacketQueue.Place.POD).close();
   }
 
   private static void conntrack(NetworkNamespace scratch) {

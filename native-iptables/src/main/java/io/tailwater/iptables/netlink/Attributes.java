@@ -65,6 +65,11 @@ public final class Attributes {
     return need(1) ? buffer.get(offset()) & 0xff : 0;
   }
 
+  /// One byte, so many behind the value's beginning: of a structure.
+  public int u8(int at) {
+    return need(at + 1) ? buffer.get(offset() + at) & 0xff : 0;
+  }
+
   /// 16 bits, big-endian.
   public int be16() {
     return need(2) ? ((buffer.get(offset()) & 0xff) << 8) | (buffer.get(offset() + 1) & 0xff) : 0;

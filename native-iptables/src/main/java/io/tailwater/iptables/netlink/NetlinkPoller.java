@@ -59,8 +59,12 @@ public final class NetlinkPoller implements AutoCloseable {
     /// One datagram; the messages are valid during the call only.
     void received(NetlinkMessages messages);
 
-    /// Messages were lost (ENOBUFS), because they came faster than they were taken.
+    /// Messages were lost (ENOBUFS), because they came faster than they were taken. Until
+    /// [#emptied] more may be.
     void lost();
+
+    /// All that had come was taken.
+    default void emptied() {}
   }
 
   /// Something else than a netlink socket that is to be received from.
@@ -156,6 +160,7 @@ public final class NetlinkPoller implements AutoCloseable {
       } else if (length == -Errno.ENOBUFS || length == -Errno.EMSGSIZE) {
         receiver.lost();
       } else if (length == -Errno.EAGAIN) {
+        receiver.emptied();
         return false;
       } else if (length < 0 && length != -Errno.EINTR) {
         throw new SyscallException("netlink reception", (int) -length, "");

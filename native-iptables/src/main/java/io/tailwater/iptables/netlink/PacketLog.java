@@ -26,7 +26,9 @@ public final class PacketLog implements NetlinkPoller.Receiver {
 
   private static final int CONFIG_COMMAND = 1;
   private static final int CONFIG_MODE = 2;
+  private static final int CONFIG_BUFFER = 3;
   private static final int CONFIG_TIMEOUT = 4;
+  private static final int CONFIG_GATHERED = 5;
   private static final int BIND = 1;
   private static final int COPY_PACKET = 2;
   private static final int NFULA_MARK = 2;
@@ -39,6 +41,9 @@ public final class PacketLog implements NetlinkPoller.Receiver {
 
   /// In hundredths of a second: how long the kernel gathers packets before it wakes us up.
   private static final int GATHER = 10;
+
+  /// Bytes that the kernel takes for a message with one packet's headers: by default a page.
+  private static final int ROOM_OF_ONE = 512;
 
   private static final int ANSWER_MILLIS = 2000;
 
@@ -84,6 +89,34 @@ public final class PacketLog implements NetlinkPoller.Receiver {
         socket.close();
       }
     }
+  }
+
+  /// Has the kernel send the headers of a group's packets to a socket that receives something else
+  /// too, each at once, and so in the order in which the packets came by. Nobody receives from it
+  /// meanwhile.
+  ///
+  /// @param bytes of each packet
+  /// @param answers is told what else comes before the answer
+  /// @throws SyscallException when the group is taken or logging is not in this kernel
+  public static void alsoTo(
+      NetlinkSocket socket,
+      int group,
+      int bytes,
+      NetlinkMemory memory,
+      Consumer<NetlinkMessages> answers) {
+    int flags = MessageWriter.REQUEST | MessageWriter.ACK;
+    byte[] mode = ByteBuffer.allocate(6).putInt(bytes).put((byte) COPY_PACKET).array();
+    MessageWriter requests =
+        new MessageWriter(256)
+            .beginNetfilter(SUBSYSTEM, CONFIG, flags, 1, 0, group)
+            .u8(CONFIG_COMMAND, BIND)
+            .end()
+            .beginNetfilter(SUBSYSTEM, CONFIG, flags, 2, 0, group)
+            .bytes(CONFIG_MODE, mode)
+            .be32(CONFIG_BUFFER, ROOM_OF_ONE)
+            .be32(CONFIG_GATHERED, 1)
+            .end();
+    socket.ask(requests, 2, ANSWER_MILLIS, memory, answers);
   }
 
   @Override

@@ -8,6 +8,7 @@ import io.tailwater.iptables.netlink.NetlinkMemory;
 import io.tailwater.iptables.netlink.NetlinkMessages;
 import io.tailwater.iptables.netlink.NetlinkPoller;
 import io.tailwater.iptables.netlink.NetlinkSocket;
+import io.tailwater.iptables.netlink.PacketLog;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.iptables.rule.KernelPass;
 import io.tailwater.iptables.rule.Mark;
@@ -22,6 +23,9 @@ import org.jspecify.annotations.Nullable;
 /// other thread, at once or later, in any order; each is one system call without waiting, and the
 /// result is 0 or an error number. A packet without a verdict waits until the queue is closed; then
 /// the kernel drops it, and the pod sends it again.
+///
+/// In a pod's namespace the SYN of connections comes by the same socket, as a log of packets that
+/// have gone on, so that what is known of a connection is in the order of its packets.
 ///
 /// The queue has one reader. Where none is, packets are dropped, or pass where the rule says
 /// bypass. Flag FAIL_OPEN is never set: what does not fit is dropped and sent again.
@@ -65,6 +69,9 @@ public final class PacketQueue implements AutoCloseable {
   /// Sequences of requests: errors name them.
   private static final int ANSWERED = 1;
 
+  /// IPv6 and TCP headers with all options.
+  private static final int LOGGED_BYTES = 128;
+
   private static final int MARKED = 2;
 
   private static final int ANSWER_MILLIS = 2000;
@@ -81,6 +88,12 @@ public final class PacketQueue implements AutoCloseable {
   private final MessageWriter writer = new MessageWriter(VERDICT_ROOM);
   private volatile NetlinkPoller.@Nullable Watch watch;
 
+  /// Something came before it could be taken, and perhaps more than there was room for.
+  private boolean gap;
+
+  /// On the poller's thread.
+  private boolean losing;
+
   private final AtomicLong received = new AtomicLong();
   private final AtomicLong lost = new AtomicLong();
   private final AtomicLong late = new AtomicLong();
@@ -90,20 +103,27 @@ public final class PacketQueue implements AutoCloseable {
   /// Where the rules stand, which is how a packet is refused.
   public enum Place {
     /// Queued in filter OUTPUT. A refused packet carries [KernelPass#REFUSED] and meets the chain
-    /// again; an accepted one carries [KernelPass#JUDGED], by which its hop limit is set.
-    POD(NF_REPEAT, KernelPass.REFUSED.value(), KernelPass.JUDGED.value()),
+    /// again; an accepted one carries [KernelPass#JUDGED], by which its hop limit is set, or
+    /// [KernelPass#JUDGED_AND_RELEASED], by which its connection is released.
+    POD(
+        NF_REPEAT,
+        KernelPass.REFUSED.value(),
+        KernelPass.JUDGED.value(),
+        KernelPass.JUDGED_AND_RELEASED.value()),
     /// Queued in mangle PREROUTING. A refused packet carries [NodePlan#REFUSED] on to where
     /// refusing is possible.
-    NODE(NF_ACCEPT, NodePlan.REFUSED.value(), 0);
+    NODE(NF_ACCEPT, NodePlan.REFUSED.value(), 0, 0);
 
     private final int refusal;
     private final int refused;
     private final int judged;
+    private final int released;
 
-    Place(int refusal, int refused, int judged) {
+    Place(int refusal, int refused, int judged, int released) {
       this.refusal = refusal;
       this.refused = refused;
       this.judged = judged;
+      this.released = released;
     }
   }
 
@@ -112,9 +132,16 @@ public final class PacketQueue implements AutoCloseable {
     /// One packet, valid during the call. It waits for a verdict from now on.
     void held(PacketQueue queue, QueuedPacket packet);
 
+    /// The SYN of a connection has passed, in a pod's namespace: its packet from the IP header on,
+    /// between position and limit, of which data may be missing; valid during the call.
+    void begun(PacketQueue queue, ByteBuffer packet);
+
     /// The socket's buffer was full (ENOBUFS): the kernel has dropped packets that the pod will
-    /// send again.
+    /// send again, and what was logged is lost. More may be, until [#recovered].
     void lost(PacketQueue queue);
+
+    /// What comes from now on is without a gap again.
+    void recovered(PacketQueue queue);
   }
 
   /// What has happened since the queue was opened.
@@ -140,13 +167,14 @@ public final class PacketQueue implements AutoCloseable {
   /// @throws SyscallException with EBUSY when another process (or agent) reads the queue, so try
   ///   again when it has ended; EPERM without CAP_NET_ADMIN; EOPNOTSUPP or EINVAL in a kernel
   ///   without queues
-  public static PacketQueue open(NetworkNamespace namespace, int number, int held, Place place) {
+  public static PacketQueue open(
+      NetworkNamespace namespace, KernelPass pass, int held, Place place) {
     NetlinkSocket socket = NetlinkSocket.open(namespace, NetlinkSocket.NETFILTER);
     boolean kept = false;
     try {
       socket.receiveBuffer(RECEIVE_BUFFER);
-      PacketQueue queue = new PacketQueue(socket, number, place);
-      queue.bind(held);
+      PacketQueue queue = new PacketQueue(socket, pass.queue(), place);
+      queue.bind(held, pass.beginGroup());
       kept = true;
       return queue;
     } finally {
@@ -156,7 +184,7 @@ public final class PacketQueue implements AutoCloseable {
     }
   }
 
-  private void bind(int held) {
+  private void bind(int held, int beginGroup) {
     MessageWriter requests = new MessageWriter(VERDICT_ROOM);
     int flags = MessageWriter.REQUEST | MessageWriter.ACK;
     requests.beginNetfilter(SUBSYSTEM, CONFIG, flags, 1, 0, number);
@@ -173,6 +201,9 @@ public final class PacketQueue implements AutoCloseable {
     requests.be32(CONFIG_MAXIMUM, held).be32(CONFIG_MASK, GSO).be32(CONFIG_FLAGS, GSO);
     requests.bytes(CONFIG_PARAMETERS, whole).end();
     socket.ask(requests, 2, ANSWER_MILLIS, memory, this::early);
+    if (place == Place.POD) {
+      PacketLog.alsoTo(socket, beginGroup, LOGGED_BYTES, memory, this::early);
+    }
   }
 
   /// The kernel says EPERM both for a queue that is taken and for a missing capability; without the
@@ -188,6 +219,7 @@ public final class PacketQueue implements AutoCloseable {
 
   /// Came between two requests, perhaps without its bytes: the pod sends it again.
   private void early(NetlinkMessages message) {
+    gap = true;
     if (message.type() == PACKET) {
       Attributes attribute = message.netfilterAttributes(new Attributes());
       while (attribute.next()) {
@@ -249,28 +281,36 @@ public final class PacketQueue implements AutoCloseable {
     }
   }
 
-  /// Lets a connection go: its conntrack entry is marked [KernelPass#RELEASED], then the packet
+  /// Lets a connection go: its conntrack entry is marked [KernelPass#RELEASED] and the packet
   /// passes, in one system call. Nothing of it is held any more; its other held packets need an
   /// [#accept] each, in the order of their bytes.
   ///
-  /// The entry must be there, which it is once the SYN has left. Otherwise the packet passes, the
-  /// next one is held again, and [Counters#unmarked] rises: so release on again.
+  /// In a pod's namespace the entry is the packet's own. On the node it is the one that has these
+  /// ends, which is the same, because a SYN that would make another waits in the queue. The entry
+  /// must be there, which it is once the SYN has left. Otherwise the packet passes, the next one is
+  /// held again, and [Counters#unmarked] rises: so release on again.
   public int release(int id, FlowTuple flow) {
     synchronized (guard()) {
-      Conntrack.mark(writer.clear(), MessageWriter.REQUEST, MARKED, flow, KernelPass.RELEASED);
-      return send(verdict(writer, NF_ACCEPT, id, place.judged));
+      return send(verdict(released(writer.clear(), flow), NF_ACCEPT, id, place.released));
     }
+  }
+
+  private MessageWriter released(MessageWriter into, FlowTuple flow) {
+    if (place == Place.NODE) {
+      Conntrack.mark(into, MessageWriter.REQUEST, MARKED, flow, KernelPass.RELEASED);
+    }
+    return into;
   }
 
   /// The same with other bytes, as [#accept(int, ByteBuffer)].
   public int release(int id, FlowTuple flow, ByteBuffer packet) {
     MessageWriter large = new MessageWriter(2 * VERDICT_ROOM + packet.remaining());
-    Conntrack.mark(large, MessageWriter.REQUEST, MARKED, flow, KernelPass.RELEASED);
-    begin(large, NF_ACCEPT, id, place.judged);
+    begin(released(large, flow), NF_ACCEPT, id, place.released);
     return send(large.bytes(A_PAYLOAD, packet).end());
   }
 
-  /// Lets a connection go of which nothing is held.
+  /// Lets a connection go of which nothing is held. Not in a pod's namespace: another connection
+  /// may have these ends by now.
   public int release(FlowTuple flow) {
     return mark(flow, KernelPass.RELEASED);
   }
@@ -349,9 +389,16 @@ public final class PacketQueue implements AutoCloseable {
 
     @Override
     public void received(NetlinkMessages messages) {
+      if (gap) {
+        gap = false;
+        losing = true;
+        packets.lost(PacketQueue.this);
+      }
       while (messages.next()) {
         if (messages.type() == PACKET) {
           take(messages);
+        } else if (messages.type() == PacketLog.PACKET) {
+          begun(messages);
         } else if (messages.type() == NetlinkMessages.ERROR) {
           error(messages);
         }
@@ -366,6 +413,16 @@ public final class PacketQueue implements AutoCloseable {
         drop(packet.id());
       } else {
         packets.held(PacketQueue.this, packet);
+      }
+    }
+
+    private void begun(NetlinkMessages message) {
+      message.netfilterAttributes(attribute);
+      while (attribute.next()) {
+        if (attribute.type() == PacketLog.PAYLOAD) {
+          packet.reset(message.memory()).payload(attribute.offset(), attribute.length());
+          packets.begun(PacketQueue.this, packet.payload());
+        }
       }
     }
 
@@ -406,7 +463,16 @@ public final class PacketQueue implements AutoCloseable {
     @Override
     public void lost() {
       lost.incrementAndGet();
+      losing = true;
       packets.lost(PacketQueue.this);
+    }
+
+    @Override
+    public void emptied() {
+      if (losing) {
+        losing = false;
+        packets.recovered(PacketQueue.this);
+      }
     }
   }
 }

@@ -14,6 +14,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.Optional;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /// The TCP sockets of one namespace, a pod's own (`linux/inet_diag.h`, `linux/sock_diag.h`): end
 /// one, ask for its bytes, hear of its end.
@@ -40,12 +41,19 @@ public final class SocketDiag implements AutoCloseable {
 
   private static final int MESSAGE_ID = 4;
 
+  /// Sequence of a question whose answer is waited for, and those of the others.
+  private static final int ASKED = 1;
+
+  private static final int FIRST_QUESTION = 2;
+
   private static final int TIMEOUT_MILLIS = 2000;
   private static final int EVENT_BUFFER = 1 << 20;
 
   private final NetlinkSocket socket;
   private final MessageWriter request = new MessageWriter(256);
   private final NetlinkMemory answer = new NetlinkMemory(8192);
+  private final NetlinkMessages messages = new NetlinkMessages(answer);
+  private int lastQuestion = FIRST_QUESTION;
 
   private SocketDiag(NetlinkSocket socket) {
     this.socket = socket;
@@ -98,6 +106,44 @@ public final class SocketDiag implements AutoCloseable {
     return found.bytes;
   }
 
+  /// What a socket has sent.
+  ///
+  /// @param bytes of payload, each counted once; [SocketBytes#UNKNOWN] when there is no such socket
+  ///   or the kernel does not tell
+  /// @param again whether its timer has run out since something was acknowledged, so that it sends
+  ///   its oldest bytes again
+  public record Sent(long bytes, boolean again) {
+    static final Sent UNKNOWN = new Sent(SocketBytes.UNKNOWN, false);
+  }
+
+  /// What the pod's socket of a connection has sent. Asked for every connection: two system calls.
+  ///
+  /// @param flow with the pod's end as its source
+  public Sent sent(FlowTuple flow) {
+    lastQuestion = lastQuestion == Integer.MAX_VALUE ? FIRST_QUESTION : lastQuestion + 1;
+    question(BY_FAMILY, flow, 1 << (INFO - 1), MessageWriter.REQUEST, lastQuestion);
+    if (socket.send(request) < 0) {
+      return Sent.UNKNOWN;
+    }
+    // The kernel has answered before it returns.
+    for (long length = socket.receive(answer); length > 0; length = socket.receive(answer)) {
+      messages.received((int) length);
+      while (messages.next()) {
+        if (messages.sequence() == lastQuestion) {
+          return sent(messages);
+        }
+      }
+    }
+    return Sent.UNKNOWN;
+  }
+
+  private static Sent sent(NetlinkMessages message) {
+    Attributes info = info(message);
+    return info == null
+        ? Sent.UNKNOWN
+        : new Sent(sent(info), info.u8(SocketBytes.RETRANSMITS) != 0);
+  }
+
   private static final class Found implements Consumer<NetlinkMessages> {
     private Optional<SocketBytes> bytes = Optional.empty();
 
@@ -108,14 +154,19 @@ public final class SocketDiag implements AutoCloseable {
   }
 
   private void ask(int type, FlowTuple flow, int extensions, Consumer<NetlinkMessages> answers) {
+    question(type, flow, extensions, MessageWriter.REQUEST | MessageWriter.ACK, ASKED);
+    socket.ask(request, ASKED, TIMEOUT_MILLIS, answer, answers);
+  }
+
+  private void question(int type, FlowTuple flow, int extensions, int flags, int sequence) {
     ByteBuffer body = ByteBuffer.allocate(REQUEST);
     body.put(0, (byte) flow.family()).put(1, (byte) Syscalls.IPPROTO_TCP);
     body.put(2, (byte) extensions).putInt(4, -1);
     body.putInt(ID, flow.ports());
     flow.putAddresses(body, ID + 4, ID + 20);
     body.putInt(ID + 40, -1).putInt(ID + 44, -1);
-    request.clear().begin(type, MessageWriter.REQUEST | MessageWriter.ACK, 1);
-    socket.ask(request.raw(body.array()).end(), 1, TIMEOUT_MILLIS, answer, answers);
+    request.clear().begin(type, flags, sequence);
+    request.raw(body.array()).end();
   }
 
   /// Has a poller tell of every TCP socket of the namespace that ends, also of those that have
@@ -156,21 +207,34 @@ public final class SocketDiag implements AutoCloseable {
   }
 
   private static Optional<SocketBytes> read(NetlinkMessages message) {
-    if (message.type() != BY_FAMILY) {
-      return Optional.empty();
-    }
-    Attributes attribute = message.attributes(MESSAGE, new Attributes());
-    while (attribute.next()) {
-      if (attribute.type() == INFO && attribute.length() >= SocketBytes.INFO_LENGTH) {
-        return Optional.of(
+    Attributes info = info(message);
+    return info == null
+        ? Optional.empty()
+        : Optional.of(
             new SocketBytes(
                 flow(message),
                 message.ownHeader8(1),
-                attribute.u64(SocketBytes.ACKNOWLEDGED),
-                attribute.u64(SocketBytes.RECEIVED)));
+                info.u64(SocketBytes.ACKNOWLEDGED),
+                info.u64(SocketBytes.RECEIVED),
+                sent(info)));
+  }
+
+  private static @Nullable Attributes info(NetlinkMessages message) {
+    if (message.type() == BY_FAMILY) {
+      Attributes attribute = message.attributes(MESSAGE, new Attributes());
+      while (attribute.next()) {
+        if (attribute.type() == INFO && attribute.length() >= SocketBytes.INFO_LENGTH) {
+          return attribute;
+        }
       }
     }
-    return Optional.empty();
+    return null;
+  }
+
+  private static long sent(Attributes info) {
+    return info.length() < SocketBytes.LONGER_INFO
+        ? SocketBytes.UNKNOWN
+        : info.u64(SocketBytes.SENT) - info.u64(SocketBytes.SENT_AGAIN);
   }
 
   private static FlowTuple flow(NetlinkMessages message) {

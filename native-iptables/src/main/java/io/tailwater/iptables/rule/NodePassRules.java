@@ -155,7 +155,8 @@ final class NodePassRules {
         Rule.of(
             "what the agent reads reaches the server, or something else could in its place",
             new Target.HopLimit(family, KernelPass.HOP_LIMIT)));
-    rules.addAll(gate.queued());
+    rules.add(gate.beginning());
+    rules.add(gate.said());
     return rules;
   }
 

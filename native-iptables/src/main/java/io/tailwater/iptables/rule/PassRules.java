@@ -8,10 +8,11 @@ import java.util.List;
 /// The rules of a [KernelPass] in a pod's own namespace, of one family; those of the node are
 /// [NodePassRules]. Pure.
 ///
-/// nat marks the connection with GATE by its SYN. In filter OUTPUT its SYN and its data are queued
-/// until it is released; filter, because a verdict that refuses can send the packet to the rule
-/// that resets it, whatever conntrack thinks of the connection. A packet of a released connection
-/// meets one rule of ours in OUTPUT, one in POSTROUTING, and one in INPUT.
+/// nat marks the connection with GATE by its SYN. In filter OUTPUT its SYN is logged and its data
+/// queued until it is released; filter, because a verdict that refuses can send the packet to the
+/// rule that resets it, whatever conntrack thinks of the connection. A packet that was let go marks
+/// the connection as released on its way out. A packet of a released connection meets one rule of
+/// ours in OUTPUT, one in POSTROUTING, and one in INPUT.
 final class PassRules {
   private static final Match TCP = new Match.Protocol(IpProtocol.TCP);
   private static final Match GATE = new Match.ConnectionMark(KernelPass.GATE);
@@ -29,7 +30,8 @@ final class PassRules {
   private static final Target RESET = new Target.Reject(Target.Reject.With.TCP_RESET);
   private static final String CHAIN = Chain.PREFIX + "GATE";
   private static final String INPUT = Chain.PREFIX + "INPUT";
-  private static final String LOGGED_AS = "tailwater:end";
+  private static final String END = "tailwater:end";
+  private static final String BEGIN = "tailwater:begin";
 
   /// IPv6 and TCP headers with all options.
   private static final int LOGGED_BYTES = 128;
@@ -107,6 +109,13 @@ final class PassRules {
   /// In filter, only for connections with GATE and never for data of released ones.
   Chain gate() {
     List<Rule> rules = new ArrayList<>();
+    // -p tcp -m mark --mark 0x7a110600/0xffffffff -j DROP
+    rules.add(
+        Rule.of(
+            "what the agent has let go does not come here: somebody else has set its mark",
+            new Target.Drop(),
+            TCP,
+            new Match.PacketMark(KernelPass.JUDGED_AND_RELEASED)));
     // -p tcp -m tcp ! --tcp-flags RST NONE -m bpf --bytecode "..." -j DROP
     rules.add(
         Rule.of(
@@ -130,7 +139,14 @@ final class PassRules {
     // -p tcp -m connmark --mark 0x24/0x24 -j REJECT --reject-with tcp-reset
     rules.add(Rule.of("the agent has denied this connection", RESET, TCP, REVOKED));
     rules.addAll(renewed());
-    rules.addAll(queued());
+    // -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j NFLOG --nflog-prefix tailwater:begin ...
+    rules.add(
+        Rule.of(
+            "the agent learns where the bytes begin",
+            new Target.Log(BEGIN, pass.beginGroup(), LOGGED_BYTES),
+            TCP,
+            new Match.Syn()));
+    rules.add(said());
     return Chain.called(CHAIN, rules);
   }
 
@@ -149,21 +165,27 @@ final class PassRules {
         Rule.of("the last packets of a released connection", new Target.Return(), TCP, RELEASED));
   }
 
-  /// Empty segments never wait: the handshake ends, and what the server says is acknowledged.
-  List<Rule> queued() {
-    Target queue = new Target.Queue(pass.queue(), pass.bypass());
-    return List.of(
-        // -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN -j NFQUEUE --queue-num 1501
-        Rule.of("the agent learns where the bytes begin", queue, TCP, new Match.Syn()),
-        // -p tcp -m bpf --bytecode "..." -j NFQUEUE --queue-num 1501
-        Rule.of("and judges what is said first", queue, TCP, new Match.Payload(family)));
+  /// On the node, where nobody tells packets of sockets from others: `-p tcp -m tcp --tcp-flags
+  /// FIN,SYN,RST,ACK SYN -j NFQUEUE --queue-num 1501`
+  Rule beginning() {
+    return Rule.of("the agent learns where the bytes begin", queue(), TCP, new Match.Syn());
+  }
+
+  /// `-p tcp -m bpf --bytecode "..." -j NFQUEUE --queue-num 1501`: empty segments never wait, so
+  /// that the handshake ends, and what the server says is acknowledged.
+  Rule said() {
+    return Rule.of("and judges what is said first", queue(), TCP, new Match.Payload(family));
+  }
+
+  private Target queue() {
+    return new Target.Queue(pass.queue(), pass.bypass());
   }
 
   /// `-p tcp -m connmark --mark 0x2/0x2 -m tcp ! --tcp-flags FIN,RST NONE -j NFLOG ...`
   static Rule ended(KernelPass pass) {
     return Rule.of(
         "how a released connection ends, by which its bytes are counted",
-        new Target.Log(LOGGED_AS, pass.endGroup(), LOGGED_BYTES),
+        new Target.Log(END, pass.endGroup(), LOGGED_BYTES),
         TCP,
         ENDING,
         RELEASED);
@@ -171,14 +193,21 @@ final class PassRules {
 
   /// For mangle POSTROUTING, behind [#UNMARKED] and the agent's marks.
   List<Rule> judged() {
-    Match judged = new Match.PacketMark(KernelPass.JUDGED);
+    Match judged = new Match.PacketMark(KernelPass.JUDGED_EITHER);
     return List.of(
-        // -m mark --mark 0x7a110400/0xffffffff -j TTL --ttl-set 64
+        // -m mark --mark 0x7a110600/0xffffffff -m connmark --mark 0x4/0x4 -j CONNMARK --set-xmark
+        // 0x2/0x2
+        Rule.of(
+            "the agent has let it go: from now on nothing else of its connection is looked at",
+            new Target.SetConnectionMark(KernelPass.RELEASED),
+            new Match.PacketMark(KernelPass.JUDGED_AND_RELEASED),
+            GATE),
+        // -m mark --mark 0x7a110400/0xfffffdff -j TTL --ttl-set 64
         Rule.of(
             "what the agent has read reaches the server, or something else could in its place",
             new Target.HopLimit(family, KernelPass.HOP_LIMIT),
             judged),
-        // -m mark --mark 0x7a110400/0xffffffff -j MARK --set-xmark 0x0/0xffffffff
+        // -m mark --mark 0x7a110400/0xfffffdff -j MARK --set-xmark 0x0/0xffffffff
         Rule.of("this mark, too, is nobody else's", new Target.SetPacketMark(Mark.NONE), judged));
   }
 

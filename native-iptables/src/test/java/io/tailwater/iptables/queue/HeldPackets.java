@@ -8,6 +8,8 @@ import java.util.concurrent.atomic.AtomicInteger;
 
 /// The packets of a queue, copied, for a test to answer from its own thread.
 final class HeldPackets implements PacketQueue.Packets {
+  private static final int NOT_HELD = 0;
+
   /// One of them.
   record Held(int id, boolean partial, boolean gso, ByteBuffer packet) {
     FlowTuple flow() {
@@ -30,6 +32,11 @@ final class HeldPackets implements PacketQueue.Packets {
       return packet.get(tcp() + 13) & 0xff;
     }
 
+    /// Of a packet that has gone on.
+    boolean isLogged() {
+      return id == NOT_HELD;
+    }
+
     boolean isSyn() {
       return (flags() & 0x2) != 0;
     }
@@ -48,6 +55,7 @@ final class HeldPackets implements PacketQueue.Packets {
 
   private final BlockingQueue<Held> packets = new LinkedBlockingQueue<>();
   final AtomicInteger losses = new AtomicInteger();
+  final AtomicInteger recoveries = new AtomicInteger();
 
   @Override
   public void held(PacketQueue queue, QueuedPacket packet) {
@@ -58,8 +66,20 @@ final class HeldPackets implements PacketQueue.Packets {
   }
 
   @Override
+  public void begun(PacketQueue queue, ByteBuffer packet) {
+    ByteBuffer copy = ByteBuffer.allocate(packet.remaining());
+    copy.put(packet).flip();
+    packets.add(new Held(NOT_HELD, false, false, copy));
+  }
+
+  @Override
   public void lost(PacketQueue queue) {
     losses.incrementAndGet();
+  }
+
+  @Override
+  public void recovered(PacketQueue queue) {
+    recoveries.incrementAndGet();
   }
 
   /// The next one, which comes within two seconds.

@@ -157,8 +157,7 @@ abstract class KernelPassFixture {
 
   PacketQueue reader() {
     return keep(
-        PacketQueue.open(home, KernelPass.STANDARD.queue(), KernelPass.HELD, place)
-            .start(poller, held));
+        PacketQueue.open(home, KernelPass.STANDARD, KernelPass.HELD, place).start(poller, held));
   }
 
   <T extends AutoCloseable> T keep(T resource) {
@@ -174,23 +173,36 @@ abstract class KernelPassFixture {
     }
   }
 
-  /// Both ends of a connection whose SYN has been held and let pass.
+  /// Both ends of a connection whose SYN has been seen, and let pass where it was held.
   record Connected(int client, int server, Held syn) {}
 
   Connected connect() throws InterruptedException {
-    int client = client();
+    return connect(client());
+  }
+
+  Connected connect(int client) throws InterruptedException {
     BlockingQueue<Integer> done = new LinkedBlockingQueue<>();
     Thread dialling =
         Thread.ofPlatform().start(() -> done.add(TestSockets.connect(client, server)));
     Held syn = held.next();
     assertThat(syn.isSyn()).isTrue();
-    assertThat(queue.accept(syn.id())).isZero();
+    assertThat(syn.isLogged()).isEqualTo(place == PacketQueue.Place.POD);
+    if (!syn.isLogged()) {
+      assertThat(queue.accept(syn.id())).isZero();
+    }
     dialling.join(5000);
     assertThat(done.poll(1, TimeUnit.SECONDS)).isZero();
     int accepted = TestSockets.accept(listener);
     assertThat(accepted).isNotNegative();
     sockets.add(accepted);
     return new Connected(client, accepted, syn);
+  }
+
+  /// With these address and port.
+  int client(InetSocketAddress from) {
+    int client = client();
+    assertThat(TestSockets.bind(client, from)).isZero();
+    return client;
   }
 
   int client() {

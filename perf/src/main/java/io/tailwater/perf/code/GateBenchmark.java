@@ -43,6 +43,7 @@ import io.tailwater.agent.traffic.ResourceRef;
 import io.tailwater.iptables.queue.Checksums;
 import io.tailwater.iptables.queue.EndSegment;
 import io.tailwater.iptables.queue.FlowTuple;
+import io.tailwater.iptables.queue.SocketDiag;
 import io.tailwater.perf.wire.ClientHello;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -65,9 +66,9 @@ import org.openjdk.jmh.annotations.Scope;
 import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
 
-/// The life of a connection that the kernel carries, as the gate's thread lives it: its SYN and its
-/// hello are held, read, decided and released, both its ends are told. The kernel says yes to
-/// everything and costs nothing.
+/// The life of a connection that the kernel carries in a pod, as the gate's thread lives it: its
+/// SYN is told, its hello is held, read, decided and released, both its ends are told. The kernel
+/// says yes to everything and costs nothing.
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.NANOSECONDS)
@@ -86,7 +87,7 @@ public class GateBenchmark {
   private final ByteBuffer syn = segment(ISN, SYN, new byte[0]);
   private final byte[] record = ClientHello.record(NAME.text(), 7);
   private final ByteBuffer hello = segment(ISN + 1, PSH_ACK, record);
-  private final YesKernel kernel = new YesKernel();
+  private final YesKernel kernel = new YesKernel(record.length);
   private @Nullable ClientHelloGate gate;
   private @Nullable GatedPod pod;
   private @Nullable ReleasedConnections released;
@@ -166,7 +167,7 @@ public class GateBenchmark {
     int port = FIRST_PORT + connections++ % PORTS;
     syn.putShort(20, (short) port);
     hello.putShort(20, (short) port);
-    through.packet(from, ++at, syn, true, false);
+    through.begun(from, syn);
     int before = kernel.releases;
     through.packet(from, ++at, hello, true, false);
     if (kernel.releases != before + 1) {
@@ -188,7 +189,13 @@ public class GateBenchmark {
       implements io.tailwater.agent.dataplane.gate.Verdicts,
           io.tailwater.agent.dataplane.gate.KernelConnections,
           ReleasableAddresses.KernelSet {
+    private final SocketDiag.Sent sent;
     private int releases;
+
+    /// @param sent what its sockets say to have sent
+    private YesKernel(int sent) {
+      this.sent = new SocketDiag.Sent(sent, false);
+    }
 
     @Override
     public void accept(int id) {}
@@ -231,6 +238,11 @@ public class GateBenchmark {
     @Override
     public Optional<Bytes> bytes(FlowTuple tuple) {
       return Optional.empty();
+    }
+
+    @Override
+    public SocketDiag.Sent sent(FlowTuple tuple) {
+      return sent;
     }
 
     @Override

@@ -314,6 +314,24 @@ public final class KernelPasses implements ToldListener, AutoCloseable {
     }
   }
 
+  /// A connection has begun.
+  void begun(PodPass pass, ByteBuffer packet) {
+    try {
+      gate.begun(pass.gated(), packet);
+    } catch (RuntimeException e) {
+      LOG.error("a SYN of {} could not be read", pass.gated().pod().pod().ref(), e);
+      gate.close(pass.gated()); // what is known may be of a connection before
+    }
+  }
+
+  void lost(PodPass pass) {
+    gate.lost(pass.gated());
+  }
+
+  void recovered(PodPass pass) {
+    gate.recovered(pass.gated());
+  }
+
   /// Whether that was a connection of the pod.
   boolean ended(PodPass pass, EndSegment segment) {
     return released.ending(pass.gated(), segment);

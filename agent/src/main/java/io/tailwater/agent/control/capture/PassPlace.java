@@ -45,6 +45,10 @@ final class PassPlace implements PacketQueue.Packets, AutoCloseable {
   /// So long a list of all connections is good for every pod that asks.
   private static final long LISTED = TimeUnit.MILLISECONDS.toNanos(500);
 
+  /// What is lost of a pod's packets is to be known, which the kernel tells of the socket only: so
+  /// its buffer is full before the queue is. What the gate holds of it is bounded there.
+  private static final int MOST_HELD_OF_POD = 1 << 20;
+
   private final KernelPasses all;
   private final NetworkNamespace namespace;
   private final PacketQueue.Place place;
@@ -83,7 +87,12 @@ final class PassPlace implements PacketQueue.Packets, AutoCloseable {
       raw = rawPackets();
       opened.push(() -> raw.close());
       queue =
-          keep(PacketQueue.open(namespace, KernelPass.STANDARD.queue(), KernelPass.HELD, place));
+          keep(
+              PacketQueue.open(
+                  namespace,
+                  KernelPass.STANDARD,
+                  isNode() ? KernelPass.HELD : MOST_HELD_OF_POD,
+                  place));
       kept = true;
     } finally {
       if (!kept) {
@@ -170,8 +179,28 @@ final class PassPlace implements PacketQueue.Packets, AutoCloseable {
   }
 
   @Override
+  public void begun(PacketQueue from, ByteBuffer packet) {
+    PodPass one = only;
+    if (one != null) {
+      all.begun(one, packet);
+    }
+  }
+
+  /// What a pod has sent it sends again. On the node nothing else is lost.
+  @Override
   public void lost(PacketQueue from) {
-    // the pod sends it again; the queue counts it
+    PodPass one = only;
+    if (one != null) {
+      all.lost(one);
+    }
+  }
+
+  @Override
+  public void recovered(PacketQueue from) {
+    PodPass one = only;
+    if (one != null) {
+      all.recovered(one);
+    }
   }
 
   private void ended(EndSegment segment) {

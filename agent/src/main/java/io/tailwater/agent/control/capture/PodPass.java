@@ -174,6 +174,11 @@ final class PodPass
   }
 
   @Override
+  public SocketDiag.Sent sent(FlowTuple tuple) {
+    return sockets.sent(tuple);
+  }
+
+  @Override
   public Map<FlowTuple, Bytes> released() {
     Map<FlowTuple, Bytes> out = new HashMap<>();
     for (ConntrackEntry entry : place.released()) {

@@ -8,14 +8,17 @@ import java.nio.ByteBuffer;
 /// that it sends on.
 final class Acknowledgement {
   private static final int HOP_LIMIT = 64;
-  private static final int WINDOW = 65_535;
+
+  /// The largest that goes without the scale, which was agreed on unseen.
+  static final int WINDOW = 65_535;
 
   private Acknowledgement() {}
 
   /// @param tuple as the pod sees it
   /// @param seq what the pod expects next
   /// @param ack behind the last byte that has arrived
-  static ByteBuffer of(FlowTuple tuple, int seq, int ack) {
+  /// @param window what may follow; with 0 the pod sends only again what it has sent
+  static ByteBuffer of(FlowTuple tuple, int seq, int ack, int window) {
     int tcp = tuple.six() ? Segment.IPV6_HEADER : Segment.IPV4_HEADER;
     ByteBuffer packet = ByteBuffer.allocate(tcp + Segment.TCP_HEADER);
     if (tuple.six()) {
@@ -33,7 +36,7 @@ final class Acknowledgement {
     packet.putShort(tcp + 2, (short) tuple.sourcePort());
     packet.putInt(tcp + 4, seq).putInt(tcp + 8, ack);
     packet.put(tcp + 12, (byte) (Segment.TCP_HEADER << 2)).put(tcp + 13, (byte) Segment.ACK);
-    packet.putShort(tcp + 14, (short) WINDOW);
+    packet.putShort(tcp + 14, (short) window);
     Checksums.set(packet);
     return packet;
   }

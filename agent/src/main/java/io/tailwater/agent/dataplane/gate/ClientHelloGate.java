@@ -11,12 +11,10 @@ import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.dataplane.sniff.Sniffed;
 import io.tailwater.agent.traffic.Refusal;
 import io.tailwater.iptables.queue.FlowTuple;
+import io.tailwater.iptables.queue.SocketDiag;
 import java.nio.ByteBuffer;
 import java.time.Clock;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Iterator;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.concurrent.Executor;
 import java.util.concurrent.TimeUnit;
@@ -34,18 +32,15 @@ import org.jspecify.annotations.Nullable;
 /// The first bytes of a connection are held by the kernel, or copied and dropped while their hello
 /// is not complete; sniffing, policy and look-up are those of the relay. Whatever cannot be read
 /// for certain, or comes from nowhere, is refused. The gate's thread only; look-ups answer there.
+///
+/// In a pod's namespace the SYN has gone on when it comes here, in its place among the packets. So
+/// what is known of two ends is of the connection that has them, and a connection is released by a
+/// packet of its own, never by its ends. Before that its socket is asked whether it has sent
+/// nothing else: whatever a raw socket pretends, and whatever was lost, the bytes judged are then
+/// the first.
 public final class ClientHelloGate {
-  /// Connections that were let open and have sent nothing, of all pods and of one. They cost the
-  /// agent next to nothing; whoever has more of them has its oldest forgotten.
-  static final int MOST_OPENING = 16_384;
-
-  static final int MOST_OPENING_OF_POD = 4_096;
-
   /// Packets held of one connection while names are looked up; more are dropped and come again.
   private static final int MOST_HELD = 8;
-
-  /// So long a verdict is remembered for packets that were in the queue already.
-  private static final long REMEMBERED = TimeUnit.SECONDS.toNanos(2);
 
   /// So long nothing new comes of a hello that is not complete.
   private static final long STALLED = TimeUnit.MILLISECONDS.toNanos(150);
@@ -59,11 +54,7 @@ public final class ClientHelloGate {
   private final LongSupplier nanos;
   private final Clock clock;
   private final Segment segment = new Segment();
-  private final LinkedHashSet<GatedConnection> waiting = new LinkedHashSet<>();
-  private final ArrayDeque<Remembered> remembered = new ArrayDeque<>();
-  private int opening;
-
-  private record Remembered(GatedConnection connection, long untilNanos) {}
+  private final GateTable table;
 
   /// @param thread runs tasks on the gate's thread
   public ClientHelloGate(
@@ -75,6 +66,7 @@ public final class ClientHelloGate {
       LongSupplier nanos,
       Clock clock) {
     this.stages = stages;
+    this.table = new GateTable(stages);
     this.judge = new HelloJudge(stages, candidates, thread, nanos);
     this.released = released;
     this.counts = counts;
@@ -97,12 +89,16 @@ public final class ClientHelloGate {
       return;
     }
     FlowTuple tuple = segment.tuple();
+    if (pod.losing) {
+      pod.verdicts().drop(id); // it comes again
+      return;
+    }
     GatedConnection connection = pod.connections.get(tuple);
     String odd = genuine || !pod.genuine() ? oddity() : "a raw socket made the packet";
     if (odd != null) {
       GatedConnection refused =
           connection == null
-              ? track(new GatedConnection(pod, tuple, segment.seq(), segment.mss(), now()))
+              ? table.track(new GatedConnection(pod, tuple, segment.seq(), segment.mss(), now()))
               : connection;
       refuse(refused, id, Refusal.MALFORMED_HELLO, odd);
     } else if (segment.has(Segment.SYN)) {
@@ -127,8 +123,53 @@ public final class ClientHelloGate {
         : "a segment has flags that do not go together";
   }
 
-  /// A new connection, also where there was one with the same ends. What it carries is sent again
-  /// after the handshake, so that nothing of it leaves before it is judged.
+  /// The SYN of a connection has gone on, in a pod's namespace; it lies between position and limit,
+  /// during the call only. One with data comes as a packet, too, and waits.
+  public void begun(GatedPod pod, ByteBuffer packet) {
+    if (!pod.losing && segment.read(packet)) {
+      begin(pod, segment.tuple(), true);
+    }
+  }
+
+  /// Packets of a pod are lost, in its own namespace, and beginnings of connections: what is known
+  /// of two ends may be of a connection that is over. It is forgotten, and nothing is judged until
+  /// [#recovered]; then what the pod sends again is judged by what its sockets say.
+  public void lost(GatedPod pod) {
+    pod.losing = true;
+    close(pod);
+  }
+
+  /// Nothing is lost from now on.
+  public void recovered(GatedPod pod) {
+    pod.losing = false;
+  }
+
+  /// A new connection, also where there was one with the same ends.
+  ///
+  /// @param firstTold whether nobody has told us of this very packet before
+  private void begin(GatedPod pod, FlowTuple tuple, boolean firstTold) {
+    GatedConnection before = pod.connections.get(tuple);
+    int first = segment.seq() + 1;
+    if (before != null && before.phase instanceof Phase.Opening && before.first == first) {
+      if (firstTold) { // nobody answers there; who relays can dial another address of the name
+        pod.addresses()
+            .unanswered(
+                tuple.destinationAddress(), tuple.destinationPort(), before.openedNanos, now());
+      }
+      return;
+    }
+    if (before != null) {
+      table.abandon(before, now());
+    }
+    released.replaced(pod, tuple);
+    makeRoom(pod);
+    if (!table.isFull()) {
+      table.track(new GatedConnection(pod, tuple, first, segment.mss(), now()));
+    }
+  }
+
+  /// What it carries is sent again after the handshake, so that nothing of it leaves before it is
+  /// judged.
   private void syn(GatedPod pod, FlowTuple tuple, @Nullable GatedConnection before, int id) {
     int first = segment.seq() + 1;
     if (before != null && !before.over() && before.first != first && !pod.genuine()) {
@@ -136,20 +177,8 @@ public final class ClientHelloGate {
       refuse(before, id, Refusal.MALFORMED_HELLO, "two beginnings have the same ends");
       return;
     }
-    if (before == null || !(before.phase instanceof Phase.Opening) || before.first != first) {
-      if (before != null) {
-        abandon(before);
-      }
-      released.replaced(pod, tuple);
-      makeRoom(pod);
-      if (opening < MOST_OPENING) {
-        track(new GatedConnection(pod, tuple, first, segment.mss(), now()));
-      }
-    } else {
-      pod.addresses()
-          .unanswered(
-              tuple.destinationAddress(), tuple.destinationPort(), before.openedNanos, now());
-    }
+    boolean logged = pod.genuine() && segment.length() > 0; // a moment ago
+    begin(pod, tuple, !logged);
     if (segment.length() == 0) {
       pod.verdicts().accept(id);
     } else {
@@ -159,14 +188,9 @@ public final class ClientHelloGate {
   }
 
   private void makeRoom(GatedPod pod) {
-    if (pod.opening < MOST_OPENING_OF_POD && opening < MOST_OPENING) {
-      return;
-    }
-    for (GatedConnection one : pod.connections.values()) {
-      if (one.phase instanceof Phase.Opening) {
-        giveUp(one);
-        return;
-      }
+    GatedConnection oldest = table.oneTooMany(pod);
+    if (oldest != null) {
+      giveUp(oldest);
     }
   }
 
@@ -174,7 +198,7 @@ public final class ClientHelloGate {
   /// else in the stream while the server has the first beginning: it is denied.
   private void giveUp(GatedConnection connection) {
     if (connection.pod.genuine()) {
-      abandon(connection);
+      table.abandon(connection, now());
       return;
     }
     counts.overloaded.increment();
@@ -195,15 +219,18 @@ public final class ClientHelloGate {
           connection.first = earlier(connection.first, segment.seq());
           pod.verdicts().drop(id);
         } else if (!stages.admission().beginHandshake(pod.pod())) {
-          counts.overloaded.increment();
-          refuse(connection, id, Refusal.LIMIT, "limits.pendingHandshakes is reached");
+          if (connection.found) {
+            pod.verdicts().drop(id); // it has waited for us, and comes again until its time is over
+          } else {
+            counts.overloaded.increment();
+            refuse(connection, id, Refusal.LIMIT, "limits.pendingHandshakes is reached");
+          }
         } else {
           connection.admitted = true;
           connection.first = connection.found ? segment.seq() : connection.first;
-          enter(
-              connection,
-              new Phase.Reading(
-                  new HelloAssembly(connection.first, stages.limits().clientHelloBytes())));
+          HelloAssembly hello =
+              new HelloAssembly(connection.first, stages.limits().clientHelloBytes());
+          table.enter(connection, new Phase.Reading(hello), now());
           read(connection, id, several);
         }
       }
@@ -222,12 +249,12 @@ public final class ClientHelloGate {
         new GatedConnection(pod, tuple, segment.seq(), segment.mss(), now());
     connection.found = true;
     makeRoom(pod);
-    if (!pod.genuine() || opening >= MOST_OPENING) {
-      refuse(track(connection), id, Refusal.UNCAPTURED, "its beginning was not seen");
+    if (!pod.genuine() || table.isFull()) {
+      refuse(table.track(connection), id, Refusal.UNCAPTURED, "its beginning was not seen");
       return null;
     }
     counts.found.increment();
-    return track(connection);
+    return table.track(connection);
   }
 
   private boolean beginsTls() {
@@ -252,16 +279,33 @@ public final class ClientHelloGate {
       return;
     }
     connection.ack = segment.ack();
-    if (!hello.news()) {
+    int offset = segment.seq() - hello.first();
+    reading.seen = Math.max(reading.seen, offset + segment.length());
+    if (!hello.news() && !reading.unsure) {
       verdicts.drop(id); // a copy of what is held, or was copied
       return;
     }
+    if (reading.held.size() >= MOST_HELD) {
+      copy(connection, reading);
+    }
     reading.newsNanos = now();
-    reading.held.add(new Held(id, segment.seq() - hello.first()));
+    reading.held.add(new Held(id, offset));
     switch (hello.sniff()) {
       case Sniffed.As(Preface preface) -> {
-        List<ByteBuffer> parts = reading.dropping ? parts(connection, hello) : List.of();
-        judge(connection, reading, preface, parts, !several, false);
+        SocketDiag.Sent socket = sent(connection, reading);
+        long sent = socket.bytes();
+        reading.unsure = sent != reading.seen;
+        reading.again |= socket.again(); // then this is the oldest
+        if (!reading.unsure) {
+          List<ByteBuffer> parts = reading.dropping ? parts(connection, hello) : List.of();
+          judge(connection, reading, preface, parts, !several, false);
+        } else if (!reading.again) {
+          if (connection.found) {
+            again(connection, reading); // what belongs to it was lost
+          }
+        } else if (offset <= reading.acknowledged && sent > reading.seen && sent <= hello.most()) {
+          acknowledge(connection, reading, 0);
+        }
       }
       case Sniffed.NeedMore _, Sniffed.Not _ -> {
         if (reading.dropping || reading.held.size() > 1) {
@@ -271,7 +315,24 @@ public final class ClientHelloGate {
     }
   }
 
-  /// From now on we have the bytes, and the client's TCP sends more of them.
+  /// How much the pod's socket has sent. If it is as much as was seen, that begins with the first
+  /// byte; whatever a raw socket pretends or what was lost, it is less than was seen otherwise, or
+  /// more.
+  private static SocketDiag.Sent sent(GatedConnection connection, Phase.Reading reading) {
+    GatedPod pod = connection.pod;
+    return pod.genuine()
+        ? pod.kernel().sent(connection.tuple)
+        : new SocketDiag.Sent(reading.seen, false);
+  }
+
+  /// What was not seen is waited for; the client sends its oldest bytes again first of all.
+  private void again(GatedConnection connection, Phase.Reading reading) {
+    reading.again = true;
+    copy(connection, reading);
+  }
+
+  /// From now on we have the bytes, and the client's TCP sends more of them. Only we send them on:
+  /// what is dropped without that could come again from somebody else once all may pass.
   private void copy(GatedConnection connection, Phase.Reading reading) {
     reading.dropping = true;
     counts.copied.add(reading.held.size());
@@ -320,7 +381,7 @@ public final class ClientHelloGate {
       boolean late) {
     ConnectionRecord record = record(connection, preface);
     Phase.Deciding deciding = new Phase.Deciding(record, read, parts, inPlace);
-    enter(connection, deciding);
+    table.enter(connection, deciding, now());
     stages.observer().accepted(record);
     judge.judge(connection.pod, record, late, new Carried(connection, deciding));
   }
@@ -394,7 +455,7 @@ public final class ClientHelloGate {
     }
     counts.released.increment();
     connection.pod.addresses().answered(record.dst().address(), record.dst().port(), now());
-    enter(connection, new Phase.Released());
+    table.enter(connection, Phase.Released.ONE, now());
   }
 
   /// The name is allowed and cannot be served from here. The handshake with the address is done, so
@@ -413,7 +474,7 @@ public final class ClientHelloGate {
   /// Refuses before anything could be judged, or after all, with the packet that is at hand.
   private void refuse(GatedConnection connection, int id, Refusal why, String detail) {
     connection.ack = segment.ack();
-    Phase.Reading read = readOf(connection);
+    Phase.Reading read = connection.read();
     if (read != null) {
       read.dropHeld(connection.pod.verdicts());
     }
@@ -435,7 +496,7 @@ public final class ClientHelloGate {
   private void refuse(
       GatedConnection connection, ConnectionRecord record, Refusal why, String detail) {
     Verdicts verdicts = connection.pod.verdicts();
-    Phase.Reading read = readOf(connection);
+    Phase.Reading read = connection.read();
     if (read == null || read.held.isEmpty()) {
       verdicts.refuse(connection.tuple, connection.first, connection.ack);
     } else {
@@ -449,17 +510,9 @@ public final class ClientHelloGate {
   private void told(
       GatedConnection connection, ConnectionRecord record, Refusal why, String detail) {
     counts.refused.increment();
-    enter(connection, new Phase.Refused());
+    table.enter(connection, Phase.Refused.ONE, now());
     record.stage("closed");
     stages.observer().ended(record, new Outcome.Refused(why, detail));
-  }
-
-  private static Phase.@Nullable Reading readOf(GatedConnection connection) {
-    return switch (connection.phase) {
-      case Phase.Reading reading -> reading;
-      case Phase.Deciding deciding -> deciding.read;
-      case Phase.Opening _, Phase.Released _, Phase.Refused _ -> null;
-    };
   }
 
   // ---- time
@@ -468,54 +521,57 @@ public final class ClientHelloGate {
   public void tick() {
     long now = now();
     long hello = stages.limits().clientHelloTime().toNanos();
-    Iterator<GatedConnection> oldest = waiting.iterator();
-    List<GatedConnection> due = new ArrayList<>();
-    while (oldest.hasNext()) {
-      GatedConnection connection = oldest.next();
-      if (connection.openedNanos + hello - now > 0) {
-        break;
-      }
-      due.add(connection);
-    }
-    due.forEach(this::tooLate);
-    for (GatedConnection connection : waiting) {
+    table.waitingSince(now - hello).forEach(this::tooLate);
+    for (GatedConnection connection : List.copyOf(table.waiting())) {
       if (connection.phase instanceof Phase.Reading reading) {
         goOn(connection, reading, now);
       }
     }
-    while (!remembered.isEmpty() && remembered.peek().untilNanos() - now <= 0) {
-      GatedConnection connection = remembered.remove().connection();
-      connection.pod.connections.remove(connection.tuple, connection);
-    }
+    table.forget(now);
   }
 
   /// A client that sends no more until what it has sent is acknowledged (Nagle's algorithm, its
-  /// congestion window) would wait for ever: it is told that the bytes have arrived. From then on
-  /// only we have them.
-  private static void goOn(GatedConnection connection, Phase.Reading reading, long now) {
+  /// congestion window) would wait for ever: it is told that the bytes have arrived.
+  private void goOn(GatedConnection connection, Phase.Reading reading, long now) {
     HelloAssembly hello = reading.hello;
-    if (now - reading.newsNanos < STALLED || hello.length() == reading.acknowledged) {
+    if (now - reading.newsNanos < STALLED) {
       return;
     }
+    if (reading.unsure) { // what was not seen comes again, and what is held with it
+      reading.newsNanos = now;
+      again(connection, reading);
+    } else if (hello.length() != reading.acknowledged) {
+      acknowledge(connection, reading, Acknowledgement.WINDOW);
+    }
+  }
+
+  /// From now on only we have the bytes. A window of 0 has the client send again what it has sent
+  /// behind them, and nothing more: after a loss it sends only its oldest segment again until that
+  /// is acknowledged.
+  private static void acknowledge(GatedConnection connection, Phase.Reading reading, int window) {
+    Verdicts verdicts = connection.pod.verdicts();
+    HelloAssembly hello = reading.hello;
     reading.dropping = true;
     reading.acknowledged = hello.length();
-    reading.dropHeld(connection.pod.verdicts());
+    reading.dropHeld(verdicts);
     int ack = hello.first() + hello.length();
-    connection.pod.verdicts().send(Acknowledgement.of(connection.tuple, connection.ack, ack));
+    verdicts.send(Acknowledgement.of(connection.tuple, connection.ack, ack, window));
   }
 
   private void tooLate(GatedConnection connection) {
     switch (connection.phase) {
       case Phase.Opening _ -> {
-        if (connection.pod.verdicts().isOpen(connection.tuple)) {
-          judge(connection, null, new Preface.Silent(), List.of(), false, true);
+        if (!connection.pod.verdicts().isOpen(connection.tuple)) {
+          table.abandon(connection, now()); // nobody answered, or the client has gone
+        } else if (connection.pod.genuine()) {
+          silent(connection);
         } else {
-          abandon(connection); // nobody answered, or the client has gone
+          judge(connection, null, new Preface.Silent(), List.of(), false, true);
         }
       }
       case Phase.Reading reading -> {
         leaveToRelay(connection); // perhaps it fares better there
-        if (reading.acknowledged > 0) {
+        if (reading.acknowledged > 0 || connection.pod.genuine()) {
           // what the client will not send again can only go on if all of it does
           ConnectionRecord record = record(connection, reading.hello.atEnd());
           stages.observer().accepted(record);
@@ -524,61 +580,57 @@ public final class ClientHelloGate {
         }
         judge(connection, reading, reading.hello.atEnd(), List.of(), false, true);
       }
-      case Phase.Deciding _, Phase.Released _, Phase.Refused _ -> waiting.remove(connection);
+      case Phase.Deciding _, Phase.Released _, Phase.Refused _ ->
+          table.isWaitedForNoLonger(connection);
     }
   }
 
-  // ---- the table of connections
-
-  private GatedConnection track(GatedConnection connection) {
-    GatedConnection before = connection.pod.connections.put(connection.tuple, connection);
-    if (before != null) {
-      throw new IllegalStateException("two connections with the same ends");
-    }
-    connection.pod.opening++;
-    opening++;
-    waiting.add(connection);
-    return connection;
+  /// In a pod's namespace silence is only refused. Where it may go on, what is said after it is
+  /// judged as if it were said at once.
+  private void silent(GatedConnection connection) {
+    ConnectionRecord record = record(connection, new Preface.Silent());
+    judge.judge(connection.pod, record, true, new Silence(connection, record));
   }
 
-  private void enter(GatedConnection connection, Phase next) {
-    if (connection.phase instanceof Phase.Opening) {
-      connection.pod.opening--;
-      opening--;
+  /// Carries out what is decided of a client that says nothing, unless it has spoken meanwhile.
+  private final class Silence implements HelloJudge.Sentence {
+    private final GatedConnection connection;
+    private final ConnectionRecord record;
+
+    Silence(GatedConnection connection, ConnectionRecord record) {
+      this.connection = connection;
+      this.record = record;
     }
-    boolean wasOver = connection.over();
-    connection.phase = next;
-    if (connection.over()) {
-      waiting.remove(connection);
-      if (connection.admitted) {
-        connection.admitted = false;
-        stages.admission().endHandshake(connection.pod.pod());
-      }
-      if (!wasOver) {
-        remembered.add(new Remembered(connection, now() + REMEMBERED));
+
+    @Override
+    public void release(ConnectRequest request) {
+      if (connection.phase instanceof Phase.Opening && connection.found) {
+        refuse(Refusal.HELLO_TIMEOUT, ""); // it has spoken, and nobody knows about what
+      } else if (connection.phase instanceof Phase.Opening) {
+        table.waitAgain(connection, now());
       }
     }
-  }
 
-  /// Forgets a connection without a verdict; what is held of it is dropped.
-  private void abandon(GatedConnection connection) {
-    Phase.Reading read = readOf(connection);
-    if (read != null) {
-      read.dropHeld(connection.pod.verdicts());
+    @Override
+    public void refuse(Refusal why, String detail) {
+      if (connection.phase instanceof Phase.Opening) {
+        stages.observer().accepted(record);
+        ClientHelloGate.this.refuse(connection, record, why, detail);
+      }
     }
-    if (connection.phase instanceof Phase.Deciding deciding) {
-      deciding.record.stage("closed");
-      stages.observer().ended(deciding.record, new Outcome.ClientGone());
+
+    @Override
+    public void mismatch(String detail) {
+      if (connection.phase instanceof Phase.Opening) {
+        stages.observer().accepted(record);
+        ClientHelloGate.this.mismatch(connection, record, detail);
+      }
     }
-    if (!connection.over()) {
-      enter(connection, new Phase.Refused());
-    }
-    connection.pod.connections.remove(connection.tuple, connection);
   }
 
   /// The pod is let go of: what is held of it is dropped, and comes again to whoever is next.
   public void close(GatedPod pod) {
-    List.copyOf(pod.connections.values()).forEach(this::abandon);
+    table.abandonAll(pod, now());
   }
 
   private long now() {
@@ -587,10 +639,10 @@ public final class ClientHelloGate {
 
   /// Connections whose beginning is being looked at.
   int waiting() {
-    return waiting.size();
+    return table.waiting().size();
   }
 
   int remembered() {
-    return remembered.size();
+    return table.remembered();
   }
 }

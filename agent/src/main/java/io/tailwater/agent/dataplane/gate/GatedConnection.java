@@ -14,6 +14,9 @@ final class GatedConnection {
   final FlowTuple tuple;
   final long openedNanos;
 
+  /// Since when a verdict is waited for; once there is one, since when it is.
+  long since;
+
   /// Sequence number of the first byte.
   int first;
 
@@ -29,12 +32,14 @@ final class GatedConnection {
   /// Whether it counts among those whose hello is awaited.
   boolean admitted;
 
-  Phase phase = new Phase.Opening();
+  Phase phase = Phase.Opening.ONE;
 
   /// Where it is, with what belongs to that stage alone.
   sealed interface Phase {
     /// Its SYN has gone on; nothing of the hello has come.
-    record Opening() implements Phase {}
+    record Opening() implements Phase {
+      static final Opening ONE = new Opening();
+    }
 
     /// A part of the hello has come.
     final class Reading implements Phase {
@@ -50,6 +55,16 @@ final class GatedConnection {
 
       /// Bytes that the client believes to have arrived, and which only we have.
       int acknowledged;
+
+      /// How far the client has sent, as far as was seen.
+      int seen;
+
+      /// The hello is there, but not all that the client has sent before or behind it.
+      boolean unsure;
+
+      /// What was held while unsure was dropped: what comes from now on is sent again, the oldest
+      /// first.
+      boolean again;
 
       Reading(HelloAssembly hello) {
         this.hello = hello;
@@ -109,21 +124,26 @@ final class GatedConnection {
 
       private void sendCopied(Verdicts verdicts, FlowTuple tuple, Reading from) {
         boolean last = inPlace && !from.held.isEmpty() && !parts.isEmpty();
-        if (!last || parts.size() > 1) {
-          verdicts.release(tuple);
-        }
         parts.subList(0, last ? parts.size() - 1 : parts.size()).forEach(verdicts::send);
         if (last) {
           verdicts.release(tuple, from.held.removeFirst().id(), parts.getLast());
+        } else if (from.held.isEmpty()) {
+          verdicts.release(tuple);
+        } else {
+          verdicts.release(tuple, from.held.removeFirst().id()); // the same bytes again
         }
         from.dropHeld(verdicts);
       }
     }
 
     /// The verdict is remembered for packets that are under way.
-    record Released() implements Phase {}
+    record Released() implements Phase {
+      static final Released ONE = new Released();
+    }
 
-    record Refused() implements Phase {}
+    record Refused() implements Phase {
+      static final Refused ONE = new Refused();
+    }
   }
 
   /// A packet that the kernel holds.
@@ -135,6 +155,16 @@ final class GatedConnection {
     this.first = first;
     this.mss = mss;
     this.openedNanos = openedNanos;
+    this.since = openedNanos;
+  }
+
+  /// What has been read of it, as long as there is no verdict.
+  Phase.@Nullable Reading read() {
+    return switch (phase) {
+      case Phase.Reading reading -> reading;
+      case Phase.Deciding deciding -> deciding.read;
+      case Phase.Opening _, Phase.Released _, Phase.Refused _ -> null;
+    };
   }
 
   boolean over() {

@@ -25,6 +25,9 @@ public final class GatedPod {
   /// When the kernel was asked last how far they are; long ago at first.
   long lookedNanos = Long.MIN_VALUE / 2;
 
+  /// Packets, and beginnings of connections, are being lost.
+  boolean losing;
+
   /// Those that have been let open and sent nothing yet.
   int opening;
 

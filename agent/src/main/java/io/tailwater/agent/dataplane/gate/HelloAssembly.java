@@ -130,6 +130,11 @@ final class HelloAssembly {
     return contiguous;
   }
 
+  /// How many there may be; what lies behind is not kept.
+  int most() {
+    return most;
+  }
+
   byte[] bytes() {
     return bytes;
   }

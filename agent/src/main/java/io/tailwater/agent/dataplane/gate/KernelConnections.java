@@ -1,6 +1,7 @@
 package io.tailwater.agent.dataplane.gate;
 
 import io.tailwater.iptables.queue.FlowTuple;
+import io.tailwater.iptables.queue.SocketDiag;
 import java.util.Map;
 import java.util.Optional;
 
@@ -15,6 +16,11 @@ public interface KernelConnections {
 
   /// Of one connection; empty when it is gone.
   Optional<Bytes> bytes(FlowTuple tuple);
+
+  /// How many payload bytes the pod's own socket says to have sent, from its first on, each counted
+  /// once, wherever they are now; less than 0 where it does not say. Only where the kernel tells
+  /// genuine packets from others.
+  SocketDiag.Sent sent(FlowTuple tuple);
 
   /// All that are released and have not ended, with estimates.
   Map<FlowTuple, Bytes> released();

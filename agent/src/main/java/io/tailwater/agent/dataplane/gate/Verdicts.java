@@ -16,13 +16,14 @@ public interface Verdicts {
   /// The packet is gone; the sender's TCP sends it again.
   void drop(int id);
 
-  /// The connection is released, and the packet goes on.
+  /// The connection is released that the packet belongs to, and the packet goes on.
   void release(FlowTuple tuple, int id);
 
   /// The connection is released, and another packet goes on in the place of this one.
   void release(FlowTuple tuple, int id, ByteBuffer instead);
 
-  /// The connection is released; nothing of it is held.
+  /// The connection is released; nothing of it is held. Only on the node: in a pod's namespace no
+  /// connection is released but by a packet of its own, because another one may have its ends.
   void release(FlowTuple tuple);
 
   /// A packet of ours goes out, or to the pod, past the rules; its checksums are right.

@@ -156,8 +156,7 @@ class ClientHelloGateTest {
     rig.data(2800, Arrays.copyOfRange(large, 2800, large.length));
 
     assertThat(rig.verdicts)
-        .containsExactly(
-            "accept #1", "drop #2", "drop #3", "release", "send", "send", "release other #4");
+        .containsExactly("accept #1", "drop #2", "drop #3", "send", "send", "release other #4");
     assertThat(payloads(rig)).isEqualTo(large);
     assertThat(rig.rewritten).allMatch(packet -> packet.length <= 1500);
     rig.assertNothingIsLeft();
@@ -182,7 +181,7 @@ class ClientHelloGateTest {
 
     rig.packet(FIRST + 20, ACK, part(20, HELLO.length), true, true);
 
-    assertThat(rig.verdicts).endsWith("release", "send", "drop #4");
+    assertThat(rig.verdicts).endsWith("send", "release #4");
     assertThat(payloads(rig)).isEqualTo(HELLO);
     rig.assertNothingIsLeft();
   }
@@ -683,6 +682,28 @@ class ClientHelloGateTest {
   }
 
   @Test
+  void aSynThatHasGoneOnTwiceIsTheSameConnectionAndTheNextOnesThereAreRelayed() {
+    rig.found(NAME, HOME);
+    rig.begun(ISN);
+    assertThat(rig.inSet).noneMatch(change -> change.startsWith("remove"));
+    rig.begun(ISN);
+    assertThat(rig.inSet).endsWith("remove " + HOME + ":443");
+    rig.data(0, HELLO);
+
+    assertThat(rig.verdicts).containsExactly("release #1");
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aSynWithDataThatIsLoggedAndThenHeldIsNotSentAgain() {
+    rig.begun(ISN);
+    rig.packet(ISN, SYN, HELLO);
+
+    assertThat(rig.verdicts).containsExactly("accept other #1");
+    assertThat(rig.inSet).noneMatch(change -> change.startsWith("remove"));
+  }
+
+  @Test
   void aSynOnTheSameEndsBeginsAnew() {
     rig.found(NAME, HOME);
     rig.syn();
@@ -695,6 +716,270 @@ class ClientHelloGateTest {
     rig.assertRefused(Refusal.CONNECTION_CLOSED);
     assertThat(rig.told).hasSize(2);
     rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aSynThatHasGoneOnIsTheBeginning() {
+    rig.found(NAME, HOME);
+    rig.begun(ISN);
+    rig.data(0, HELLO);
+
+    assertThat(rig.verdicts).containsExactly("release #1");
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aConnectionThatBeginsWhileTheLastOneOfTheseEndsIsDecidedIsNotReleasedInItsPlace() {
+    rig.found(NAME, HOME);
+    rig.present = false;
+    rig.begun(ISN);
+    rig.data(0, HELLO);
+    rig.begun(ISN + 5000);
+    rig.runTasks();
+
+    assertThat(rig.verdicts).containsExactly("drop #1");
+    rig.packet(ISN + 5001, ACK | PSH, OTHER);
+    assertThat(rig.verdicts).endsWith("refuse #2 at 5000,0");
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aConnectionThatBeginsWhereOneWasReleasedIsJudgedAnew() {
+    rig.found(NAME, HOME);
+    rig.begun(ISN);
+    rig.data(0, HELLO);
+    rig.begun(ISN + 300);
+
+    rig.packet(ISN + 301, ACK | PSH, OTHER);
+
+    assertThat(rig.verdicts).containsExactly("release #1", "refuse #2 at 300,0");
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aHelloIsJudgedWhenAllThatTheSocketHasSentWasSeen() {
+    rig.found(NAME, HOME);
+    rig.sent = HELLO.length + 200L;
+    rig.begun(ISN);
+    rig.data(0, HELLO);
+    assertThat(rig.verdicts).isEmpty();
+
+    rig.data(HELLO.length, new byte[200]);
+
+    assertThat(rig.verdicts).containsExactly("release #1", "accept #2");
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void whatWasLostBehindAHelloIsSentAgainOnceTheHelloIsAcknowledged() {
+    rig.found(NAME, HOME);
+    byte[] behind = new byte[2800];
+    byte[] all = Arrays.copyOf(HELLO, 1400 + behind.length);
+    rig.sent = all.length;
+    rig.data(0, Arrays.copyOf(all, 1400));
+    assertThat(rig.verdicts).as("comes again").containsExactly("drop #1");
+
+    rig.data(0, Arrays.copyOf(all, 1400));
+    assertThat(rig.verdicts).containsExactly("drop #1", "drop #2", "send");
+    assertThat(rig.rewritten.removeFirst()).isEqualTo(acknowledgement(1400, 0));
+    rig.data(1400, Arrays.copyOfRange(all, 1400, 2800));
+    assertThat(rig.verdicts).endsWith("drop #3", "send");
+    assertThat(rig.rewritten.removeFirst()).isEqualTo(acknowledgement(2800, 0));
+    rig.data(2800, Arrays.copyOfRange(all, 2800, 4200));
+
+    assertThat(rig.verdicts).endsWith("release other #4");
+    assertThat(payloads(rig)).isEqualTo(all);
+    assertThat(rig.counts.found()).isOne();
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void aSocketThatSendsItsOldestAgainIsAskedForTheRestAtOnce() {
+    rig.found(NAME, HOME);
+    rig.again = true;
+    rig.sent = HELLO.length + 200L;
+    rig.data(0, HELLO);
+    assertThat(rig.verdicts).containsExactly("drop #1", "send");
+    rig.data(HELLO.length, new byte[200]);
+
+    assertThat(rig.verdicts).endsWith("release other #2");
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void whatWasDroppedWhileOthersWereMissingIsSentByUsAndNotByWhoeverIsFirst() {
+    rig.found(NAME, HOME);
+    rig.begun(ISN);
+    rig.sent = HELLO.length + 200L;
+    rig.data(0, HELLO);
+    rig.pass(Duration.ofMillis(200));
+    rig.data(HELLO.length, new byte[200]);
+
+    assertThat(rig.verdicts).containsExactly("drop #1", "release other #2");
+    assertThat(payloads(rig)).isEqualTo(Arrays.copyOf(HELLO, HELLO.length + 200));
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void manyThatComeAgainAfterALossWaitForTheirTurn() {
+    rig.found(NAME, HOME);
+    int others = 0;
+    while (rig.admission.beginHandshake(rig.served)) {
+      others++;
+    }
+    assertThat(others).isPositive();
+    rig.data(0, HELLO);
+    assertThat(rig.verdicts).containsExactly("drop #1");
+    assertThat(rig.counts.overloaded()).isZero();
+    rig.admission.endHandshake(rig.served);
+    rig.data(0, HELLO);
+
+    assertThat(rig.verdicts).endsWith("release #2");
+  }
+
+  @Test
+  void anAcknowledgementThatDidNotArriveIsGivenAgain() {
+    rig.found(NAME, HOME);
+    rig.sent = HELLO.length + 200L;
+    rig.data(0, HELLO);
+    rig.pass(Duration.ofMillis(200));
+    rig.data(0, HELLO);
+    rig.data(0, HELLO);
+
+    assertThat(rig.verdicts).containsExactly("drop #1", "drop #2", "send", "drop #3", "send");
+  }
+
+  @Test
+  void aHelloThatIsNotTheBeginningIsNotReleasedWhateverIsAcknowledged() {
+    rig.found(NAME, HOME);
+    rig.sent = 100L + HELLO.length + 200;
+    rig.data(100, HELLO);
+    rig.pass(Duration.ofMillis(200));
+    rig.data(100, HELLO);
+    rig.data(100 + HELLO.length, new byte[200]);
+    rig.pass(Duration.ofMillis(200));
+    rig.data(100 + HELLO.length, new byte[200]);
+    rig.pass(Duration.ofSeconds(11));
+
+    assertThat(rig.verdicts).noneMatch(verdict -> verdict.startsWith("release"));
+    rig.assertRefused(Refusal.HELLO_TIMEOUT);
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void moreThanIsKeptIsNotAcknowledged() {
+    rig.found(NAME, HOME);
+    rig.sent = 1 << 20;
+    for (int i = 0; i < 3; i++) {
+      rig.data(0, HELLO);
+      rig.pass(Duration.ofMillis(200));
+    }
+    rig.pass(Duration.ofSeconds(11));
+
+    assertThat(rig.verdicts).containsExactly("drop #1", "drop #2", "drop #3", "refuse at 0");
+    rig.assertRefused(Refusal.HELLO_TIMEOUT);
+  }
+
+  @Test
+  void aSocketThatSaysToHaveSentLessThanWasSeenIsNotBelieved() {
+    rig.found(NAME, HOME);
+    rig.begun(ISN);
+    rig.sent = HELLO.length - 1L;
+    rig.data(0, HELLO);
+    rig.pass(Duration.ofMillis(200));
+    rig.data(0, HELLO);
+    rig.pass(Duration.ofSeconds(11));
+
+    assertThat(rig.verdicts).containsExactly("drop #1", "refuse #2 at 0,0");
+    rig.assertRefused(Refusal.HELLO_TIMEOUT);
+    rig.assertNothingIsLeft();
+  }
+
+  private static byte[] acknowledgement(int at, int window) {
+    return Packets.segment(
+            Packets.SERVER,
+            Packets.POD,
+            GateRig.ACKED,
+            FIRST + at,
+            ACK,
+            new byte[0],
+            new byte[0],
+            window)
+        .array();
+  }
+
+  @Test
+  void aHelloBehindBytesThatWereNotSeenIsNeverJudged() {
+    rig.found(NAME, HOME);
+    rig.sent = HELLO.length + 100L;
+    rig.begun(ISN + 100);
+    rig.data(100, HELLO);
+    assertThat(rig.verdicts).isEmpty();
+
+    rig.pass(Duration.ofMillis(200));
+    assertThat(rig.verdicts).as("comes again").containsExactly("drop #1");
+    rig.data(0, Arrays.copyOf(OTHER, 100));
+    rig.data(100, HELLO);
+    rig.pass(Duration.ofMillis(200));
+    rig.pass(Duration.ofSeconds(11));
+
+    assertThat(rig.released.count()).isZero();
+    assertThat(rig.verdicts).noneMatch(verdict -> verdict.startsWith("release"));
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void whileBeginningsAreLostNothingIsJudgedAndAfterwardsWhatComesAgain() {
+    rig.found(NAME, HOME);
+    rig.begun(ISN);
+    rig.data(0, part(0, 50));
+    rig.gate.lost(rig.pod);
+    rig.begun(ISN + 9);
+    rig.data(50, part(50, HELLO.length));
+    assertThat(rig.verdicts).containsExactly("drop #1", "drop #2");
+
+    rig.gate.recovered(rig.pod);
+    rig.data(0, HELLO);
+
+    assertThat(rig.verdicts).endsWith("release #3");
+    assertThat(rig.counts.found()).isOne();
+    rig.assertNothingIsLeft();
+  }
+
+  @Test
+  void whatWasReleasedIsForgottenWhenBeginningsAreLost() {
+    rig.found(NAME, HOME);
+    rig.begun(ISN);
+    rig.data(0, HELLO);
+    rig.gate.lost(rig.pod);
+    rig.gate.recovered(rig.pod);
+
+    rig.data(HELLO.length, OTHER);
+
+    assertThat(rig.verdicts).containsExactly("release #1", "refuse #2 at " + HELLO.length + ",0");
+  }
+
+  @Test
+  void silenceThatMayGoOnIsJudgedWhenItEnds() {
+    GateRig any =
+        new GateRig(
+            GateRig.table(
+                1,
+                (_, preface) ->
+                    preface instanceof Preface.Silent
+                        ? new Decision.Passthrough(Optional.empty(), Optional.empty())
+                        : GateRig.byName(preface)));
+    any.begun(ISN);
+    any.pass(Duration.ofSeconds(11));
+    any.pass(Duration.ofSeconds(11));
+    assertThat(any.verdicts).isEmpty();
+    assertThat(any.told).isEmpty();
+    assertThat(any.gate.waiting()).isOne();
+
+    any.data(0, OTHER);
+
+    assertThat(any.verdicts).containsExactly("refuse #1 at 0,0");
+    any.assertNothingIsLeft();
   }
 
   @Test
@@ -781,12 +1066,12 @@ class ClientHelloGateTest {
 
   @Test
   void onePodCannotHaveMoreOpenThanABound() {
-    for (int i = 0; i < ClientHelloGate.MOST_OPENING_OF_POD + 100; i++) {
+    for (int i = 0; i < GateTable.MOST_OPENING_OF_POD + 100; i++) {
       InetSocketAddress from = Packets.at("192.0.2." + i % 250, 1024 + i / 250);
       rig.packet(from(from, ISN, SYN, Packets.SYN_OPTIONS, new byte[0]), true, false);
     }
 
-    assertThat(rig.gate.waiting()).isEqualTo(ClientHelloGate.MOST_OPENING_OF_POD);
+    assertThat(rig.gate.waiting()).isEqualTo(GateTable.MOST_OPENING_OF_POD);
     assertThat(rig.verdicts).allMatch(verdict -> verdict.startsWith("accept"));
   }
 
@@ -794,7 +1079,7 @@ class ClientHelloGateTest {
   void onTheNodeTheOldestOfTooManySilentConnectionsIsRefusedAndNotForgotten() {
     GateRig node =
         new GateRig(FlowLimits.DEFAULTS, GateRig.table(), ReleasedFile.none(() -> 0), false);
-    for (int i = 0; i <= ClientHelloGate.MOST_OPENING_OF_POD; i++) {
+    for (int i = 0; i <= GateTable.MOST_OPENING_OF_POD; i++) {
       InetSocketAddress from = Packets.at("192.0.2." + i % 250, 1024 + i / 250);
       node.packet(from(from, ISN, SYN, Packets.SYN_OPTIONS, new byte[0]), true, false);
     }

@@ -34,6 +34,7 @@ import io.tailwater.agent.traffic.Refusal;
 import io.tailwater.agent.traffic.ResourceRef;
 import io.tailwater.iptables.queue.EndSegment;
 import io.tailwater.iptables.queue.FlowTuple;
+import io.tailwater.iptables.queue.SocketDiag;
 import java.net.InetAddress;
 import java.net.StandardProtocolFamily;
 import java.nio.ByteBuffer;
@@ -90,6 +91,12 @@ final class GateRig {
   final GatedPod pod;
   boolean open = true;
   boolean present = true;
+
+  /// What the pod's socket says to have sent; less than 0: what was seen.
+  long sent = -1;
+
+  /// Whether the pod's socket says that its timer has run out.
+  boolean again;
 
   /// Nothing is written down.
   boolean quiet;
@@ -249,6 +256,14 @@ final class GateRig {
     return packet(ISN, Packets.SYN, new byte[0]);
   }
 
+  /// A SYN that has gone on, as the kernel logs it in a pod's namespace.
+  void begun(int seq) {
+    gate.begun(
+        pod,
+        Packets.segment(
+            Packets.POD, Packets.SERVER, seq, 0, Packets.SYN, Packets.SYN_OPTIONS, new byte[0]));
+  }
+
   /// Payload at a place of the stream.
   int data(int at, byte[] payload) {
     return packet(FIRST + at, Packets.ACK | Packets.PSH, payload);
@@ -269,6 +284,11 @@ final class GateRig {
   void pass(Duration time) {
     now += time.toNanos();
     gate.tick();
+  }
+
+  private long seen(FlowTuple tuple) {
+    GatedConnection one = java.util.Objects.requireNonNull(pod.connections.get(tuple));
+    return java.util.Objects.requireNonNull(one.read()).seen;
   }
 
   // ---- what came out
@@ -365,6 +385,11 @@ final class GateRig {
     @Override
     public Optional<Bytes> bytes(FlowTuple tuple) {
       return Optional.ofNullable(inKernel.get(tuple));
+    }
+
+    @Override
+    public SocketDiag.Sent sent(FlowTuple tuple) {
+      return new SocketDiag.Sent(sent < 0 ? seen(tuple) : sent, again);
     }
 
     @Override
