@@ -42,7 +42,10 @@ final class AccessLine {
     void quoted(String name, String text);
 
     default void quoted(String name, Optional<String> text) {
-      text.ifPresent(t -> quoted(name, t.length() > LONGEST ? t.substring(0, LONGEST) + "..." : t));
+      if (text.isPresent()) {
+        String t = text.get();
+        quoted(name, t.length() > LONGEST ? t.substring(0, LONGEST) + "..." : t);
+      }
     }
   }
 
@@ -88,13 +91,13 @@ final class AccessLine {
     if (c.mismatched()) {
       out.yes("dns_mismatch");
     }
-    c.exchange()
-        .ifPresent(http -> {
-          out.quoted("method", Optional.of(http.method()).filter(m -> !m.isEmpty()));
-          out.quoted("path", Optional.of(http.path()).filter(p -> !p.isEmpty()));
-          out.quoted("protocol", http.protocol());
-          out.amount("response_code", http.status());
-        });
+    if (c.exchange().isPresent()) {
+      HttpExchange http = c.exchange().get();
+      out.quoted("method", Optional.of(http.method()).filter(m -> !m.isEmpty()));
+      out.quoted("path", Optional.of(http.path()).filter(p -> !p.isEmpty()));
+      out.quoted("protocol", http.protocol());
+      out.amount("response_code", http.status());
+    }
     out.quoted("cluster", r.cluster());
     if (!upstream.isEmpty()) {
       out.bare("resolved_addr", upstream);
@@ -242,8 +245,12 @@ final class AccessLine {
   }
 
   private static StringBuilder digits(StringBuilder out, int number, int width) {
-    for (int unit = (int) Math.pow(10, width - 1); unit > 0; unit /= 10) {
-      out.append((char) ('0' + number / unit % 10));
+    int end = out.length() + width;
+    out.setLength(end);
+    int rest = number;
+    for (int at = end - 1; at >= end - width; at--) {
+      out.setCharAt(at, (char) ('0' + rest % 10));
+      rest /= 10;
     }
     return out;
   }

@@ -173,8 +173,11 @@ public final class ConnectionRecord {
   /// The name that the client said or claimed, else the one that it asked for to get the address;
   /// for people, empty where there is none.
   public String shownName() {
-    return AccessRecord.name(preface)
-        .orElseGet(() -> told().isEmpty() ? "" : told().getFirst().text());
+    Optional<String> name = AccessRecord.name(preface);
+    if (name.isPresent()) {
+      return name.get();
+    }
+    return told().isEmpty() ? "" : told().getFirst().text();
   }
 
   /// Where in its life it is: accepted, sniffing, resolving, connecting, relaying, closed.

@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.LongAdder;
+import org.jspecify.annotations.Nullable;
 
 /// What pods really called: names (or addresses where no name was said), ports and protocols, with
 /// how often and when. Bounded per pod; what finds no room is only counted. Added to on any loop
@@ -40,7 +41,21 @@ public final class Inventory {
       Instant first,
       Instant last) {}
 
-  private record Key(String name, int port, Protocol protocol) {}
+  /// Compared and hashed for each connection, therefore by hand.
+  private record Key(String name, int port, Protocol protocol) {
+    @Override
+    public boolean equals(@Nullable Object other) {
+      return other instanceof Key that
+          && port == that.port
+          && protocol == that.protocol
+          && name.equals(that.name);
+    }
+
+    @Override
+    public int hashCode() {
+      return (name.hashCode() * 31 + port) * 31 + protocol.hashCode();
+    }
+  }
 
   private static final class Entry {
     private final LongAdder count = new LongAdder();
@@ -62,11 +77,11 @@ public final class Inventory {
 
   /// A connection called, whatever became of it.
   void called(ConnectionRecord c, Instant now) {
-    entry(c, now)
-        .ifPresent(e -> {
-          e.count.increment();
-          e.last = now;
-        });
+    Optional<Entry> entry = entry(c, now);
+    if (entry.isPresent()) {
+      entry.get().count.increment();
+      entry.get().last = now;
+    }
   }
 
   /// And it was refused.
@@ -85,13 +100,9 @@ public final class Inventory {
           case Preface.Http _ -> Protocol.HTTP;
           case Preface.Opaque _, Preface.Silent _ -> Protocol.TCP;
         };
-    String name =
-        c.preface() instanceof Preface.MalformedTls
-            ? AddressText.of(c.dst().address())
-            : Optional.of(c.shownName())
-                .filter(n -> !n.isEmpty())
-                .orElseGet(() -> AddressText.of(c.dst().address()));
-    return new Key(name, c.dst().port(), protocol);
+    String name = c.preface() instanceof Preface.MalformedTls ? "" : c.shownName();
+    return new Key(
+        name.isEmpty() ? AddressText.of(c.dst().address()) : name, c.dst().port(), protocol);
   }
 
   private Optional<Entry> entry(PodRef pod, Key key, Instant now) {

@@ -7,6 +7,7 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /// The labels of a connection's series: ztunnel's, in its order, with `unknown` where nothing is
 /// known. The values come from the pod and from policy, never from the wire.
@@ -21,6 +22,12 @@ record TrafficLabels(
     String serviceName) {
 
   private static final String UNKNOWN = "unknown";
+
+  private static final List<String> WORKLOAD = List.of("service.istio.io/workload-name");
+  private static final List<String> CANONICAL_NAME =
+      List.of("service.istio.io/canonical-name", "app.kubernetes.io/name", "app");
+  private static final List<String> CANONICAL_REVISION =
+      List.of("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version");
 
   /// Where label sets beyond the bound are counted.
   static final TrafficLabels OTHER =
@@ -75,31 +82,54 @@ record TrafficLabels(
 
   private static TrafficLabels of(
       Pod pod, Direction direction, String service, String serviceNamespace) {
-    String workload =
-        label(pod, "service.istio.io/workload-name").orElseGet(() -> pod.ref().name());
+    String workload = label(pod, WORKLOAD, pod.ref().name());
     return new TrafficLabels(
         direction,
         workload,
-        label(pod, "service.istio.io/canonical-name")
-            .or(() -> label(pod, "app.kubernetes.io/name"))
-            .or(() -> label(pod, "app"))
-            .orElse(workload),
-        label(pod, "service.istio.io/canonical-revision")
-            .or(() -> label(pod, "app.kubernetes.io/version"))
-            .or(() -> label(pod, "version"))
-            .orElse("latest"),
+        label(pod, CANONICAL_NAME, workload),
+        label(pod, CANONICAL_REVISION, "latest"),
         pod.namespace(),
         service,
         serviceNamespace,
         service);
   }
 
-  private static Optional<String> label(Pod pod, String name) {
-    return Optional.ofNullable(pod.labels().get(name)).filter(v -> !v.isEmpty());
+  /// The first of the labels that the pod has.
+  private static String label(Pod pod, List<String> names, String otherwise) {
+    if (!pod.labels().isEmpty()) {
+      for (String name : names) {
+        String value = pod.labels().get(name);
+        if (value != null && !value.isEmpty()) {
+          return value;
+        }
+      }
+    }
+    return otherwise;
   }
 
   private static String orUnknown(String value) {
     return value.isEmpty() ? UNKNOWN : value;
+  }
+
+  /// Looked up for each connection, therefore by hand.
+  @Override
+  public boolean equals(@Nullable Object other) {
+    return other instanceof TrafficLabels that
+        && direction == that.direction
+        && workload.equals(that.workload)
+        && canonicalService.equals(that.canonicalService)
+        && canonicalRevision.equals(that.canonicalRevision)
+        && namespace.equals(that.namespace)
+        && service.equals(that.service)
+        && serviceNamespace.equals(that.serviceNamespace)
+        && serviceName.equals(that.serviceName);
+  }
+
+  /// Of what differs between pods and destinations; the rest seldom does by itself.
+  @Override
+  public int hashCode() {
+    return ((workload.hashCode() * 31 + namespace.hashCode()) * 31 + service.hashCode()) * 31
+        + serviceNamespace.hashCode();
   }
 
   /// The values in the order of `NAMES`.

@@ -70,7 +70,7 @@ public final class Candidates {
         then.accept(judging.found(null));
       }
       case Target.Endpoints(List<Target.Endpoint> endpoints, boolean oneAddress) -> {
-        if (endpoints.stream().anyMatch(Target.Endpoint.Unix.class::isInstance)) {
+        if (hasSocketFile(endpoints)) {
           then.accept(
               new Found.None(Refusal.NOT_SUPPORTED_YET, "unix:// endpoints are not dialled yet"));
         } else if (target.tunnelled()) {
@@ -80,6 +80,15 @@ public final class Candidates {
         }
       }
     }
+  }
+
+  private static boolean hasSocketFile(List<Target.Endpoint> endpoints) {
+    for (Target.Endpoint endpoint : endpoints) {
+      if (endpoint instanceof Target.Endpoint.Unix) {
+        return true;
+      }
+    }
+    return false;
   }
 
   /// Puts addresses to the filter and makes candidates of those that it admits. Each counts once.
@@ -198,9 +207,13 @@ public final class Candidates {
 
     private void take(int index, int port, Addresses answer) {
       switch (answer) {
-        case Addresses.Found(List<InetAddress> addresses, _) ->
-            perEndpoint.set(
-                index, addresses.stream().map(a -> new InetSocketAddress(a, port)).toList());
+        case Addresses.Found(List<InetAddress> addresses, _) -> {
+          List<InetSocketAddress> at = new ArrayList<>(addresses.size());
+          for (InetAddress address : addresses) {
+            at.add(new InetSocketAddress(address, port));
+          }
+          perEndpoint.set(index, at);
+        }
         case Addresses.Failed f -> failed = f;
       }
       arrived();

@@ -23,6 +23,7 @@ import io.tailwater.agent.traffic.Refusal;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.TimeUnit;
@@ -100,7 +101,7 @@ public final class Connector {
   /// Begins. The listener may be told before this returns. On the client's loop.
   public Attempt connect(Client client, ConnectRequest request, Listener listener) {
     Making making = new Making(client, request, listener);
-    making.guarded(making::find);
+    making.begin();
     return making;
   }
 
@@ -126,17 +127,32 @@ public final class Connector {
       this.listener = listener;
     }
 
-    /// A defect ends this connection and gives back what it holds.
-    void guarded(Runnable step) {
+    void begin() {
+      try {
+        find();
+      } catch (RuntimeException e) {
+        defect(e);
+      }
+    }
+
+    /// For steps that others call, where it is not over yet. Those of every connection call
+    /// [#defect] themselves: a lambda that captures something is made by a call into the JVM where
+    /// C1 compiles it.
+    private void guarded(Runnable step) {
       if (over) {
         return;
       }
       try {
         step.run();
       } catch (RuntimeException e) {
-        LOG.error("connecting to {} for {} failed", request.cluster(), client.pod(), e);
-        refuse(Refusal.CONNECT_FAILED, "the agent failed, see its log");
+        defect(e);
       }
+    }
+
+    /// Ends this connection and gives back what it holds.
+    private void defect(RuntimeException e) {
+      LOG.error("connecting to {} for {} failed", request.cluster(), client.pod(), e);
+      refuse(Refusal.CONNECT_FAILED, "the agent failed, see its log");
     }
 
     private void refuse(Refusal why, String detail) {
@@ -169,7 +185,7 @@ public final class Connector {
 
     // ---- find addresses
 
-    void find() {
+    private void find() {
       switch (request) {
         case ConnectRequest.ToDialled(OriginalDst dst) ->
             ready(List.of(new Candidate(dst.socketAddress())));
@@ -180,7 +196,17 @@ public final class Connector {
                 to.target(),
                 to.rule(),
                 client.loop(),
-                found -> guarded(() -> found(to, found)));
+                found -> looked(to, found));
+      }
+    }
+
+    private void looked(ConnectRequest.ToDestination to, Candidates.Found found) {
+      if (!over) {
+        try {
+          found(to, found);
+        } catch (RuntimeException e) {
+          defect(e);
+        }
       }
     }
 
@@ -282,14 +308,11 @@ public final class Connector {
       if (over) {
         return;
       }
-      dial =
-          new Dial(
-              client.loop(),
-              client.maker(),
-              client.place(),
-              order.stream().map(Endpoint::address).toList(),
-              timeout(),
-              this);
+      List<InetSocketAddress> addresses = new ArrayList<>(order.size());
+      for (Endpoint endpoint : order) {
+        addresses.add(endpoint.address());
+      }
+      dial = new Dial(client.loop(), client.maker(), client.place(), addresses, timeout(), this);
       dial.start();
     }
 
@@ -326,15 +349,19 @@ public final class Connector {
         socket.close();
         return;
       }
-      guarded(() -> {
-        policy.keepAlive().ifPresent(keepAlive -> keepAlive(socket, keepAlive));
+      try {
+        if (policy.keepAlive().isPresent()) {
+          keepAlive(socket, policy.keepAlive().get());
+        }
         TlsContext tls = context;
         if (tls == null) {
           connected(socket, endpoint(address), "");
         } else {
           socket.channel(channel -> secure(socket, channel, tls, endpoint(address)));
         }
-      });
+      } catch (RuntimeException e) {
+        defect(e);
+      }
     }
 
     private static void keepAlive(StreamSocket socket, ConnectionPolicy.KeepAlive how) {

@@ -106,11 +106,17 @@ final class ConnectionFlow implements Flow, StreamSocket.Reader, RelayObserver {
   // ---- begin
 
   void begin() {
-    guarded(this::take);
+    try {
+      take();
+    } catch (RuntimeException e) {
+      failed(e);
+    }
   }
 
   private void take() {
-    pod.told().ifPresent(told -> record.told(told.names(record.dst().address())));
+    if (pod.told().isPresent()) {
+      record.told(pod.told().get().names(record.dst().address()));
+    }
     String reached = stages.admission().admit(pod);
     stages.observer().accepted(record);
     worker.add(this);
@@ -146,7 +152,11 @@ final class ConnectionFlow implements Flow, StreamSocket.Reader, RelayObserver {
 
   @Override
   public void bytes(ByteBuf bytes) {
-    guarded(() -> take(bytes));
+    try {
+      take(bytes);
+    } catch (RuntimeException e) {
+      failed(e);
+    }
   }
 
   private void take(ByteBuf bytes) {
@@ -304,7 +314,11 @@ final class ConnectionFlow implements Flow, StreamSocket.Reader, RelayObserver {
     @Override
     public void connected(UpstreamConnection connection) {
       record.upstream(connection.endpoint().address());
-      guarded(() -> relay(connection));
+      try {
+        relay(connection);
+      } catch (RuntimeException e) {
+        failed(e);
+      }
     }
 
     @Override
@@ -480,15 +494,21 @@ final class ConnectionFlow implements Flow, StreamSocket.Reader, RelayObserver {
 
   // ---- what may happen at any stage
 
-  /// For steps that others call: a defect ends this connection and gives back what it holds,
-  /// instead of leaving it open without anybody who cares.
+  /// For steps that others call. Those of every connection call [#failed] themselves: a lambda that
+  /// captures something is made by a call into the JVM where C1 compiles it.
   private void guarded(Runnable step) {
     try {
       step.run();
     } catch (RuntimeException e) {
-      LOG.error("connection {} of {} failed", record.id(), pod.pod().ref(), e);
-      refuse(Refusal.CONNECT_FAILED, "the agent failed, see its log");
+      failed(e);
     }
+  }
+
+  /// A defect ends this connection and gives back what it holds, instead of leaving it open without
+  /// anybody who cares.
+  private void failed(RuntimeException defect) {
+    LOG.error("connection {} of {} failed", record.id(), pod.pod().ref(), defect);
+    refuse(Refusal.CONNECT_FAILED, "the agent failed, see its log");
   }
 
   @Override
@@ -579,10 +599,10 @@ final class ConnectionFlow implements Flow, StreamSocket.Reader, RelayObserver {
     long received = relay.received() - record.bytesReceived();
     if (sent > 0 || received > 0) {
       record.bytes(relay.sent(), relay.received());
-      record
-          .decision()
-          .flatMap(Decision::cluster)
-          .ifPresent(c -> stages.clusters().cluster(c).bytes(sent, received));
+      Optional<String> cluster = record.decision().flatMap(Decision::cluster);
+      if (cluster.isPresent()) {
+        stages.clusters().cluster(cluster.get()).bytes(sent, received);
+      }
       stages.observer().progress(record, sent, received);
     }
   }

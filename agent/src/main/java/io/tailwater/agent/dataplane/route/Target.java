@@ -8,8 +8,14 @@ import java.util.List;
 public sealed interface Target {
   /// Whether some of it is reached only through a tunnel (HBONE).
   default boolean tunnelled() {
-    return this instanceof Endpoints(List<Endpoint> endpoints, _)
-        && endpoints.stream().anyMatch(e -> e.traits().hbone());
+    if (this instanceof Endpoints some) {
+      for (Endpoint endpoint : some.endpoints()) { // asked for each connection: no stream
+        if (endpoint.traits().hbone()) {
+          return true;
+        }
+      }
+    }
+    return false;
   }
 
   /// The address that the client dialled, on this port (resolution NONE).

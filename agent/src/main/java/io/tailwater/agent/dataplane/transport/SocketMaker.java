@@ -21,8 +21,9 @@ import org.jspecify.annotations.Nullable;
 /// [#take] and the stores belong to the loop; only [#run] is on the maker's thread. Crossing over
 /// is by queue one way and by tasks on the loop the other way.
 public final class SocketMaker implements AutoCloseable {
-  /// Sockets kept for the busiest pod; each costs one descriptor.
-  private static final int MOST_READY = 32;
+  /// Sockets kept for the busiest pod; each costs one descriptor. As many connections as are
+  /// accepted in one turn, so that half of them is one order.
+  private static final int MOST_READY = 64;
 
   /// How long a store may go unused before it is emptied.
   private static final long KEEP_SECONDS = 5;
@@ -34,7 +35,18 @@ public final class SocketMaker implements AutoCloseable {
   private boolean sweeping;
   private volatile boolean closed;
 
-  private record Key(SocketPlace place, StandardProtocolFamily family) {}
+  /// Compared and hashed for each connection, therefore by hand.
+  private record Key(SocketPlace place, StandardProtocolFamily family) {
+    @Override
+    public boolean equals(@Nullable Object other) {
+      return other instanceof Key that && family == that.family && place.equals(that.place);
+    }
+
+    @Override
+    public int hashCode() {
+      return place.hashCode() * 31 + family.hashCode();
+    }
+  }
 
   private record Order(Key key, int count, @Nullable Waiter waiter) {}
 

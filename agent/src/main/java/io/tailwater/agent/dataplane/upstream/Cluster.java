@@ -51,7 +51,21 @@ public final class Cluster {
   private final LongAdder connectTimeout = new LongAdder();
   private final LongAdder idleTimeout = new LongAdder();
 
-  private record Key(InetSocketAddress address, String hostname) {}
+  /// Compared and hashed for each connection, and by hand: what a record brings along for that is
+  /// slow where C1 compiles it.
+  private record Key(InetSocketAddress address, String hostname) {
+    @Override
+    public boolean equals(@Nullable Object other) {
+      return other instanceof Key that
+          && address.equals(that.address)
+          && hostname.equals(that.hostname);
+    }
+
+    @Override
+    public int hashCode() {
+      return address.hashCode() * 31 + hostname.hashCode();
+    }
+  }
 
   Cluster(String name) {
     this.name = name;

@@ -7,6 +7,7 @@ import io.netty.channel.EventLoop;
 import io.netty.channel.MultiThreadIoEventLoopGroup;
 import io.netty.channel.unix.DomainSocketAddress;
 import io.netty.channel.unix.Socket;
+import io.tailwater.agent.traffic.OriginalDst;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
@@ -15,6 +16,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -135,6 +137,68 @@ class EpollSocketTest {
       others.forEach(EpollSocket::close);
     } finally {
       child.close();
+      listener.close();
+    }
+  }
+
+  /// A refusal may be there when connect(2) returns, as an answer of the same node mostly is.
+  @Test
+  void aPortWhereNobodyListensIsNoConnection() throws Exception {
+    InetSocketAddress closed;
+    try (ServerSocket server = server()) {
+      closed = (InetSocketAddress) server.getLocalSocketAddress();
+    }
+    EpollSocket socket = (EpollSocket) EPOLL.socket(StandardProtocolFamily.INET, 0);
+    BlockingQueue<String> told = new LinkedBlockingQueue<>();
+    loop.execute(() ->
+        socket.connect(
+            loop, closed, failure -> told.add(failure == null ? "connected" : "refused")));
+    assertThat(told.take()).isEqualTo("refused");
+    assertThat(socket.isOpen()).isFalse();
+  }
+
+  /// Nobody has asked for its bytes: they wait in the kernel and do not wake the loop again, and a
+  /// loss is told all the same.
+  @Test
+  void whatComesToAnAcceptedSocketBeforeItIsReadWaits() throws Exception {
+    ListeningSocket listener = EPOLL.listener(StandardProtocolFamily.INET, 0);
+    BlockingQueue<StreamSocket> accepted = new LinkedBlockingQueue<>();
+    Told told = new Told();
+    InetSocketAddress at;
+    try (ServerSocket free = server()) {
+      at = (InetSocketAddress) free.getLocalSocketAddress();
+    }
+    listener.open(
+        loop,
+        at,
+        5,
+        new ListeningSocket.Intake() {
+          @Override
+          public void accepted(
+              StreamSocket socket, InetSocketAddress peer, Optional<OriginalDst> redirected) {
+            socket.reader(told);
+            accepted.add(socket);
+          }
+
+          @Override
+          public void failed(Throwable why) {
+            throw new IllegalStateException(why);
+          }
+        });
+    java.net.Socket client = new java.net.Socket(at.getAddress(), at.getPort());
+    try {
+      StreamSocket socket = accepted.take();
+      client.getOutputStream().write("hello".getBytes(StandardCharsets.US_ASCII));
+      assertThat(told.what.poll(200, TimeUnit.MILLISECONDS)).isNull();
+      loop.submit(socket::read).sync();
+      assertThat(told.what.take()).isEqualTo("hello");
+      client.getOutputStream().write("unread".getBytes(StandardCharsets.US_ASCII));
+      assertThat(told.what.poll(200, TimeUnit.MILLISECONDS)).isNull();
+      client.setSoLinger(true, 0);
+      client.close();
+      assertThat(told.what.take()).isEqualTo("lost");
+    } finally {
+      client.close();
       listener.close();
     }
   }
