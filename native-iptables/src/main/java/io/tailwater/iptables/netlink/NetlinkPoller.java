@@ -111,8 +111,8 @@ public final class NetlinkPoller implements AutoCloseable {
 
   /// Receives from a socket, which belongs to the watch from now on. Any thread.
   ///
-  /// @throws SyscallException when the kernel takes no more sockets; the socket is the caller's
-  ///   then
+  /// @throws SyscallException when the kernel takes no more sockets; this one is closed then
+  /// @throws IllegalStateException when the poller is closed; so is the socket then
   public Watch add(NetlinkSocket socket, Receiver receiver) {
     return add(new Netlink(socket, receiver));
   }
@@ -121,6 +121,19 @@ public final class NetlinkPoller implements AutoCloseable {
   ///
   /// @throws SyscallException as [#add(NetlinkSocket, Receiver)]
   public Watch add(Polled polled) {
+    boolean added = false;
+    try {
+      Watch watch = watch(polled);
+      added = true;
+      return watch;
+    } finally {
+      if (!added) {
+        polled.close();
+      }
+    }
+  }
+
+  private Watch watch(Polled polled) {
     synchronized (watches) {
       if (closed) {
         throw new IllegalStateException("the poller is closed");

@@ -93,9 +93,19 @@ public final class NetlinkSocket implements AutoCloseable {
 
   /// Room for messages that have not been received, in bytes; also beyond the system's limit. What
   /// does not fit is lost, and the next reception says ENOBUFS.
+  ///
+  /// @throws SyscallException when the kernel refuses; the socket is closed then
   public NetlinkSocket receiveBuffer(int bytes) {
-    Syscalls.setsockopt(fd, Syscalls.SOL_SOCKET, SO_RCVBUFFORCE, bytes);
-    return this;
+    boolean kept = false;
+    try {
+      Syscalls.setsockopt(fd, Syscalls.SOL_SOCKET, SO_RCVBUFFORCE, bytes);
+      kept = true;
+      return this;
+    } finally {
+      if (!kept) {
+        close();
+      }
+    }
   }
 
   /// Sends all that was written, in one datagram. The number of bytes, or `-errno`; does not block.

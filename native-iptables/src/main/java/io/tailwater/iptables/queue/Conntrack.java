@@ -191,18 +191,9 @@ public final class Conntrack implements AutoCloseable {
       Mark mark,
       Consumer<ConntrackEntry> ended,
       Runnable lost) {
-    NetlinkSocket socket = NetlinkSocket.open(namespace, NetlinkSocket.NETFILTER, GONE);
-    boolean kept = false;
-    try {
-      socket.receiveBuffer(EVENT_BUFFER);
-      NetlinkPoller.Watch watch = poller.add(socket, new Ends(mark, ended, lost));
-      kept = true;
-      return watch;
-    } finally {
-      if (!kept) {
-        socket.close();
-      }
-    }
+    return poller.add(
+        NetlinkSocket.open(namespace, NetlinkSocket.NETFILTER, GONE).receiveBuffer(EVENT_BUFFER),
+        new Ends(mark, ended, lost));
   }
 
   private static final class Ends implements NetlinkPoller.Receiver {

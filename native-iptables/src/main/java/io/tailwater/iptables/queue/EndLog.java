@@ -3,7 +3,6 @@ package io.tailwater.iptables.queue;
 import io.tailwater.iptables.netlink.Attributes;
 import io.tailwater.iptables.netlink.NetlinkMessages;
 import io.tailwater.iptables.netlink.NetlinkPoller;
-import io.tailwater.iptables.netlink.NetlinkSocket;
 import io.tailwater.iptables.netlink.PacketLog;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import java.nio.ByteBuffer;
@@ -34,17 +33,7 @@ public final class EndLog implements NetlinkPoller.Receiver {
       int group,
       Consumer<EndSegment> segments,
       Runnable lost) {
-    NetlinkSocket socket = PacketLog.open(namespace, group);
-    boolean kept = false;
-    try {
-      NetlinkPoller.Watch watch = poller.add(socket, new EndLog(segments, lost));
-      kept = true;
-      return watch;
-    } finally {
-      if (!kept) {
-        socket.close();
-      }
-    }
+    return poller.add(PacketLog.open(namespace, group), new EndLog(segments, lost));
   }
 
   @Override

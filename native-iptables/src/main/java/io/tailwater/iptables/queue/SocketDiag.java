@@ -177,18 +177,10 @@ public final class SocketDiag implements AutoCloseable {
       NetlinkPoller poller,
       Consumer<SocketBytes> ended,
       Runnable lost) {
-    NetlinkSocket socket = NetlinkSocket.open(namespace, NetlinkSocket.SOCK_DIAG, DESTROYED);
-    boolean kept = false;
-    try {
-      socket.receiveBuffer(EVENT_BUFFER);
-      NetlinkPoller.Watch watch = poller.add(socket, new Ends(ended, lost));
-      kept = true;
-      return watch;
-    } finally {
-      if (!kept) {
-        socket.close();
-      }
-    }
+    return poller.add(
+        NetlinkSocket.open(namespace, NetlinkSocket.SOCK_DIAG, DESTROYED)
+            .receiveBuffer(EVENT_BUFFER),
+        new Ends(ended, lost));
   }
 
   private record Ends(Consumer<SocketBytes> ended, Runnable gone)

@@ -10,6 +10,7 @@ import io.tailwater.iptables.libc.SyscallException;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import io.tailwater.lab.NeedsRoot;
 import java.lang.management.ManagementFactory;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
@@ -63,6 +64,48 @@ class NetlinkPollerTest {
       assertThat(first.types).isEmpty();
       assertThat(watch.send(new MessageWriter(16))).isEqualTo(-Errno.EBADF);
     }
+  }
+
+  @Test
+  void whatCannotBeReceivedFromIsClosedOnce() {
+    AtomicInteger closed = new AtomicInteger();
+    NetlinkPoller.Polled nothing =
+        new NetlinkPoller.Polled() {
+          @Override
+          public int descriptor() {
+            return -1; // epoll says EBADF
+          }
+
+          @Override
+          public boolean receive() {
+            throw new AssertionError("nothing is received");
+          }
+
+          @Override
+          public void close() {
+            closed.incrementAndGet();
+          }
+        };
+    try (NetlinkPoller poller = new NetlinkPoller("test-poller")) {
+      assertThatThrownBy(() -> poller.add(nothing))
+          .isInstanceOfSatisfying(
+              SyscallException.class, e -> assertThat(e.errno()).isEqualTo(Errno.EBADF));
+      assertThat(closed).hasValue(1);
+    }
+    assertThat(closed).hasValue(1);
+  }
+
+  @Test
+  void aSocketThatComesTooLateIsClosed() {
+    NetlinkPoller poller = new NetlinkPoller("test-poller");
+    poller.close();
+    NetlinkSocket late = NetlinkSocket.here(NetlinkSocket.ROUTE);
+    Path descriptor = Path.of("/proc/self/fd/" + late.descriptor());
+    assertThat(descriptor).isSymbolicLink();
+
+    assertThatThrownBy(() -> poller.add(late, new Heard()))
+        .isInstanceOf(IllegalStateException.class);
+    assertThat(descriptor).doesNotExist();
   }
 
   @Test

@@ -43,17 +43,8 @@ final class DriftWatch implements AutoCloseable {
   /// @param changed is called on the poller's thread; must not block
   /// @throws SyscallException when the kernel has no such notification
   static DriftWatch open(NetworkNamespace namespace, NetlinkPoller poller, Runnable changed) {
-    NetlinkSocket socket = NetlinkSocket.open(namespace, NetlinkSocket.NETFILTER, NFTABLES_GROUP);
-    boolean kept = false;
-    try {
-      DriftWatch watch = new DriftWatch(socket, poller, changed);
-      kept = true;
-      return watch;
-    } finally {
-      if (!kept) {
-        socket.close();
-      }
-    }
+    return new DriftWatch(
+        NetlinkSocket.open(namespace, NetlinkSocket.NETFILTER, NFTABLES_GROUP), poller, changed);
   }
 
   /// What comes from now on is the agent's own doing.

@@ -49,7 +49,6 @@ public final class DialledUdp implements AutoCloseable {
       return udp;
     } finally {
       if (!watched) {
-        sockets.close();
         sockets.answerNoMore();
       }
     }
