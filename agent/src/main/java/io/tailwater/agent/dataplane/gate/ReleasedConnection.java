@@ -36,8 +36,8 @@ final class ReleasedConnection {
   private boolean reset;
   private boolean resetByPod;
 
-  /// It stands in the file.
-  boolean written;
+  /// Its place among the [UnwrittenConnections]; -1 is none.
+  int unwrittenAt = -1;
 
   /// The kernel did not have it at the last look; how it ended may be about to be told.
   boolean missing;
@@ -100,6 +100,11 @@ final class ReleasedConnection {
       downKnown = true;
       downEnded = end;
     }
+  }
+
+  /// Whether it stands in the file.
+  boolean isWritten() {
+    return unwrittenAt < 0;
   }
 
   /// Whether no more bytes can move.

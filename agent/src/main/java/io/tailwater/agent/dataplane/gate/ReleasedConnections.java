@@ -22,9 +22,7 @@ import io.tailwater.iptables.queue.FlowTuple;
 import java.time.Clock;
 import java.time.Instant;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.HashSet;
-import java.util.IdentityHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
@@ -73,7 +71,7 @@ public final class ReleasedConnections {
 
   /// What lives that does not stand in the file yet. Who ends leaves at once: a second's
   /// connections, kept until the next look, would all outlive the young generation.
-  private Set<ReleasedConnection> unwritten = none();
+  private final UnwrittenConnections unwritten = new UnwrittenConnections();
 
   private final AtomicInteger count = new AtomicInteger();
   private long lastId;
@@ -94,10 +92,6 @@ public final class ReleasedConnections {
     this.nanos = nanos;
     this.clock = clock;
     this.revokes = revokes;
-  }
-
-  private static Set<ReleasedConnection> none() {
-    return Collections.newSetFromMap(new IdentityHashMap<>());
   }
 
   // ---- begin
@@ -139,8 +133,7 @@ public final class ReleasedConnections {
       int firstBack,
       long now) {
     ReleasedConnection one = track(pod, tuple, record, request, first, firstBack, now);
-    one.written = file.addNow(one);
-    if (!one.written) {
+    if (!file.addNow(one)) {
       unwritten.add(one);
     }
   }
@@ -239,10 +232,8 @@ public final class ReleasedConnections {
     one.record.stage("closed");
     one.endpoint.closed(now());
     one.cluster.connectionLeft();
-    if (one.written) {
+    if (!unwritten.remove(one)) {
       file.remove(one.pod.pod().pod().ref(), one.tuple);
-    } else {
-      unwritten.remove(one);
     }
     observer.ended(one.record, outcome);
   }
@@ -263,14 +254,7 @@ public final class ReleasedConnections {
 
   /// Writes down what was not yet. Called about every second.
   public void keep() {
-    Set<ReleasedConnection> late = unwritten;
-    unwritten = none(); // not cleared: after a burst it would stay as large
-    for (ReleasedConnection one : late) {
-      if (one.pod.released.get(one.tuple) == one) { // most have ended by now
-        file.add(one);
-        one.written = true;
-      }
-    }
+    unwritten.takeAll(file::add);
     file.flush(this::all);
   }
 
@@ -380,13 +364,9 @@ public final class ReleasedConnections {
         // would need it.
         ReleasedFile.Kept kept =
             new ReleasedFile.Kept(tuple, 0, 0, clock.millis(), Optional.empty());
-        add(begin(pod, view, record(pod, kept), kept));
+        unwritten.add(begin(pod, view, record(pod, kept), kept));
       }
     }
-  }
-
-  private void add(ReleasedConnection one) {
-    unwritten.add(one);
   }
 
   /// It ended while no agent looked.
@@ -423,10 +403,7 @@ public final class ReleasedConnections {
             : new ConnectRequest.ToDialled(record.dst());
     // It counts, over the bound too: it is there.
     boolean _ = clusters.cluster(request.cluster()).admitConnection(ConnectionPolicy.Limits.NONE);
-    ReleasedConnection one =
-        track(pod, kept.tuple(), record, request, kept.first(), kept.firstBack(), now());
-    one.written = true;
-    return one;
+    return track(pod, kept.tuple(), record, request, kept.first(), kept.firstBack(), now());
   }
 
   /// The pod is gone, or nobody's any more.

@@ -206,7 +206,7 @@ public final class ReleasedFile {
     StringBuilder text = new StringBuilder();
     int written = 0;
     for (ReleasedConnection one : all) {
-      if (one.written) {
+      if (one.isWritten()) {
         line(text, pod(one), keptOf(one));
         written++;
       }
