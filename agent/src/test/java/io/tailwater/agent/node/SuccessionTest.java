@@ -10,6 +10,7 @@ import io.tailwater.lab.Running;
 import io.tailwater.lab.TcpServer;
 import io.tailwater.lab.TcpServer.Behaviour;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.Socket;
@@ -21,8 +22,10 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -197,6 +200,75 @@ class SuccessionTest {
     } finally {
       world.removeRules();
     }
+  }
+
+  /// Two servers never stop talking, so that in most runs one speaks first after the capture.
+  @ParameterizedTest
+  @ValueSource(strings = {"in-pod", "node"})
+  void whatBeganBeforeTheCaptureEndsAndWhatAnAgentHasTakenOrServersHaveDoesNot(String mode)
+      throws Exception {
+    Path configuration =
+        world.configuration(policies, CLOSED + "relay: splice\ncapture: {mode: " + mode + "}\n");
+    Duration soon = Duration.ofSeconds(10);
+    AtomicBoolean over = new AtomicBoolean();
+    try (PodServer outside = PodServer.listen(world.web, PORT);
+        PodServer inside = PodServer.listen(world.ratings, 8080);
+        PodSocket four = PodSocket.connect(world.ratings, World.v4("example.org"), PORT);
+        PodServer.Session toFour = outside.accept();
+        PodSocket six = PodSocket.connect(world.ratings, World.v6("example.org"), PORT);
+        PodServer.Session toSix = outside.accept();
+        PodSocket idle = PodSocket.connect(world.ratings, World.v4("example.org"), PORT);
+        PodServer.Session toIdle = outside.accept();
+        PodSocket client = PodSocket.connect(world.web, world.ratings.v4(), 8080);
+        PodServer.Session served = inside.accept()) {
+      Stream.of(toFour, toSix).forEach(server -> talk(server, over));
+      try (RunningAgent old = RunningAgent.start(world, configuration)) {
+        assertThat(List.of(four.end(soon), six.end(soon), idle.end(soon)))
+            .as(old.log())
+            .containsOnly(PodSocket.End.RESET);
+        assertThat(old.log()).contains("from before its capture ended");
+        assertThat(talk(toIdle, over).join(soon)).as("a server learns it when it speaks").isTrue();
+        assertGoesOn(client, served);
+
+        PodSocket relayed = PodSocket.connect(world.ratings, World.v4("example.org"), PORT);
+        PodServer.Session toRelayed = outside.accept();
+        assertGoesOn(relayed, toRelayed);
+        try (RunningAgent next = RunningAgent.launch(world, configuration)) {
+          next.process().awaitOutput("took over", Duration.ofSeconds(40));
+          assertGoesOn(relayed, toRelayed);
+          assertGoesOn(client, served);
+          assertThat(next.log()).doesNotContain("from before its capture");
+          relayed.close();
+          toRelayed.close();
+          assertThat(old.process().awaitExit(Duration.ofSeconds(20))).isZero();
+          assertThat(next.stop()).isZero();
+        }
+      }
+    } finally {
+      over.set(true);
+      removeRules();
+    }
+  }
+
+  private static void assertGoesOn(PodSocket client, PodServer.Session server) {
+    client.send("question\n");
+    server.send("answer\n");
+    assertThat(client.readLine(Duration.ofSeconds(10))).isEqualTo("answer");
+  }
+
+  private static Thread talk(PodServer.Session server, AtomicBoolean over) {
+    return Thread.ofPlatform()
+        .daemon()
+        .start(() -> {
+          try {
+            while (!over.get()) {
+              server.send("and so on\n");
+              LockSupport.parkNanos(1_000_000);
+            }
+          } catch (UncheckedIOException _) {
+            // the other side has ended it
+          }
+        });
   }
 
   @Test

@@ -44,6 +44,7 @@ public final class Errno {
   public static final int ECONNREFUSED = 111;
   public static final int EHOSTUNREACH = 113;
   public static final int EINPROGRESS = 115;
+  public static final int ESTALE = 116;
 
   private static final Map<Integer, String> NAMES = names();
 
@@ -95,6 +96,7 @@ public final class Errno {
     names.put(ECONNREFUSED, "ECONNREFUSED (connection refused)");
     names.put(EHOSTUNREACH, "EHOSTUNREACH (no route to host)");
     names.put(EINPROGRESS, "EINPROGRESS (in progress)");
+    names.put(ESTALE, "ESTALE (not the one that was meant)");
     return Map.copyOf(names);
   }
 }

@@ -33,6 +33,7 @@ public final class Conntrack implements AutoCloseable {
 
   private static final int TUPLE = 1;
   private static final int MARK = 8;
+  private static final int ZONE = 18;
   private static final int MARK_MASK = 21;
 
   /// NFNLGRP_CONNTRACK_DESTROY.
@@ -135,11 +136,16 @@ public final class Conntrack implements AutoCloseable {
   /// What is known of a connection, by its original tuple or by that of the answers: where
   /// addresses are translated these are not the same.
   public Optional<ConntrackEntry> find(FlowTuple flow) {
+    return find(flow, 0);
+  }
+
+  /// The same in a zone of its own; 0 is the common one.
+  public Optional<ConntrackEntry> find(FlowTuple flow, int zone) {
     request.clear();
     int flags = MessageWriter.REQUEST | MessageWriter.ACK;
     request.beginNetfilter(SUBSYSTEM, GET, flags, 1, flow.family(), 0);
     flow.write(request, TUPLE);
-    request.end();
+    request.be16(ZONE, zone).end();
     Found found = new Found();
     try {
       socket.ask(request, 1, TIMEOUT_MILLIS, answer, found);

@@ -12,12 +12,14 @@ import io.tailwater.iptables.netlink.NetlinkSocket;
 import io.tailwater.iptables.netns.NetworkNamespace;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
-/// The TCP sockets of one namespace, a pod's own (`linux/inet_diag.h`, `linux/sock_diag.h`): end
-/// one, ask for its bytes, hear of its end.
+/// The TCP sockets of one namespace, a pod's own (`linux/inet_diag.h`, `linux/sock_diag.h`): list
+/// them, end one, ask for its bytes, hear of its end.
 ///
 /// One thread at a time; each call asks the kernel and has its answer at once.
 public final class SocketDiag implements AutoCloseable {
@@ -27,6 +29,13 @@ public final class SocketDiag implements AutoCloseable {
   /// INET_DIAG_INFO: `struct tcp_info`.
   private static final int INFO = 2;
 
+  /// INET_DIAG_MARK: u32. The kernel tells it to who may administer the network.
+  private static final int MARK = 15;
+
+  /// `net/tcp_states.h`, a bit for each: what may still carry data, and LISTEN. Not SYN_SENT and
+  /// SYN_RECV, which have carried none, nor TIME_WAIT and CLOSE.
+  private static final int LIVING = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11;
+
   /// `SKNLGRP_INET_TCP_DESTROY` and `SKNLGRP_INET6_TCP_DESTROY`.
   private static final int[] DESTROYED = {1, 3};
 
@@ -34,7 +43,9 @@ public final class SocketDiag implements AutoCloseable {
   /// socket's id: be16 ports, 16 bytes for each address, u32 interface, two u32 cookie.
   private static final int REQUEST = 56;
 
+  private static final int STATES = 4;
   private static final int ID = 8;
+  private static final int ID_LENGTH = 48;
 
   /// `struct inet_diag_msg`: family, state, timer, retransmissions, the id, 5 x u32.
   private static final int MESSAGE = 72;
@@ -46,12 +57,19 @@ public final class SocketDiag implements AutoCloseable {
 
   private static final int FIRST_QUESTION = 2;
 
+  /// RFC 4291, 2.5.5.2.
+  private static final long MAPPED = 0xffff;
+
   private static final int TIMEOUT_MILLIS = 2000;
+
+  /// What the kernel fills of a list at once.
+  private static final int ANSWER = 8192;
+
   private static final int EVENT_BUFFER = 1 << 20;
 
   private final NetlinkSocket socket;
   private final MessageWriter request = new MessageWriter(256);
-  private final NetlinkMemory answer = new NetlinkMemory(8192);
+  private final NetlinkMemory answer = new NetlinkMemory(ANSWER);
   private final NetlinkMessages messages = new NetlinkMessages(answer);
   private int lastQuestion = FIRST_QUESTION;
 
@@ -78,12 +96,23 @@ public final class SocketDiag implements AutoCloseable {
   ///
   /// @param flow with the pod's end as its source
   public Ended destroy(FlowTuple flow) {
+    return destroy(request(flow, 0));
+  }
+
+  /// Ends this very socket, whatever has its ports by now.
+  public Ended destroy(TcpSocket one) {
+    byte[] request = request(one.family(), 0, -1);
+    System.arraycopy(one.id(), 0, request, ID, ID_LENGTH);
+    return destroy(request);
+  }
+
+  private Ended destroy(byte[] body) {
     try {
-      ask(DESTROY, flow, 0, _ -> {});
+      ask(DESTROY, MessageWriter.ACK, body, _ -> {});
       return Ended.YES;
     } catch (SyscallException e) {
       return switch (e.errno()) {
-        case Errno.ENOENT -> Ended.NO_SOCKET;
+        case Errno.ENOENT, Errno.ESTALE -> Ended.NO_SOCKET;
         case Errno.EOPNOTSUPP -> Ended.NOT_IN_THIS_KERNEL;
         default -> throw e;
       };
@@ -97,7 +126,7 @@ public final class SocketDiag implements AutoCloseable {
   public Optional<SocketBytes> bytes(FlowTuple flow) {
     Found found = new Found();
     try {
-      ask(BY_FAMILY, flow, 1 << (INFO - 1), found);
+      ask(BY_FAMILY, MessageWriter.ACK, request(flow, 1 << (INFO - 1)), found);
     } catch (SyscallException e) {
       if (e.errno() != Errno.ENOENT) {
         throw e;
@@ -121,7 +150,8 @@ public final class SocketDiag implements AutoCloseable {
   /// @param flow with the pod's end as its source
   public Sent sent(FlowTuple flow) {
     lastQuestion = lastQuestion == Integer.MAX_VALUE ? FIRST_QUESTION : lastQuestion + 1;
-    question(BY_FAMILY, flow, 1 << (INFO - 1), MessageWriter.REQUEST, lastQuestion);
+    byte[] body = request(flow, 1 << (INFO - 1));
+    question(BY_FAMILY, MessageWriter.REQUEST, lastQuestion, body);
     if (socket.send(request) < 0) {
       return Sent.UNKNOWN;
     }
@@ -153,20 +183,67 @@ public final class SocketDiag implements AutoCloseable {
     }
   }
 
-  private void ask(int type, FlowTuple flow, int extensions, Consumer<NetlinkMessages> answers) {
-    question(type, flow, extensions, MessageWriter.REQUEST | MessageWriter.ACK, ASKED);
-    socket.ask(request, ASKED, TIMEOUT_MILLIS, answer, answers);
+  /// The sockets of both families that listen or may still carry data.
+  public List<TcpSocket> list() {
+    List<TcpSocket> all = new ArrayList<>();
+    for (int family : List.of(Syscalls.AF_INET, Syscalls.AF_INET6)) {
+      ask(
+          BY_FAMILY,
+          MessageWriter.DUMP,
+          request(family, 0, LIVING),
+          message -> listed(message).ifPresent(all::add));
+    }
+    return all;
   }
 
-  private void question(int type, FlowTuple flow, int extensions, int flags, int sequence) {
-    ByteBuffer body = ByteBuffer.allocate(REQUEST);
-    body.put(0, (byte) flow.family()).put(1, (byte) Syscalls.IPPROTO_TCP);
-    body.put(2, (byte) extensions).putInt(4, -1);
+  private static Optional<TcpSocket> listed(NetlinkMessages message) {
+    if (message.type() != BY_FAMILY) {
+      return Optional.empty();
+    }
+    int mark = 0;
+    Attributes attribute = message.attributes(MESSAGE, new Attributes());
+    while (attribute.next()) {
+      if (attribute.type() == MARK) {
+        mark = attribute.u32();
+      }
+    }
+    byte[] id = new byte[ID_LENGTH];
+    ByteBuffer words = ByteBuffer.wrap(id).order(ByteOrder.nativeOrder());
+    while (words.hasRemaining()) {
+      words.putInt(message.ownHeader32(MESSAGE_ID + words.position()));
+    }
+    return Optional.of(
+        new TcpSocket(message.ownHeader8(0), message.ownHeader8(1), flow(message), mark, id));
+  }
+
+  /// Of one socket.
+  private static byte[] request(FlowTuple flow, int extensions) {
+    byte[] request = request(flow.family(), extensions, -1);
+    ByteBuffer body = ByteBuffer.wrap(request);
     body.putInt(ID, flow.ports());
     flow.putAddresses(body, ID + 4, ID + 20);
     body.putInt(ID + 40, -1).putInt(ID + 44, -1);
-    request.clear().begin(type, flags, sequence);
-    request.raw(body.array()).end();
+    return request;
+  }
+
+  private static byte[] request(int family, int extensions, int states) {
+    byte[] request = new byte[REQUEST];
+    ByteBuffer.wrap(request)
+        .order(ByteOrder.nativeOrder())
+        .put(0, (byte) family)
+        .put(1, (byte) Syscalls.IPPROTO_TCP)
+        .put(2, (byte) extensions)
+        .putInt(STATES, states);
+    return request;
+  }
+
+  private void ask(int type, int flags, byte[] body, Consumer<NetlinkMessages> answers) {
+    question(type, MessageWriter.REQUEST | flags, ASKED, body);
+    socket.ask(request, ASKED, TIMEOUT_MILLIS, answer, answers);
+  }
+
+  private void question(int type, int flags, int sequence, byte[] body) {
+    request.clear().begin(type, flags, sequence).raw(body).end();
   }
 
   /// Has a poller tell of every TCP socket of the namespace that ends, also of those that have
@@ -229,15 +306,19 @@ public final class SocketDiag implements AutoCloseable {
         : info.u64(SocketBytes.SENT) - info.u64(SocketBytes.SENT_AGAIN);
   }
 
+  /// A socket of IPv6 may speak IPv4, with addresses like `::ffff:192.0.2.1`.
   private static FlowTuple flow(NetlinkMessages message) {
     boolean six = message.ownHeader8(0) == Syscalls.AF_INET6;
-    return new FlowTuple(
-        six,
-        six ? be64(message, MESSAGE_ID + 4) : 0,
-        six ? be64(message, MESSAGE_ID + 12) : be64(message, MESSAGE_ID + 4) >>> 32,
-        six ? be64(message, MESSAGE_ID + 20) : 0,
-        six ? be64(message, MESSAGE_ID + 28) : be64(message, MESSAGE_ID + 20) >>> 32,
-        (int) (be64(message, MESSAGE_ID) >>> 32));
+    long source = six ? be64(message, MESSAGE_ID + 12) : be64(message, MESSAGE_ID + 4) >>> 32;
+    long destination = six ? be64(message, MESSAGE_ID + 28) : be64(message, MESSAGE_ID + 20) >>> 32;
+    long sourceHigh = six ? be64(message, MESSAGE_ID + 4) : 0;
+    long destinationHigh = six ? be64(message, MESSAGE_ID + 20) : 0;
+    int ports = (int) (be64(message, MESSAGE_ID) >>> 32);
+    return (sourceHigh | destinationHigh) == 0
+            && source >>> 32 == MAPPED
+            && destination >>> 32 == MAPPED
+        ? new FlowTuple(false, 0, source & 0xffffffffL, 0, destination & 0xffffffffL, ports)
+        : new FlowTuple(six, sourceHigh, source, destinationHigh, destination, ports);
   }
 
   private static long be64(NetlinkMessages message, int at) {

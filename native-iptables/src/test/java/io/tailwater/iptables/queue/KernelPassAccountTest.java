@@ -3,9 +3,12 @@ package io.tailwater.iptables.queue;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.tailwater.iptables.NodeNamespaces;
+import io.tailwater.iptables.TestSockets;
 import io.tailwater.iptables.libc.Syscalls;
 import io.tailwater.iptables.rule.KernelPass;
 import io.tailwater.lab.NeedsRoot;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -85,6 +88,60 @@ class KernelPassAccountTest extends KernelPassFixture {
     SocketBytes end = ends.poll(2, TimeUnit.SECONDS);
     assertThat(end.flow()).isEqualTo(flow);
     assertThat(end.received()).isEqualTo(6);
+  }
+
+  @ParameterizedTest
+  @MethodSource("inPods")
+  void aSocketThatWasListedIsEndedAndNoOtherThatHasItsPort(Where where) throws Exception {
+    build(where);
+    Connected connection = released();
+    FlowTuple flow = connection.syn().flow();
+    InetSocketAddress any =
+        new InetSocketAddress(InetAddress.ofLiteral(where.four() ? "0.0.0.0" : "::"), PORT);
+    sockets.add(pod.call(() -> TestSockets.listen(any)));
+    Syscalls.setsockopt(connection.client(), Syscalls.SOL_SOCKET, 36, 0x123); // SO_MARK
+    try (SocketDiag diag = SocketDiag.open(pod)) {
+      assertThat(diag.list())
+          .filteredOn(TcpSocket::isListening)
+          .singleElement()
+          .satisfies(one -> assertThat(one.flow().sourcePort()).isEqualTo(PORT));
+      TcpSocket listed =
+          diag.list().stream().filter(one -> one.flow().equals(flow)).findFirst().orElseThrow();
+      assertThat(listed.mark()).isEqualTo(0x123);
+      assertThat(listed.isListening()).isFalse();
+
+      assertThat(diag.destroy(listed)).isEqualTo(SocketDiag.Ended.YES);
+      assertThat(read(connection.client(), 1)).startsWith("ECONNABORTED");
+      assertThat(diag.destroy(listed)).isEqualTo(SocketDiag.Ended.NO_SOCKET);
+      assertThat(diag.list()).singleElement().matches(TcpSocket::isListening);
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("inPods")
+  void aSocketOfIpv6ThatSpeaksIpv4IsListedAsWhatItSpeaks(Where where) throws Exception {
+    build(where);
+    int listening =
+        pod.call(
+            () -> TestSockets.listen(new InetSocketAddress(InetAddress.ofLiteral("::"), 8080)));
+    sockets.add(listening);
+    int client =
+        pod.call(
+            () -> TestSockets.socket(InetAddress.ofLiteral("127.0.0.1"), Syscalls.SOCK_STREAM));
+    sockets.add(client);
+    InetSocketAddress to = new InetSocketAddress(InetAddress.ofLiteral("127.0.0.1"), 8080);
+    assertThat(TestSockets.connect(client, to)).isZero();
+    int accepted = TestSockets.accept(listening);
+    sockets.add(accepted);
+    try (SocketDiag diag = SocketDiag.open(pod)) {
+      TcpSocket server =
+          diag.list().stream()
+              .filter(one -> !one.isListening() && one.flow().source().equals(to))
+              .findFirst()
+              .orElseThrow();
+      assertThat(diag.destroy(server)).isEqualTo(SocketDiag.Ended.YES);
+      assertThat(read(accepted, 1)).startsWith("ECONNABORTED");
+    }
   }
 
   @ParameterizedTest

@@ -279,9 +279,15 @@ final class OnNode implements PodCapture {
   private void brought(CapturedPod pod, long now) {
     ServedPod served = pod.served;
     if (served != null) {
+      CapturePlan before = pod.installed;
+      CapturePlan brought = planOf(pod, served);
       pod.backend = backend;
-      pod.installed = planOf(pod, served);
-      pod.ipv6 = ipv6Of(pod.installed);
+      pod.installed = brought;
+      pod.ipv6 = ipv6Of(brought);
+      NetworkNamespace namespace = pod.namespace;
+      if (namespace != null) {
+        keeper.earlier().endOnNode(pod, namespace, node, before, brought);
+      }
     }
     pod.changed = false;
     pod.nextVerifyNanos = now + sweepNanos();

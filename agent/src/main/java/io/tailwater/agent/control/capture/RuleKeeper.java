@@ -64,6 +64,7 @@ final class RuleKeeper {
   private final NetlinkPoller poller;
   private final CapturePace pace;
   private final Optional<KernelPasses> passes;
+  private final EarlierSockets earlier = new EarlierSockets();
 
   /// Set by any thread of the crew, read when it is done.
   private volatile boolean foundInbound;
@@ -97,6 +98,11 @@ final class RuleKeeper {
   /// Repairs that a sweep has led to. Any thread.
   long sweptRepairs() {
     return swept.sum();
+  }
+
+  /// What ends connections that began before the rules.
+  EarlierSockets earlier() {
+    return earlier;
   }
 
   /// Listens for changes in the pod's namespace, where the kernel tells of them.
@@ -175,11 +181,14 @@ final class RuleKeeper {
       if (plan.failsOpen()) {
         renewable(pod, namespace).make();
       }
-      pod.installed = installPass(pod, namespace, plan, served);
+      CapturePlan before = pod.installed;
+      CapturePlan brought = installPass(pod, namespace, plan, served);
+      pod.installed = brought;
       namespace.call(RuleKeeper::forgetReset); // conntrack is there by now
       blockIpv6(pod, namespace, served);
       tellIpv6(pod);
       living(pod);
+      earlier.endInPod(pod, namespace, before, brought);
       hold(pod, namespace);
       if (plan.inbound().isEmpty()) {
         removeRoutes(pod, namespace); // an agent before may have captured inbound
