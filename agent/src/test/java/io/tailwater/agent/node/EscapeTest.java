@@ -162,9 +162,7 @@ class EscapeTest {
     RunningAgent.once(world, "drain", "--uninstall");
     agent.close();
     RunningAgent.once(world, "rules", "remove", "--mode", "node");
-    for (Place pod : List.of(world.ratings, world.reviews)) {
-      RunningAgent.once(world, "rules", "remove", "--netns", pod.path().toString());
-    }
+    world.removeRules();
   }
 
   private static boolean denied(RunningAgent agent, String reason, long more) {

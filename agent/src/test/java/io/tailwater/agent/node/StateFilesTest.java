@@ -3,7 +3,6 @@ package io.tailwater.agent.node;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import io.tailwater.lab.NeedsRoot;
-import io.tailwater.lab.Place;
 import io.tailwater.lab.Result;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -46,9 +45,7 @@ class StateFilesTest {
 
   @AfterEach
   void removeRules() {
-    for (Place pod : List.of(world.ratings, world.reviews)) {
-      RunningAgent.once(world, "rules", "remove", "--netns", pod.path().toString());
-    }
+    world.removeRules();
   }
 
   private static void servesAndRefuses(RunningAgent agent) {
