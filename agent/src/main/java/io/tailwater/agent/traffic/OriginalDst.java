@@ -16,6 +16,19 @@ public record OriginalDst(InetAddress address, int port) {
     return new InetSocketAddress(address, port);
   }
 
+  // By hand, as in other keys of the hot path: the generated ones are chains of method handles,
+  // which the first compiler (C1) does not take apart.
+  @Override
+  public boolean equals(Object other) {
+    return this == other
+        || (other instanceof OriginalDst that && port == that.port && address.equals(that.address));
+  }
+
+  @Override
+  public int hashCode() {
+    return 31 * address.hashCode() + port;
+  }
+
   @Override
   public String toString() {
     return AddressText.of(address, port);

@@ -20,4 +20,20 @@ public record Pod(
   public String namespace() {
     return ref.namespace();
   }
+
+  // by hand, as in PodRef
+  @Override
+  public boolean equals(Object other) {
+    return this == other
+        || (other instanceof Pod that
+            && ref.equals(that.ref)
+            && serviceAccount.equals(that.serviceAccount)
+            && labels.equals(that.labels)
+            && ips.equals(that.ips));
+  }
+
+  @Override
+  public int hashCode() {
+    return ref.hashCode();
+  }
 }

@@ -58,7 +58,7 @@ final class AccessLine {
       out.quoted("src.namespace", c.pod().namespace());
     }
     String original = c.dst().toString();
-    String upstream = c.upstream().map(AccessRecord::text).orElse("");
+    String upstream = r.upstream(original);
     out.bare("dst.addr", upstream.isEmpty() ? original : upstream);
     out.quoted("dst.service", r.service());
     if (!outbound) {
@@ -112,21 +112,19 @@ final class AccessLine {
     }
   }
 
-  /// The line in the wanted format, without its end.
-  static String of(AccessRecord r, AccessLogConfig.Format format) {
-    return switch (format) {
-      case TEXT -> text(r);
-      case JSON -> json(r);
-    };
+  /// Appends the line in the wanted format, without its end.
+  static void append(StringBuilder out, AccessRecord r, AccessLogConfig.Format format) {
+    switch (format) {
+      case TEXT -> text(out, r);
+      case JSON -> out.append(json(r));
+    }
   }
 
-  private static String text(AccessRecord r) {
-    StringBuilder out = new StringBuilder(512);
+  private static void text(StringBuilder out, AccessRecord r) {
     time(out, r.at());
     out.append('\t').append(r.level()).append("\taccess\t");
     out.append(r.message()).append('\t');
     tell(r, new Text(out));
-    return out.toString();
   }
 
   /// `name=value`, a space between them.

@@ -2,7 +2,6 @@ package io.tailwater.agent.dataplane.account;
 
 import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.PodRef;
-import java.io.ByteArrayOutputStream;
 import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.IOException;
@@ -35,7 +34,10 @@ public final class AccessLog implements AutoCloseable {
   /// Different (pod, name) pairs that are told apart within a minute.
   static final int MAX_REFUSED = 10_000;
 
-  private static final int BATCH = 256;
+  private static final int BATCH = 128;
+
+  /// In characters, for a batch of usual lines.
+  private static final int ROOM = BATCH * 512;
 
   /// How long a first record waits for others: waking for each one costs a busy node more than
   /// writing it.
@@ -119,7 +121,7 @@ public final class AccessLog implements AutoCloseable {
 
   private void write() {
     List<AccessRecord> batch = new ArrayList<>(BATCH);
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream(BATCH * 512);
+    StringBuilder lines = new StringBuilder(ROOM);
     long minute = System.nanoTime();
     while (!closing || !queue.isEmpty()) {
       try {
@@ -130,14 +132,14 @@ public final class AccessLog implements AutoCloseable {
             TimeUnit.MILLISECONDS.sleep(GATHER_MILLIS);
           }
           queue.drainTo(batch, BATCH - 1);
-          writeAll(batch, bytes);
+          writeAll(batch, lines);
         } else {
           letGo();
         }
       } catch (InterruptedException _) {
         // Only close() interrupts, to wake it up; what was taken already is written.
         queue.drainTo(batch, BATCH - 1);
-        writeAll(batch, bytes);
+        writeAll(batch, lines);
       }
       if (System.nanoTime() - minute > MINUTE) {
         minute = System.nanoTime();
@@ -155,13 +157,13 @@ public final class AccessLog implements AutoCloseable {
     }
   }
 
-  private void writeAll(List<AccessRecord> batch, ByteArrayOutputStream bytes) {
+  private void writeAll(List<AccessRecord> batch, StringBuilder lines) {
     for (AccessRecord record : batch) {
-      bytes.writeBytes(AccessLine.of(record, format).getBytes(StandardCharsets.US_ASCII));
-      bytes.write('\n');
+      AccessLine.append(lines, record, format);
+      lines.append('\n');
     }
     try {
-      bytes.writeTo(out);
+      out.write(lines.toString().getBytes(StandardCharsets.US_ASCII));
       failing = false;
     } catch (IOException e) {
       dropped.add(batch.size());
@@ -171,7 +173,7 @@ public final class AccessLog implements AutoCloseable {
       failing = true;
     }
     batch.clear();
-    bytes.reset();
+    lines.setLength(0);
   }
 
   /// Writes what is queued, for at most two seconds.

@@ -2,8 +2,9 @@ package io.tailwater.agent.dataplane.account;
 
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.sniff.Preface;
-import io.tailwater.agent.traffic.ClientAddress;
+import io.tailwater.agent.traffic.AddressText;
 import io.tailwater.agent.traffic.EgressMode;
+import io.tailwater.agent.traffic.OriginalDst;
 import io.tailwater.agent.traffic.Refusal;
 import java.net.InetSocketAddress;
 import java.time.Duration;
@@ -36,8 +37,18 @@ record AccessRecord(
     return level().equals("warn") ? what + " failed" : what + " complete";
   }
 
-  static String text(InetSocketAddress address) {
-    return new ClientAddress(address.getAddress(), address.getPort()).toString();
+  /// Where it went, as text; empty where it did not get that far.
+  ///
+  /// @param original what was dialled, as text; mostly the same
+  String upstream(String original) {
+    if (connection.upstream().isEmpty()) {
+      return "";
+    }
+    InetSocketAddress upstream = connection.upstream().get();
+    OriginalDst dst = connection.dst();
+    return upstream.getPort() == dst.port() && upstream.getAddress().equals(dst.address())
+        ? original
+        : AddressText.of(upstream.getAddress(), upstream.getPort());
   }
 
   /// The configured service.

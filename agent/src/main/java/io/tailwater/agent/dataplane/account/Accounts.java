@@ -236,5 +236,6 @@ public final class Accounts implements ConnectionObserver, PacketObserver {
   /// thread.
   public void keepOnly(Set<PodRef> pods) {
     modes.keySet().retainAll(pods);
+    metrics.keepOnly(pods);
   }
 }

@@ -10,7 +10,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.function.IntSupplier;
@@ -158,7 +157,7 @@ public final class DnsMetrics {
   }
 
   private Series series(Pod pod, String type, boolean tcp) {
-    TrafficLabels source = TrafficLabels.from(pod, Optional.empty());
+    PodLabels source = PodLabels.of(pod);
     Labels labels =
         new Labels(
             type, tcp ? "tcp" : "udp", source.canonicalService(), source.canonicalRevision());

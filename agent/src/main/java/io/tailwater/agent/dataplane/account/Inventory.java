@@ -8,7 +8,6 @@ import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.LongAdder;
 import org.jspecify.annotations.Nullable;
@@ -41,10 +40,10 @@ public final class Inventory {
       Instant first,
       Instant last) {}
 
-  /// Compared and hashed for each connection, therefore by hand.
   private record Key(String name, int port, Protocol protocol) {
+    // by hand, as in PodRef
     @Override
-    public boolean equals(@Nullable Object other) {
+    public boolean equals(Object other) {
       return other instanceof Key that
           && port == that.port
           && protocol == that.protocol
@@ -53,7 +52,7 @@ public final class Inventory {
 
     @Override
     public int hashCode() {
-      return (name.hashCode() * 31 + port) * 31 + protocol.hashCode();
+      return 31 * name.hashCode() + port;
     }
   }
 
@@ -77,19 +76,22 @@ public final class Inventory {
 
   /// A connection called, whatever became of it.
   void called(ConnectionRecord c, Instant now) {
-    Optional<Entry> entry = entry(c, now);
-    if (entry.isPresent()) {
-      entry.get().count.increment();
-      entry.get().last = now;
+    @Nullable Entry entry = entry(c, now);
+    if (entry != null) {
+      entry.count.increment();
+      entry.last = now;
     }
   }
 
   /// And it was refused.
   void refused(ConnectionRecord c, Instant now) {
-    entry(c, now).ifPresent(e -> e.refused.increment());
+    @Nullable Entry entry = entry(c, now);
+    if (entry != null) {
+      entry.refused.increment();
+    }
   }
 
-  private Optional<Entry> entry(ConnectionRecord c, Instant now) {
+  private @Nullable Entry entry(ConnectionRecord c, Instant now) {
     return entry(c.pod().ref(), key(c), now);
   }
 
@@ -100,17 +102,17 @@ public final class Inventory {
           case Preface.Http _ -> Protocol.HTTP;
           case Preface.Opaque _, Preface.Silent _ -> Protocol.TCP;
         };
-    String name = c.preface() instanceof Preface.MalformedTls ? "" : c.shownName();
-    return new Key(
-        name.isEmpty() ? AddressText.of(c.dst().address()) : name, c.dst().port(), protocol);
+    String shown = c.preface() instanceof Preface.MalformedTls ? "" : c.shownName();
+    String name = shown.isEmpty() ? AddressText.of(c.dst().address()) : shown;
+    return new Key(name, c.dst().port(), protocol);
   }
 
-  private Optional<Entry> entry(PodRef pod, Key key, Instant now) {
+  private @Nullable Entry entry(PodRef pod, Key key, Instant now) {
     ConcurrentHashMap<Key, Entry> ofPod = pods.get(pod);
     if (ofPod == null) {
       if (pods.size() >= PODS) {
         overflow.increment();
-        return Optional.empty();
+        return null;
       }
       ofPod = pods.computeIfAbsent(pod, _ -> new ConcurrentHashMap<>());
     }
@@ -118,23 +120,24 @@ public final class Inventory {
     if (entry == null) {
       if (ofPod.size() >= PER_POD) {
         overflow.increment();
-        return Optional.empty();
+        return null;
       }
       entry = ofPod.computeIfAbsent(key, _ -> new Entry(now));
     }
-    return Optional.of(entry);
+    return entry;
   }
 
   /// Takes in what was kept from an earlier run, or what another agent has seen.
   void restore(Called kept) {
-    entry(kept.pod(), new Key(kept.name(), kept.port(), kept.protocol()), kept.first())
-        .ifPresent(e -> {
-          e.count.add(kept.count());
-          e.refused.add(kept.refused());
-          if (kept.last().isAfter(e.last)) {
-            e.last = kept.last();
-          }
-        });
+    @Nullable Entry entry =
+        entry(kept.pod(), new Key(kept.name(), kept.port(), kept.protocol()), kept.first());
+    if (entry != null) {
+      entry.count.add(kept.count());
+      entry.refused.add(kept.refused());
+      if (kept.last().isAfter(entry.last)) {
+        entry.last = kept.last();
+      }
+    }
   }
 
   /// What has come since `earlier`, an older answer of [#all].

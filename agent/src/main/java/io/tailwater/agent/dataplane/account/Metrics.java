@@ -8,6 +8,8 @@ import io.prometheus.client.exporter.common.TextFormat;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.traffic.Direction;
 import io.tailwater.agent.traffic.EgressMode;
+import io.tailwater.agent.traffic.Pod;
+import io.tailwater.agent.traffic.PodRef;
 import io.tailwater.agent.traffic.Refusal;
 import java.io.IOException;
 import java.io.StringWriter;
@@ -18,6 +20,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.atomic.LongAdder;
@@ -35,6 +38,7 @@ public final class Metrics {
   private static final String CONNECT_FLAG = "CONNECT";
 
   private final ConcurrentHashMap<TrafficLabels, TrafficSeries> series = new ConcurrentHashMap<>();
+  private final ConcurrentHashMap<PodRef, LabelsOfPod> pods = new ConcurrentHashMap<>();
   private final ConcurrentHashMap<DenialLabels, LongAdder> denials = new ConcurrentHashMap<>();
   private final ConcurrentHashMap<DenialLabels, LongAdder> failures = new ConcurrentHashMap<>();
   private final LongAdder outboundOpen = new LongAdder();
@@ -47,6 +51,8 @@ public final class Metrics {
   private final DnsMetrics dns = new DnsMetrics();
   private final CollectorRegistry registry = new CollectorRegistry(true);
   private final String version;
+
+  private record LabelsOfPod(Pod pod, PodLabels labels) {}
 
   private record DenialLabels(String namespace, Refusal reason, EgressMode mode) {}
 
@@ -128,8 +134,8 @@ public final class Metrics {
   TrafficSeries opened(ConnectionRecord connection, Optional<Decision> decision) {
     TrafficLabels labels =
         switch (connection.direction()) {
-          case OUTBOUND -> TrafficLabels.from(connection.pod(), decision);
-          case INBOUND -> TrafficLabels.to(connection.pod());
+          case OUTBOUND -> TrafficLabels.from(labels(connection.pod()), decision);
+          case INBOUND -> TrafficLabels.to(labels(connection.pod()));
         };
     TrafficSeries known = series.get(labels);
     if (known == null) {
@@ -138,6 +144,21 @@ public final class Metrics {
     }
     known.opened.increment();
     return known;
+  }
+
+  /// They are not to be found out for each connection.
+  private PodLabels labels(Pod pod) {
+    LabelsOfPod known = pods.get(pod.ref());
+    if (known == null || !known.pod.equals(pod)) {
+      known = new LabelsOfPod(pod, PodLabels.of(pod));
+      pods.put(pod.ref(), known);
+    }
+    return known.labels;
+  }
+
+  /// Forgets what every other pod is called, not what it did. Any thread.
+  void keepOnly(Set<PodRef> present) {
+    pods.keySet().retainAll(present);
   }
 
   void denied(String namespace, Refusal reason, EgressMode mode) {

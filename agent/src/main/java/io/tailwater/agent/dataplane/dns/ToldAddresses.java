@@ -3,7 +3,6 @@ package io.tailwater.agent.dataplane.dns;
 import io.tailwater.agent.traffic.HostName;
 import java.net.InetAddress;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -70,9 +69,16 @@ public final class ToldAddresses {
     synchronized (this) {
       told = byAddress == null ? null : byAddress.get(address);
     }
-    return told == null
-        ? List.of()
-        : Arrays.stream(told).filter(t -> t.untilNanos - now > 0).map(Told::name).toList();
+    if (told == null) {
+      return List.of();
+    }
+    List<HostName> names = new ArrayList<>(told.length);
+    for (Told one : told) {
+      if (one.untilNanos - now > 0) {
+        names.add(one.name);
+      }
+    }
+    return names;
   }
 
   synchronized int size() {

@@ -395,9 +395,9 @@ public final class ClientHelloGate {
             clock.instant().minusNanos(Math.max(0, now() - connection.openedNanos)),
             connection.openedNanos);
     SharedParts.OfDestination shared = pod.shared.at(record.dst());
-    pod.pod()
-        .told()
-        .ifPresent(told -> record.told(shared.told(told.names(record.dst().address()))));
+    if (pod.pod().told().isPresent()) {
+      record.told(shared.told(pod.pod().told().get().names(record.dst().address())));
+    }
     record.preface(shared.preface(preface));
     record.stage("deciding");
     return record;

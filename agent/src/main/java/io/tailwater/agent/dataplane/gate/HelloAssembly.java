@@ -1,5 +1,6 @@
 package io.tailwater.agent.dataplane.gate;
 
+import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.dataplane.sniff.PrefaceSniffer;
@@ -110,7 +111,7 @@ final class HelloAssembly {
 
   /// What the bytes without a gap say; where the client has ended them, that is the last word.
   Sniffed sniff() {
-    Sniffed sniffed = sniffer.sniff(Unpooled.wrappedBuffer(bytes, 0, contiguous));
+    Sniffed sniffed = sniffer.sniff(soFar());
     return sniffed instanceof Sniffed.NeedMore && contiguous >= end
         ? new Sniffed.As(atEnd())
         : sniffed;
@@ -118,7 +119,12 @@ final class HelloAssembly {
 
   /// What it comes to when no more bytes are waited for.
   Preface atEnd() {
-    return sniffer.atEnd(Unpooled.wrappedBuffer(bytes, 0, contiguous));
+    return sniffer.atEnd(soFar());
+  }
+
+  /// Not a slice, through which every byte would be read by a detour.
+  private ByteBuf soFar() {
+    return Unpooled.wrappedBuffer(bytes).setIndex(0, contiguous);
   }
 
   int first() {

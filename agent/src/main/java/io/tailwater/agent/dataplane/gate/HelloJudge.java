@@ -46,9 +46,9 @@ final class HelloJudge {
     Preface preface = record.preface();
     ClientView view = pod.pod().view(stages.routes().get());
     boolean asks = view.ask(record.dst()) == ClientView.Ask.PREFACE;
-    Decision decided =
-        view.decide(record.dst(), asks ? preface : new Preface.Silent()).named(preface);
-    Decision decision = pod.shared.at(record.dst()).decision(preface, decided);
+    Decision answer = view.decide(record.dst(), asks ? preface : new Preface.Silent());
+    SharedParts.Judged judged = pod.shared.at(record.dst()).judged(preface, answer);
+    Decision decision = judged.decision();
     record.decision(decision);
     if (decision instanceof Decision.Refuse refusal) {
       boolean tooLate = late && preface instanceof Preface.MalformedTls;
@@ -56,9 +56,8 @@ final class HelloJudge {
       sentence.refuse(tooLate ? Refusal.HELLO_TIMEOUT : refusal.why(), detail);
       return;
     }
-    String obstacle = Releasable.obstacle(decision, record.dst().port());
-    if (obstacle != null) {
-      sentence.mismatch(obstacle);
+    if (judged.obstacle() != null) {
+      sentence.mismatch(judged.obstacle());
       return;
     }
     switch (decision) {

@@ -395,7 +395,7 @@ public final class ReleasedConnections {
   private ReleasedConnection begin(
       GatedPod pod, ClientView view, ConnectionRecord record, ReleasedFile.Kept kept) {
     Decision decision = decide(view, record);
-    record.decision(pod.shared.at(record.dst()).decision(record.preface(), decision));
+    record.decision(pod.shared.at(record.dst()).judged(record.preface(), decision).decision());
     observer.accepted(record);
     ConnectRequest request =
         decision instanceof Decision.Forward forward

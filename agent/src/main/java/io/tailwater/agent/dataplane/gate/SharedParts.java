@@ -47,16 +47,22 @@ final class SharedParts {
       return preface;
     }
 
-    Decision decision(Preface preface, Decision decision) {
+    /// What comes of an answer of policy, which mostly is the very one as before.
+    @SuppressWarnings("ReferenceEquality") // another one that is equal is worked out anew
+    Judged judged(Preface preface, Decision answer) {
       Said known = said.get(preface);
-      if (known == null) {
-        return decision;
+      @Nullable Judged before = known == null ? null : known.judged;
+      if (before != null && before.answer == answer) {
+        return before;
       }
-      if (!decision.equals(known.decision)) {
-        known.decision = decision;
-        return decision;
+      Decision decision = answer.named(preface);
+      boolean same = before != null && decision.equals(before.decision);
+      Decision kept = same ? before.decision : decision;
+      Judged judged = new Judged(answer, kept, Releasable.obstacle(kept, dst.port()));
+      if (known != null) {
+        known.judged = judged;
       }
-      return known.decision;
+      return judged;
     }
 
     List<HostName> told(List<HostName> names) {
@@ -67,9 +73,16 @@ final class SharedParts {
     }
   }
 
+  /// A decision on a preface at a destination.
+  ///
+  /// @param answer of policy
+  /// @param decision the same with the client's name put in
+  /// @param obstacle why the kernel cannot carry it out, or null
+  record Judged(Decision answer, Decision decision, @Nullable String obstacle) {}
+
   private static final class Said {
     private final Preface preface;
-    private @Nullable Decision decision;
+    private @Nullable Judged judged;
 
     Said(Preface preface) {
       this.preface = preface;

@@ -7,7 +7,19 @@ import java.util.Optional;
 public sealed interface Preface {
   /// A well-formed ClientHello with exactly one usable server name. With `ech`, the name is the
   /// outer one (RFC 9849): it is resolved and dialled, so at worst the client reaches the front.
-  record Tls(HostName sni, boolean ech) implements Preface {}
+  record Tls(HostName sni, boolean ech) implements Preface {
+    // by hand, as in PodRef
+    @Override
+    public boolean equals(Object other) {
+      return this == other
+          || (other instanceof Tls that && ech == that.ech && sni.equals(that.sni));
+    }
+
+    @Override
+    public int hashCode() {
+      return 31 * sni.hashCode() + Boolean.hashCode(ech);
+    }
+  }
 
   /// A well-formed ClientHello without a server name.
   record TlsWithoutName() implements Preface {}

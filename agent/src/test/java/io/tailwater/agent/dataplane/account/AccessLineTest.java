@@ -46,10 +46,16 @@ class AccessLineTest {
             EgressMode.ENFORCE));
   }
 
+  private static String line(AccessRecord record, AccessLogConfig.Format format) {
+    StringBuilder line = new StringBuilder();
+    AccessLine.append(line, record, format);
+    return line.toString();
+  }
+
   /// Run with `-Dgoldens=write` to write the files anew.
   private static void compare(String file, AccessLogConfig.Format format) throws IOException {
     StringBuilder lines = new StringBuilder();
-    samples().forEach(r -> lines.append(AccessLine.of(r, format)).append('\n'));
+    samples().forEach(r -> lines.append(line(r, format)).append('\n'));
     Path golden = Path.of("src/test/resources/io/tailwater/agent/dataplane/account", file);
     if (System.getProperty("goldens", "").equals("write")) {
       Files.writeString(golden, lines);
@@ -70,7 +76,7 @@ class AccessLineTest {
   @Test
   void ztunnelsFieldsComeFirstAndInItsOrder() {
     String line =
-        AccessLine.of(
+        line(
             record(
                 Samples.connected(1, "de.wikipedia.org"),
                 new Outcome.Refused(Refusal.CONNECT_FAILED, "x"),
@@ -104,7 +110,7 @@ class AccessLineTest {
         record(c, new Outcome.Refused(Refusal.MALFORMED_HELLO, ""), EgressMode.ENFORCE);
 
     for (AccessLogConfig.Format format : AccessLogConfig.Format.values()) {
-      String line = AccessLine.of(record, format);
+      String line = line(record, format);
       String fields = format == AccessLogConfig.Format.TEXT ? line.split("\t", 5)[4] : line;
       assertThat(fields).matches("[ -~]*").contains("a\\\" reason=\\\"none");
     }
