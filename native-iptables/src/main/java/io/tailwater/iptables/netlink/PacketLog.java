@@ -69,17 +69,7 @@ public final class PacketLog implements NetlinkPoller.Receiver {
     NetlinkSocket socket = NetlinkSocket.open(namespace, NetlinkSocket.NETFILTER);
     boolean kept = false;
     try {
-      int flags = MessageWriter.REQUEST | MessageWriter.ACK;
-      byte[] mode = ByteBuffer.allocate(6).putInt(SNAPSHOT).put((byte) COPY_PACKET).array();
-      MessageWriter requests =
-          new MessageWriter(256)
-              .beginNetfilter(SUBSYSTEM, CONFIG, flags, 1, 0, group)
-              .u8(CONFIG_COMMAND, BIND)
-              .end()
-              .beginNetfilter(SUBSYSTEM, CONFIG, flags, 2, 0, group)
-              .bytes(CONFIG_MODE, mode)
-              .be32(CONFIG_TIMEOUT, GATHER)
-              .end();
+      MessageWriter requests = binding(group, SNAPSHOT).be32(CONFIG_TIMEOUT, GATHER).end();
       // Packets that come meanwhile are lost; a refused one is tried again.
       socket.ask(requests, 2, ANSWER_MILLIS, new NetlinkMemory(8192), _ -> {});
       kept = true;
@@ -104,19 +94,21 @@ public final class PacketLog implements NetlinkPoller.Receiver {
       int bytes,
       NetlinkMemory memory,
       Consumer<NetlinkMessages> answers) {
+    MessageWriter requests =
+        binding(group, bytes).be32(CONFIG_BUFFER, ROOM_OF_ONE).be32(CONFIG_GATHERED, 1).end();
+    socket.ask(requests, 2, ANSWER_MILLIS, memory, answers);
+  }
+
+  /// Two requests, of which the second may take more.
+  private static MessageWriter binding(int group, int bytes) {
     int flags = MessageWriter.REQUEST | MessageWriter.ACK;
     byte[] mode = ByteBuffer.allocate(6).putInt(bytes).put((byte) COPY_PACKET).array();
-    MessageWriter requests =
-        new MessageWriter(256)
-            .beginNetfilter(SUBSYSTEM, CONFIG, flags, 1, 0, group)
-            .u8(CONFIG_COMMAND, BIND)
-            .end()
-            .beginNetfilter(SUBSYSTEM, CONFIG, flags, 2, 0, group)
-            .bytes(CONFIG_MODE, mode)
-            .be32(CONFIG_BUFFER, ROOM_OF_ONE)
-            .be32(CONFIG_GATHERED, 1)
-            .end();
-    socket.ask(requests, 2, ANSWER_MILLIS, memory, answers);
+    return new MessageWriter(256)
+        .beginNetfilter(SUBSYSTEM, CONFIG, flags, 1, 0, group)
+        .u8(CONFIG_COMMAND, BIND)
+        .end()
+        .beginNetfilter(SUBSYSTEM, CONFIG, flags, 2, 0, group)
+        .bytes(CONFIG_MODE, mode);
   }
 
   @Override

@@ -52,9 +52,7 @@ class KernelPassAccountTest extends KernelPassFixture {
     BlockingQueue<EndSegment> ends = new LinkedBlockingQueue<>();
     keep(EndLog.watch(home, poller, KernelPass.STANDARD.endGroup(), ends::add, () -> {}));
     Connected connection = released();
-    byte[] atOnce = {1, 0, 0, 0, 0, 0, 0, 0};
-    Syscalls.setsockopt(connection.server(), Syscalls.SOL_SOCKET, 13, atOnce); // SO_LINGER
-    close(connection.server());
+    reset(connection.server());
 
     assertThat(read(connection.client(), 1)).startsWith("ECONNRESET");
     EndSegment reset = ends.poll(2, TimeUnit.SECONDS);

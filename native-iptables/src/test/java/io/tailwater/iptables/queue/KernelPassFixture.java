@@ -43,6 +43,7 @@ import org.junit.jupiter.api.BeforeAll;
 /// that forwards; the verdicts are given by the test.
 abstract class KernelPassFixture {
   static final Mark AGENT = new Mark(0x92345678, -1);
+  private static final int SO_LINGER = 13;
   static final int PORT = 443;
   static final CapturePlan PLAN =
       CapturePlan.egress()
@@ -214,6 +215,20 @@ abstract class KernelPassFixture {
   void close(int socket) {
     sockets.remove(Integer.valueOf(socket));
     Syscalls.close(socket);
+  }
+
+  /// So that the other side is told by a reset.
+  void reset(int socket) {
+    byte[] atOnce = {1, 0, 0, 0, 0, 0, 0, 0};
+    Syscalls.setsockopt(socket, Syscalls.SOL_SOCKET, SO_LINGER, atOnce);
+    close(socket);
+  }
+
+  /// Has the pod say something at once, which is held.
+  Held said(Connected connection, String text) throws InterruptedException {
+    noDelay(connection.client());
+    write(connection.client(), text);
+    return held.next();
   }
 
   static long write(int fd, String text) {

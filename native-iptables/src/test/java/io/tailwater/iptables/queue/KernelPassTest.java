@@ -27,7 +27,6 @@ import org.junit.jupiter.params.provider.MethodSource;
 /// Connections of a pod to a server past the agent: held, released, refused, revoked.
 @NeedsRoot
 class KernelPassTest extends KernelPassFixture {
-  private static final int SO_LINGER = 13;
 
   @ParameterizedTest
   @MethodSource("everywhere")
@@ -148,11 +147,8 @@ class KernelPassTest extends KernelPassFixture {
   void segmentsThatWereCopiedAndDroppedGoOutByHandInOrder(Where where) throws Exception {
     build(where);
     Connected connection = connect();
-    noDelay(connection.client());
-    write(connection.client(), "first,");
-    Held first = held.next();
-    write(connection.client(), "second");
-    Held second = held.next();
+    Held first = said(connection, "first,");
+    Held second = said(connection, "second");
     assertThat(queue.drop(first.id())).isZero();
 
     try (RawPackets raw = RawPackets.open(home, agent)) {
@@ -172,11 +168,8 @@ class KernelPassTest extends KernelPassFixture {
   void aPacketMayBeReplacedByOneThatCarriesMore(Where where) throws Exception {
     build(where);
     Connected connection = connect();
-    noDelay(connection.client());
-    write(connection.client(), "first,");
-    Held first = held.next();
-    write(connection.client(), "second");
-    Held second = held.next();
+    Held first = said(connection, "first,");
+    Held second = said(connection, "second");
     assertThat(queue.dropUpTo(first.id())).isZero();
     byte[] more = "second".getBytes(StandardCharsets.ISO_8859_1);
     ByteBuffer whole = ByteBuffer.allocate(first.packet().limit() + more.length);
@@ -237,9 +230,7 @@ class KernelPassTest extends KernelPassFixture {
     Connected first = connect();
     write(first.client(), "hello");
     Held hello = held.next();
-    byte[] atOnce = {1, 0, 0, 0, 0, 0, 0, 0};
-    Syscalls.setsockopt(first.client(), Syscalls.SOL_SOCKET, SO_LINGER, atOnce);
-    close(first.client());
+    reset(first.client());
     Connected second = connect(client(hello.flow().source()));
     assertThat(second.syn().flow()).isEqualTo(hello.flow());
     assertThat(second.syn().sequence()).isNotEqualTo(first.syn().sequence());
@@ -256,9 +247,7 @@ class KernelPassTest extends KernelPassFixture {
   void aSocketTellsWhatItHasSentWhetherItArrivesOrNot(Where where) throws Exception {
     build(where);
     Connected connection = connect();
-    noDelay(connection.client());
-    write(connection.client(), "first,");
-    Held first = held.next();
+    Held first = said(connection, "first,");
     write(connection.client(), "second");
     assertThat(queue.drop(first.id())).isZero();
     Held second = held.next();
