@@ -17,7 +17,6 @@ import io.tailwater.perf.report.Report;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -74,7 +73,8 @@ public final class Perf implements Callable<Integer> {
       split = ",",
       paramLabel = "PART",
       description =
-          "Some of: memory, requests, connections, bulk; without the second table. Default: all.")
+          "Some of: memory, requests, connections, bulk, start; without the second table. Default:"
+              + " all but start, which measures the first 10 s after a start.")
   private Set<Part> parts = Set.of();
 
   @Option(
@@ -140,7 +140,7 @@ public final class Perf implements Callable<Integer> {
       names.removeIf(Entrants::isAgent);
     }
 
-    Set<Part> measured = parts.isEmpty() ? EnumSet.allOf(Part.class) : parts;
+    Set<Part> measured = parts.isEmpty() ? Part.usual() : parts;
     Plan plan = quick ? Plan.quick() : Plan.full();
     plan = rounds.isPresent() ? plan.withRounds(rounds.get()) : plan;
     Path root = Checkout.root();

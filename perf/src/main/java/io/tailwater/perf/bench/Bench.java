@@ -8,6 +8,7 @@ import io.tailwater.perf.peer.Entrants;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
@@ -61,7 +62,10 @@ public final class Bench implements AutoCloseable {
     if (parts.contains(Part.MEMORY)) {
       contestants.forEach(this::alone);
     }
-    if (parts.equals(Set.of(Part.MEMORY))) {
+    if (parts.contains(Part.START)) {
+      started();
+    }
+    if (EnumSet.of(Part.MEMORY, Part.START).containsAll(parts)) {
       return List.copyOf(samples);
     }
     for (Contestant contestant : contestants) {
@@ -215,6 +219,42 @@ public final class Bench implements AutoCloseable {
             e);
       }
     }
+  }
+
+  /// What each one is good for right after it has started, alone; round 0 is the generator's.
+  private void started() {
+    List<Contestant> running = contestants.stream().filter(Contestant::runs).toList();
+    for (int round = 0; round <= plan.rounds(); round++) {
+      for (Contestant contestant : order(running, round)) {
+        Seat seat = lab.seat(contestant);
+        seat.start();
+        try {
+          seat.ready();
+          String found = firstConnections(contestant, round);
+          progress.accept(
+              "%s %-9s %s"
+                  .formatted(round == 0 ? "warm-up" : "round " + round, contestant.name(), found));
+        } finally {
+          seat.stop();
+        }
+      }
+    }
+  }
+
+  private String firstConnections(Contestant contestant, int round) {
+    Fields answer =
+        lab.ask(
+            contestant,
+            timed("connections", contestant, plan.firstMillis()).with("warmMillis", 0),
+            LIMIT);
+    double rate = answer.number("count") / answer.decimal("seconds");
+    add(round, contestant, Measure.FIRST_CONNECTIONS, rate);
+    add(
+        round,
+        contestant,
+        Measure.FIRST_CPU,
+        answer.decimal("cpu") / (answer.number("count") / 10_000.0));
+    return "%.0f connections/s after the start".formatted(rate);
   }
 
   /// Memory is looked at while nobody else runs: of a page that several processes share, PSS counts

@@ -15,6 +15,10 @@ public enum Measure {
   CONNECTION_CPU("CPU s / 10k connections", "proxy CPU s per 10k new connections", 2, false),
   CONNECTION_MACHINE(
       "machine s / 10k connections", "machine CPU s per 10k new connections", 2, false),
+  FIRST_CONNECTIONS(
+      "first connections/s", "new connections/s in the first 10 s after the start", 0, true),
+  FIRST_CPU(
+      "CPU s / 10k first connections", "proxy CPU s per 10k of these, without the start", 2, false),
   UP("Gbit/s up", "Gbit/s up", 1, true),
   UP_CPU("CPU s / GB up", "proxy CPU s per GB up", 2, false),
   UP_MACHINE("machine s / GB up", "machine CPU s per GB up", 2, false),

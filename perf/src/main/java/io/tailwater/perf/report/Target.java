@@ -68,6 +68,7 @@ record Target(
           figure("kernel", Measure.IDLE_PSS, 80),
           over("splice", Measure.REQUESTS, "nginx", true, 1),
           over("splice", Measure.CONNECTIONS, "envoy", true, 1.5),
+          over("splice", Measure.FIRST_CONNECTIONS, "envoy", true, 1.2),
           over("splice", Measure.UP, "envoy", true, 1),
           over("splice", Measure.DOWN, "envoy", true, 1),
           beyond("splice", Measure.UP_MACHINE, 0.65),

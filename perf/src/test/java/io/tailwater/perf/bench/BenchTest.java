@@ -17,7 +17,7 @@ import org.junit.jupiter.api.Timeout;
 class BenchTest {
   private static final Entrants NOBODY = new Entrants(Path.of("unused"), List.of(), Map.of());
 
-  private static final Plan TINY = new Plan(1, 150, 20_000_000, 4, 50, 100, 100);
+  private static final Plan TINY = new Plan(1, 150, 20_000_000, 4, 50, 100, 100, 300);
 
   @Test
   @Timeout(60)
@@ -58,6 +58,25 @@ class BenchTest {
         .extracting(Sample::measure)
         .contains(Measure.CONNECTIONS)
         .doesNotContain(Measure.REQUESTS, Measure.UP, Measure.DOWN, Measure.IDLE_PSS);
+  }
+
+  @Test
+  @Timeout(60)
+  void whoHasJustStartedIsMeasuredAloneAndDirectIsNot() {
+    List<String> progress = new ArrayList<>();
+    List<Sample> samples;
+    try (Bench bench =
+        new Bench(
+            TINY, EnumSet.of(Part.START), List.of("direct", "nginx"), NOBODY, progress::add)) {
+      samples = bench.run();
+    }
+
+    assertThat(samples)
+        .extracting(Sample::measure)
+        .containsExactly(Measure.FIRST_CONNECTIONS, Measure.FIRST_CPU);
+    assertThat(samples).extracting(Sample::contestant).containsOnly("nginx");
+    assertThat(value(samples, "nginx", Measure.FIRST_CONNECTIONS)).isPositive();
+    assertThat(progress).anyMatch(line -> line.contains("round 1 nginx"));
   }
 
   private static double value(List<Sample> samples, String name, Measure measure) {

@@ -31,7 +31,8 @@ class OrderTest {
 
   @Test
   void aPlanKeepsBelowTheLimitOfDescriptors() {
-    assertThatThrownBy(() -> new Plan(1, 100, 1, 1, 10_000, 1, 100)).hasMessageContaining("20,000");
+    assertThatThrownBy(() -> new Plan(1, 100, 1, 1, 10_000, 1, 100, 100))
+        .hasMessageContaining("20,000");
     assertThat(Plan.quick().withRounds(7).rounds()).isEqualTo(7);
   }
 }

@@ -50,7 +50,7 @@ class RealTlsTest {
   @Timeout(300)
   void realTlsGoesThroughEveryContestant() {
     List<String> names = List.of("direct", "nginx", "haproxy");
-    Plan tiny = new Plan(1, 100, 5_000_000, 4, 20, 50, 100);
+    Plan tiny = new Plan(1, 100, 5_000_000, 4, 20, 50, 100, 100);
     List<Sample> samples;
     try (Bench bench = new Bench(tiny, EnumSet.allOf(Part.class), names, NOBODY, line -> {})) {
       assertThat(bench.run()).isNotEmpty();
