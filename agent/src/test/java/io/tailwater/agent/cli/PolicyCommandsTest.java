@@ -179,6 +179,58 @@ class PolicyCommandsTest {
   }
 
   @Test
+  void explainTellsTheGradeAlsoOfWhatIsNotTls() throws IOException {
+    Path agent = agent();
+    String ports =
+        "[{number: 80, name: http, protocol: HTTP}, {number: 5432, name: tcp, protocol: TCP},"
+            + " {number: 443, name: tls, protocol: TLS}]";
+    write(
+        "policies/other.yaml",
+        """
+        apiVersion: networking.istio.io/v1
+        kind: ServiceEntry
+        metadata: {name: other, namespace: default}
+        spec: {hosts: [db.example.org], ports: %s, location: MESH_EXTERNAL, resolution: DNS}
+        """
+            .formatted(ports));
+    write(
+        "policies/both.yaml",
+        """
+        apiVersion: networking.istio.io/v1
+        kind: ServiceEntry
+        metadata: {name: web, namespace: default}
+        spec:
+          hosts: ["*.example.org"]
+          ports: [{number: 8443, name: http, protocol: HTTP}]
+          location: MESH_EXTERNAL
+          resolution: DYNAMIC_DNS
+        ---
+        apiVersion: networking.istio.io/v1
+        kind: ServiceEntry
+        metadata: {name: tls, namespace: default}
+        spec:
+          hosts: [both.example.org]
+          ports: [{number: 8443, name: tls, protocol: TLS}]
+          location: MESH_EXTERNAL
+          resolution: DNS
+        """);
+    Object[] asked = {"--from", "default/ratings", "--config", agent, "--to"};
+
+    Object[] toHttp = join(asked, "db.example.org:80");
+    assertThat(run(new ExplainCommand(), toHttp).out())
+        .containsPattern("grade +copy: each of its requests is decided for itself");
+    assertThat(run(new ExplainCommand(), join(toHttp, "-o", "json")).out())
+        .contains("\"grade\" : \"copy\"");
+    assertThat(run(new ExplainCommand(), join(asked, "db.example.org:5432")).out())
+        .containsPattern("grade +splice; not kernel: no name is read at that port");
+    assertThat(run(new ExplainCommand(), join(asked, "db.example.org:443")).out())
+        .containsPattern("grade +kernel where one of its addresses is dialled, else splice");
+    Object[] toBoth = join(asked, "both.example.org:8443", "--sni", "both.example.org");
+    assertThat(run(new ExplainCommand(), toBoth).out())
+        .containsPattern("grade +splice; not kernel: plaintext HTTP with that name goes on");
+  }
+
+  @Test
   void explainPromisesNoGradeAndNoFilterThatItDoesNotHave() throws IOException {
     Path agent = agent();
     Ran named =

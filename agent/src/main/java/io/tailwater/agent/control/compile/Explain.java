@@ -2,7 +2,9 @@ package io.tailwater.agent.control.compile;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
+import io.tailwater.agent.dataplane.gate.Releasable;
 import io.tailwater.agent.dataplane.resolve.AddressFilter;
+import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.Explanation;
 import io.tailwater.agent.dataplane.route.KnownName;
@@ -111,16 +113,21 @@ public final class Explain {
             ? Optional.of(question.host().map(Explain::request).orElseGet(() -> Request.of(http)))
             : Optional.empty();
     Explanation explanation = table.explain(question.pod(), dst, preface, request);
-    return new Answer(
-        question,
-        dst,
-        preface,
+    Prediction prediction =
         Prediction.of(
             explanation,
             new Prediction.Asked(
                 question.pod().namespace(), dst, dialled.isPresent(), preface, request),
             lookUp,
-            filter));
+            filter);
+    return new Answer(question, dst, preface, prediction)
+        .relayed(notKernelAt(table.view(question.pod()), dst, preface));
+  }
+
+  private static Optional<String> notKernelAt(ClientView view, OriginalDst dst, Preface preface) {
+    Optional<HostName> said =
+        preface instanceof Preface.Tls tls ? Optional.of(tls.sni()) : Optional.empty();
+    return Optional.ofNullable(Releasable.obstacleAt(view, dst, said));
   }
 
   private static Preface preface(RouteTable table, Question question) {
@@ -205,10 +212,9 @@ public final class Explain {
     p.upstreamAddresses().ifPresent(a -> line(out, "dials", join(a)));
     p.tls().ifPresent(t -> line(out, "tls", show(t, requested(answer))));
     limits(p).ifPresent(l -> line(out, "limits", l));
-    p.grade().ifPresent(g -> line(out, "grade", show(g, p.notKernel())));
-    if (p.action() == Prediction.Action.FORWARD
-        && p.grade().isEmpty()
-        && answer.preface() instanceof Preface.Tls) {
+    boolean request = answer.preface() instanceof Preface.Http && p.tls().isEmpty();
+    p.grade().ifPresent(g -> line(out, "grade", request ? BY_REQUEST : show(g, p.notKernel())));
+    if (p.action() == Prediction.Action.FORWARD && p.grade().isEmpty()) {
       line(
           out,
           "grade",
@@ -295,6 +301,8 @@ public final class Explain {
 
   /// Istio's default, which goes without saying.
   private static final Duration CONNECT_TIMEOUT = Duration.ofSeconds(10);
+
+  private static final String BY_REQUEST = "copy: each of its requests is decided for itself";
 
   /// The best grade that the connection allows, and why not a better one.
   private static String show(Grade grade, Optional<String> notKernel) {

@@ -497,7 +497,7 @@ public record Prediction(
                   policy.limits().maxPendingRequests(),
                   policy.connectTimeout().orElse(CONNECT_TIMEOUT)));
       draft.tunnel = Optional.of(found.hbone ? HBONE : NO_TUNNEL);
-      if (policy.tls().isPresent() || found.hbone) {
+      if (policy.tls().isPresent() || found.hbone || asked.request().isPresent()) {
         draft.grade = Optional.of(Grade.COPY);
       } else {
         draft.notKernel = Optional.ofNullable(Releasable.obstacle(forward, asked.dst().port()));

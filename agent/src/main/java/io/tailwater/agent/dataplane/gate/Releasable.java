@@ -1,10 +1,16 @@
 package io.tailwater.agent.dataplane.gate;
 
+import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.ConnectionPolicy;
 import io.tailwater.agent.dataplane.route.Decision;
 import io.tailwater.agent.dataplane.route.LoadBalancing;
+import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.route.Target;
+import io.tailwater.agent.dataplane.sniff.Preface;
+import io.tailwater.agent.traffic.HostName;
+import io.tailwater.agent.traffic.OriginalDst;
 import java.util.List;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /// Which decisions the kernel can carry out alone: those that let the bytes go as they are to one
@@ -31,6 +37,40 @@ public final class Releasable {
       case Decision.ToWaypoint _ -> "it goes to a waypoint";
       case Decision.Refuse _ -> "it is refused";
     };
+  }
+
+  /// Null where connections to that place may be the kernel's at all; else why not, as a clause.
+  ///
+  /// @param name that the client says
+  public static @Nullable String obstacleAt(
+      ClientView view, OriginalDst dst, Optional<HostName> name) {
+    if (!readsNames(view, dst)) {
+      return "no name is read at that port";
+    }
+    return name.isPresent() && takesRequests(view, dst, name.get())
+        ? "plaintext HTTP with that name goes on from that port, too"
+        : null;
+  }
+
+  /// Whether what clients say first decides there. Otherwise the relay is as good, and sees whoever
+  /// waits for the server to speak.
+  static boolean readsNames(ClientView view, OriginalDst dst) {
+    return view.ask(dst) == ClientView.Ask.PREFACE;
+  }
+
+  /// Whether plaintext HTTP with that name goes somewhere from there, too, which only the relay can
+  /// do: nobody knows which of both the next client will speak.
+  static boolean takesRequests(ClientView view, OriginalDst dst, HostName name) {
+    Preface.Http http = new Preface.Http(Optional.of(name), Optional.empty(), false, "GET", "/");
+    return view.decide(dst, http) instanceof Decision.PerRequest
+        && switch (view.decide(dst, Request.of(http))) {
+          case Decision.Refuse _, Decision.Passthrough _ -> false;
+          case Decision.Forward _,
+              Decision.ByName _,
+              Decision.PerRequest _,
+              Decision.ToWaypoint _ ->
+              true;
+        };
   }
 
   private static @Nullable String obstacle(ConnectionPolicy policy) {

@@ -4,7 +4,6 @@ import io.tailwater.agent.dataplane.flow.ServedPod;
 import io.tailwater.agent.dataplane.resolve.AddressFilter;
 import io.tailwater.agent.dataplane.route.ClientView;
 import io.tailwater.agent.dataplane.route.Decision;
-import io.tailwater.agent.dataplane.route.Request;
 import io.tailwater.agent.dataplane.route.RouteTable;
 import io.tailwater.agent.dataplane.sniff.Preface;
 import io.tailwater.agent.traffic.HostName;
@@ -267,7 +266,7 @@ public final class ReleasableAddresses {
 
   /// Until when the destination is releasable; empty where it is not.
   private Optional<Long> until(ClientView view, OriginalDst dst, Place place, long now) {
-    if (view.ask(dst) != ClientView.Ask.PREFACE) {
+    if (!Releasable.readsNames(view, dst)) {
       return Optional.empty();
     }
     long latest = now;
@@ -282,7 +281,7 @@ public final class ReleasableAddresses {
         continue; // refused by the gate just as by the relay
       }
       if (Releasable.obstacle(decision, dst.port()) != null
-          || takesRequests(view, dst, one.getKey())) {
+          || Releasable.takesRequests(view, dst, one.getKey())) {
         return Optional.empty();
       }
       if (decision instanceof Decision.Forward forward
@@ -292,20 +291,5 @@ public final class ReleasableAddresses {
       }
     }
     return clusters.size() == 1 && latest > now ? Optional.of(latest) : Optional.empty();
-  }
-
-  /// Whether plaintext HTTP with that name goes somewhere from there, too, which only the relay can
-  /// do: nobody knows which of both the next client will speak.
-  private static boolean takesRequests(ClientView view, OriginalDst dst, HostName name) {
-    Preface.Http http = new Preface.Http(Optional.of(name), Optional.empty(), false, "GET", "/");
-    return view.decide(dst, http) instanceof Decision.PerRequest
-        && switch (view.decide(dst, Request.of(http))) {
-          case Decision.Refuse _, Decision.Passthrough _ -> false;
-          case Decision.Forward _,
-              Decision.ByName _,
-              Decision.PerRequest _,
-              Decision.ToWaypoint _ ->
-              true;
-        };
   }
 }
